@@ -1,0 +1,2 @@
+//! The `engram` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Rules as pure functions: attributes of a study in, actions out. No I/O.
