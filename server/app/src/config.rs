@@ -1,0 +1,223 @@
+//! The configuration file: `config.toml` at the root of the repository is its manual. Defaults here and there
+//! are the same, which a test holds.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use engram_routing::Rule;
+use serde::{Deserialize, Serialize};
+use snafu::{ResultExt, Snafu};
+
+/// Why a configuration could not be used.
+#[derive(Debug, Snafu)]
+pub enum Error {
+    /// The file is not there or not readable.
+    #[snafu(display("could not read the configuration {}: {source}", path.display()))]
+    Read {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not TOML, or has a key Engram does not know.
+    #[snafu(display("could not understand the configuration {}: {source}", path.display()))]
+    Parse {
+        /// The file asked for.
+        path: PathBuf,
+        /// Where and what.
+        source: Box<toml::de::Error>,
+    },
+    /// A rule that cannot work.
+    #[snafu(display("could not accept a rule: {problem}"))]
+    BadRule {
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+macro_rules! section {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident : $type:ty = $default:expr),* $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name { $($(#[$field_meta])* pub $field: $type),* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default),* }
+            }
+        }
+    };
+}
+
+section! {
+    /// `[server]`
+    Server {
+        /// Address and port to listen on.
+        bind: SocketAddr = SocketAddr::from(([127, 0, 0, 1], 8080)),
+        /// HTTP threads; 0: one a core.
+        workers: usize = 0,
+        /// Seconds given to requests in progress when stopping.
+        shutdown_seconds: u64 = 10,
+    }
+}
+section! {
+    /// `[storage]`
+    Storage {
+        /// Folder of everything that is kept.
+        data: PathBuf = PathBuf::from("data"),
+        /// Cache of the embedded database, MiB.
+        cache_mb: u64 = 64,
+    }
+}
+section! {
+    /// `[limits]`, all in MiB but the count.
+    Limits {
+        /// Body of one request.
+        max_request_mb: u64 = 16384,
+        /// One Part 10 object.
+        max_instance_mb: u64 = 2048,
+        /// Parts of one STOW-RS request.
+        max_instances_per_request: usize = 20000,
+        /// One decoded frame.
+        max_frame_mb: u64 = 512,
+        /// One volume in memory.
+        max_volume_mb: u64 = 4096,
+    }
+}
+section! {
+    /// `[models]`
+    Models {
+        /// The bundle's folder; none: the shipped one.
+        bundle: Option<PathBuf> = None,
+        /// The ONNX Runtime library; none: the fetched one.
+        onnxruntime: Option<PathBuf> = None,
+        /// "auto" or "cpu".
+        device: String = "auto".into(),
+        /// Compute threads of a device; 0: one a core.
+        threads: usize = 0,
+        /// Images in one call at the most.
+        max_batch: usize = 16,
+        /// Tensors of one call, MiB.
+        memory_mb: u64 = 2048,
+    }
+}
+section! {
+    /// `[memory]`
+    Memory {
+        /// Memory features kept at hand, MiB.
+        cache_mb: u64 = 512,
+        /// Fewer candidates than this are scanned exactly.
+        exact_below: usize = 2000,
+    }
+}
+section! {
+    /// `[segmentation]`
+    Segmentation {
+        /// Exemplars a slice; 0: the bundle's recommendation.
+        exemplars_per_slice: usize = 0,
+        /// Whether neighbouring slices condition each other.
+        propagation: bool = true,
+        /// Whether small organs get a second pass on a crop.
+        close_up: bool = true,
+    }
+}
+section! {
+    /// `[jobs]`
+    Jobs {
+        /// Segmentations worked on at a time.
+        segmentation_workers: usize = 1,
+        /// Finished jobs that are remembered.
+        keep_finished: usize = 1000,
+        /// Attempts after the server died under a job.
+        max_attempts: u32 = 3,
+    }
+}
+section! {
+    /// `[log]`
+    Log {
+        /// Level or filter.
+        level: String = "info".into(),
+        /// "text" or "json".
+        format: LogFormat = LogFormat::Text,
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For log collectors.
+    Json,
+}
+
+/// The whole configuration.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[allow(missing_docs)] // each section documents itself
+pub struct Config {
+    pub server: Server,
+    pub storage: Storage,
+    pub limits: Limits,
+    pub models: Models,
+    pub memory: Memory,
+    pub segmentation: Segmentation,
+    pub jobs: Jobs,
+    pub log: Log,
+    pub rules: Vec<Rule>,
+}
+
+impl Config {
+    /// Reads `path`, resolving relative paths against its folder. No path: the defaults.
+    pub fn load(path: Option<&Path>) -> Result<Self, Error> {
+        let Some(path) = path else { return Ok(Self::default()) };
+        let text = std::fs::read_to_string(path).context(ReadSnafu { path })?;
+        let mut config: Self = toml::from_str(&text).map_err(Box::new).context(ParseSnafu { path })?;
+        if let Some(problem) = config.rules.iter().find_map(engram_routing::problem) {
+            return BadRuleSnafu { problem }.fail();
+        }
+        config.resolve(path.parent().unwrap_or(Path::new("")));
+        Ok(config)
+    }
+
+    fn resolve(&mut self, folder: &Path) {
+        self.storage.data = folder.join(&self.storage.data);
+        for path in [&mut self.models.bundle, &mut self.models.onnxruntime].into_iter().flatten() {
+            *path = folder.join(&path);
+        }
+    }
+}
+
+/// MiB to bytes, without overflow.
+pub fn mebibytes(n: u64) -> u64 {
+    n.saturating_mul(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manual_states_the_defaults() {
+        let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config.toml");
+        let text = std::fs::read_to_string(manual).unwrap();
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), Config::default());
+    }
+
+    #[test]
+    fn a_typing_mistake_is_an_error() {
+        assert!(toml::from_str::<Config>("[server]\nbinde = \"127.0.0.1:1\"").is_err());
+    }
+
+    #[test]
+    fn relative_paths_start_at_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.toml");
+        std::fs::write(&file, "[storage]\ndata = \"kept\"\n[models]\nbundle = \"b\"").unwrap();
+        let config = Config::load(Some(&file)).unwrap();
+        assert_eq!(config.storage.data, folder.path().join("kept"));
+        assert_eq!(config.models.bundle, Some(folder.path().join("b")));
+    }
+}

@@ -1,0 +1,134 @@
+//! The SCP against `dicom-ul`'s own requestor.
+
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use dicom_core::{DataElement, VR, dicom_value};
+use dicom_dictionary_std::{tags, uids};
+use dicom_object::InMemDicomObject;
+use dicom_transfer_syntax_registry::entries::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN};
+use dicom_ul::association::client::{ClientAssociation, ClientAssociationOptions};
+use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
+use engram_dimse::{Receiver, Refusal, Scp, ScpOptions};
+
+/// Keeps what it is sent; refuses what does not fit.
+struct Shelf {
+    kept: Mutex<Vec<Vec<u8>>>,
+    largest: usize,
+}
+
+impl Receiver for Shelf {
+    type Instance = Vec<u8>;
+
+    fn begin(&self) -> Result<Vec<u8>, Refusal> {
+        Ok(Vec::new())
+    }
+
+    fn finish(&self, instance: Vec<u8>) -> Result<(), Refusal> {
+        if instance.len() > self.largest {
+            return Err(Refusal { status: 0xA700, comment: "the shelf is full".into() });
+        }
+        self.kept.lock().unwrap().push(instance);
+        Ok(())
+    }
+}
+
+fn start(largest: usize) -> (std::net::SocketAddr, Arc<Shelf>) {
+    let shelf = Arc::new(Shelf { kept: Mutex::default(), largest });
+    let options = ScpOptions {
+        bind: "127.0.0.1:0".parse().unwrap(),
+        ae_title: "ENGRAM".into(),
+        max_associations: 2,
+        timeout: Duration::from_secs(5),
+    };
+    let scp = Scp::bind(options, Arc::clone(&shelf)).unwrap();
+    let address = scp.address().unwrap();
+    std::thread::spawn(move || scp.serve());
+    (address, shelf)
+}
+
+fn connect(address: std::net::SocketAddr, abstract_syntax: &'static str) -> ClientAssociation<TcpStream> {
+    ClientAssociationOptions::new()
+        .with_presentation_context(abstract_syntax, vec![uids::EXPLICIT_VR_LITTLE_ENDIAN])
+        .establish(address)
+        .unwrap()
+}
+
+fn command(field: u16, sop_class: &str, has_data_set: bool) -> Vec<u8> {
+    let object = InMemDicomObject::command_from_element_iter([
+        DataElement::new(tags::AFFECTED_SOP_CLASS_UID, VR::UI, dicom_value!(Str, sop_class)),
+        DataElement::new(tags::COMMAND_FIELD, VR::US, dicom_value!(U16, [field])),
+        DataElement::new(tags::MESSAGE_ID, VR::US, dicom_value!(U16, [1])),
+        DataElement::new(
+            tags::COMMAND_DATA_SET_TYPE,
+            VR::US,
+            dicom_value!(U16, [if has_data_set { 0 } else { 0x0101 }]),
+        ),
+        DataElement::new(tags::AFFECTED_SOP_INSTANCE_UID, VR::UI, dicom_value!(Str, "1.2.3.4")),
+    ]);
+    let mut bytes = Vec::new();
+    object.write_dataset_with_ts(&mut bytes, &IMPLICIT_VR_LITTLE_ENDIAN.erased()).unwrap();
+    bytes
+}
+
+fn send(peer: &mut ClientAssociation<TcpStream>, value_type: PDataValueType, data: Vec<u8>, is_last: bool) {
+    let value = PDataValue { presentation_context_id: 1, value_type, is_last, data };
+    peer.send(&Pdu::PData { data: vec![value] }).unwrap();
+}
+
+fn status(peer: &mut ClientAssociation<TcpStream>) -> u16 {
+    let Pdu::PData { data } = peer.receive().unwrap() else { panic!("no response") };
+    let response =
+        InMemDicomObject::read_dataset_with_ts(data[0].data.as_slice(), &IMPLICIT_VR_LITTLE_ENDIAN.erased())
+            .unwrap();
+    response.element(tags::STATUS).unwrap().to_int().unwrap()
+}
+
+fn data_set() -> Vec<u8> {
+    let object = InMemDicomObject::from_element_iter([
+        DataElement::new(tags::SOP_CLASS_UID, VR::UI, dicom_value!(Str, uids::CT_IMAGE_STORAGE)),
+        DataElement::new(tags::SOP_INSTANCE_UID, VR::UI, dicom_value!(Str, "1.2.3.4")),
+    ]);
+    let mut bytes = Vec::new();
+    object.write_dataset_with_ts(&mut bytes, &EXPLICIT_VR_LITTLE_ENDIAN.erased()).unwrap();
+    bytes
+}
+
+#[test]
+fn echo_is_answered() {
+    let (address, _) = start(0);
+    let mut peer = connect(address, uids::VERIFICATION);
+    send(&mut peer, PDataValueType::Command, command(0x0030, uids::VERIFICATION, false), true);
+    assert_eq!(status(&mut peer), 0);
+    peer.release().unwrap();
+}
+
+#[test]
+fn a_stored_instance_arrives_as_part_10() {
+    let (address, shelf) = start(1 << 20);
+    let mut peer = connect(address, uids::CT_IMAGE_STORAGE);
+    send(&mut peer, PDataValueType::Command, command(0x0001, uids::CT_IMAGE_STORAGE, true), true);
+    let bytes = data_set();
+    let (first, second) = bytes.split_at(10);
+    send(&mut peer, PDataValueType::Data, first.to_vec(), false);
+    send(&mut peer, PDataValueType::Data, second.to_vec(), true);
+    assert_eq!(status(&mut peer), 0);
+    peer.release().unwrap();
+    let kept = shelf.kept.lock().unwrap();
+    let object = dicom_object::from_reader(kept[0].as_slice()).unwrap();
+    assert_eq!(object.element(tags::SOP_INSTANCE_UID).unwrap().to_str().unwrap(), "1.2.3.4");
+}
+
+#[test]
+fn a_refusal_reaches_the_sender_and_the_association_lives_on() {
+    let (address, shelf) = start(10);
+    let mut peer = connect(address, uids::CT_IMAGE_STORAGE);
+    for _ in 0..2 {
+        send(&mut peer, PDataValueType::Command, command(0x0001, uids::CT_IMAGE_STORAGE, true), true);
+        send(&mut peer, PDataValueType::Data, data_set(), true);
+        assert_eq!(status(&mut peer), 0xA700);
+    }
+    peer.release().unwrap();
+    assert!(shelf.kept.lock().unwrap().is_empty());
+}
