@@ -1,5 +1,7 @@
 //! The SCP against `dicom-ul`'s own requestor.
 
+#![allow(clippy::unwrap_used)] // a test may
+
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
