@@ -1,2 +1,25 @@
-//! The `engram` binary.
-fn main() {}
+//! The `engram` binary: CLI, configuration, HTTP assembly and telemetry. Knows nothing of how things are stored
+//! or computed; it opens the rooms and joins them.
+
+mod assembly;
+mod cli;
+mod config;
+mod demo;
+mod http;
+mod phantom;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    match cli::run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("engram: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}

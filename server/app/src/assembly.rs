@@ -1,0 +1,171 @@
+//! Opens the rooms over one data folder and joins them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use engram_archive::{Archive, ArchiveOptions, StoreOutcome, StoredInstance};
+use engram_dicomweb::{InstanceObserver, ObserverError, StowOptions};
+use engram_imaging::{DecodeLimits, VolumeLimits};
+use engram_inference::{Bundle, Device, Engine, EngineOptions};
+use engram_jobs::{Queue, QueueOptions};
+use engram_memory::{Bank, BankOptions};
+use engram_workflow::{ReadLimits, SegmentationDefaults, Workflow, WorkflowOptions, WorkflowParts};
+
+use crate::cli::Failure;
+use crate::config::{Config, mebibytes};
+
+/// Every room, open.
+pub struct House {
+    /// Studies, series, instances.
+    pub archive: Archive,
+    /// The rooms joined.
+    pub workflow: Arc<Workflow>,
+}
+
+/// Opens the store and loads the bundle.
+pub fn open(config: &Config) -> Result<House, Failure> {
+    let db = database(config)?;
+    let archive =
+        Archive::open(&config.storage.data, &db, archive_options(config)).map_err(Failure::of)?;
+    join(config, &db, archive)
+}
+
+/// Joins the rooms above an opened archive.
+pub fn join(config: &Config, db: &sled::Db, archive: Archive) -> Result<House, Failure> {
+    let engine = engine(config)?;
+    let data = config.storage.data.as_path();
+    let bank = Bank::open(&data.join("bank"), db, bank_options(config, &engine)).map_err(Failure::of)?;
+    let tree = db.open_tree("jobs").map_err(Failure::of)?;
+    let queue = Queue::open(tree, &data.join("jobs.journal"), queue_options(config)).map_err(Failure::of)?;
+    let parts = WorkflowParts { archive: archive.clone(), engine, bank, queue };
+    let workflow = Workflow::open(data, parts, workflow_options(config)).map_err(Failure::of)?;
+    Ok(House { archive, workflow: Arc::new(workflow) })
+}
+
+/// The embedded database in the data folder.
+pub fn database(config: &Config) -> Result<sled::Db, Failure> {
+    let data = config.storage.data.as_path();
+    std::fs::create_dir_all(data).map_err(|error| {
+        Failure::say(format!("could not make the data folder {}: {error}", data.display()))
+    })?;
+    sled::Config::new()
+        .path(database_folder(data))
+        .cache_capacity(mebibytes(config.storage.cache_mb))
+        .open()
+        .map_err(|error| {
+            Failure::say(format!(
+                "could not open the database in {}: {error}. Another engram process may have it open; \
+                 `engram doctor` says more.",
+                data.display()
+            ))
+        })
+}
+
+/// Where sled keeps its files.
+pub fn database_folder(data: &Path) -> PathBuf {
+    data.join("db")
+}
+
+/// The archive's options.
+pub fn archive_options(config: &Config) -> ArchiveOptions {
+    ArchiveOptions {
+        max_instance_bytes: mebibytes(config.limits.max_instance_mb),
+        ..ArchiveOptions::new(database_folder(&config.storage.data))
+    }
+}
+
+/// The bundle, loaded on its device.
+pub fn engine(config: &Config) -> Result<Engine, Failure> {
+    let device: Device = match config.models.device.as_str() {
+        "auto" => Device::Auto,
+        "cpu" => Device::Cpu,
+        other => {
+            return Err(Failure::say(format!(
+                "could not use models.device = \"{other}\": this build offers \"auto\" and \"cpu\""
+            )));
+        }
+    };
+    let bundle = Bundle::open(bundle_folder(config)?).map_err(Failure::of)?;
+    let options = EngineOptions {
+        device,
+        library: config.models.onnxruntime.clone(),
+        threads: config.models.threads,
+        max_batch: config.models.max_batch.max(1),
+        memory_budget_bytes: mebibytes(config.models.memory_mb),
+    };
+    Engine::start(bundle, options).map_err(Failure::of)
+}
+
+/// The configured bundle, or the shipped one where it may lie.
+pub fn bundle_folder(config: &Config) -> Result<PathBuf, Failure> {
+    if let Some(folder) = &config.models.bundle {
+        return Ok(folder.clone());
+    }
+    let executable = std::env::current_exe().ok();
+    let beside = executable.as_deref().and_then(Path::parent);
+    let places = [
+        Some(PathBuf::from("models/compact")),
+        beside.map(|folder| folder.join("models/compact")),
+        beside.map(|folder| folder.join("../share/engram/models/compact")),
+        // A build that has not been installed finds the bundle in its own source tree.
+        Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/compact")),
+    ];
+    let found = places.into_iter().flatten().find(|folder| folder.join("bundle.toml").is_file());
+    found.ok_or_else(|| {
+        Failure::say("could not find the shipped bundle (models/compact); name one in [models] bundle")
+    })
+}
+
+fn bank_options(config: &Config, engine: &Engine) -> BankOptions {
+    BankOptions {
+        cache_bytes: mebibytes(config.memory.cache_mb),
+        exact_below: config.memory.exact_below,
+        ..BankOptions::new(engine.bundle().id(), engine.bundle().spec().retrieval.embedding_dim)
+    }
+}
+
+fn queue_options(config: &Config) -> QueueOptions {
+    QueueOptions {
+        max_finished: config.jobs.keep_finished,
+        max_attempts: config.jobs.max_attempts,
+        ..QueueOptions::default()
+    }
+}
+
+fn workflow_options(config: &Config) -> WorkflowOptions {
+    WorkflowOptions {
+        rules: config.rules.clone(),
+        limits: read_limits(config),
+        segmentation: SegmentationDefaults {
+            exemplars_per_slice: config.segmentation.exemplars_per_slice,
+            propagation: config.segmentation.propagation,
+            close_up: config.segmentation.close_up,
+        },
+    }
+}
+
+fn read_limits(config: &Config) -> ReadLimits {
+    ReadLimits {
+        decode: DecodeLimits { max_frame_bytes: mebibytes(config.limits.max_frame_mb), ..Default::default() },
+        volume: VolumeLimits { max_bytes: mebibytes(config.limits.max_volume_mb), ..Default::default() },
+        max_series_bytes: mebibytes(config.limits.max_volume_mb),
+    }
+}
+
+/// Tells the workflow of what DICOMweb stores and deletes.
+pub struct Observer(pub Arc<Workflow>);
+
+impl InstanceObserver for Observer {
+    fn before_acknowledge(&self, stored: &[StoreOutcome], options: &StowOptions) -> Result<(), ObserverError> {
+        let instances = stored.iter().map(StoreOutcome::instance);
+        Ok(self.0.before_acknowledge(instances, options.partial, options.collection.as_deref())?)
+    }
+
+    fn instance_stored(&self, instance: &StoredInstance, _options: &StowOptions) {
+        self.0.instance_stored(instance);
+    }
+
+    fn deleted(&self, instances: &[StoredInstance]) {
+        self.0.deleted(instances);
+    }
+}

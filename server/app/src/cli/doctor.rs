@@ -1,0 +1,200 @@
+//! `engram doctor`: what is wrong, and what to do.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use clap::Args;
+use engram_archive::Archive;
+use engram_inference::{Bundle, runtime};
+use serde::Serialize;
+
+use super::{Common, Failure, print_json};
+use crate::assembly;
+use crate::config::Config;
+
+/// Less free space than this is a warning, bytes.
+const LITTLE_SPACE: u64 = 2 << 30;
+
+/// Check store, bundle, ONNX Runtime, disk and port.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(flatten)]
+    common: Common,
+    /// Read every stored object and compare its digest, not only its size.
+    #[arg(long)]
+    deep: bool,
+    /// Print the findings as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Good,
+    Warning,
+    Bad,
+}
+
+/// One check.
+#[derive(Debug, Serialize)]
+struct Check {
+    what: &'static str,
+    verdict: Verdict,
+    found: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    what_to_do: String,
+}
+
+impl Check {
+    fn good(what: &'static str, found: impl Into<String>) -> Self {
+        Self { what, verdict: Verdict::Good, found: found.into(), what_to_do: String::new() }
+    }
+
+    fn warning(what: &'static str, found: impl Into<String>, what_to_do: impl Into<String>) -> Self {
+        Self { what, verdict: Verdict::Warning, found: found.into(), what_to_do: what_to_do.into() }
+    }
+
+    fn bad(what: &'static str, found: impl Into<String>, what_to_do: impl Into<String>) -> Self {
+        Self { what, verdict: Verdict::Bad, found: found.into(), what_to_do: what_to_do.into() }
+    }
+}
+
+/// Runs every check; fails when one is bad.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let config = options.common.load()?;
+    let mut checks = vec![disk(&config), port(&config), runtime_library(&config), bundle(&config)];
+    if checks.iter().skip(2).all(|check| check.verdict == Verdict::Good) {
+        checks.push(device(&config));
+    }
+    checks.extend(store(&config, options.deep));
+    if options.json {
+        print_json(&checks)?;
+    } else {
+        checks.iter().for_each(print);
+    }
+    match checks.iter().filter(|check| check.verdict == Verdict::Bad).count() {
+        0 => Ok(()),
+        n => Err(Failure::say(format!("{n} checks are bad"))),
+    }
+}
+
+fn print(check: &Check) {
+    let sign = match check.verdict {
+        Verdict::Good => "good   ",
+        Verdict::Warning => "warning",
+        Verdict::Bad => "BAD    ",
+    };
+    println!("{sign}  {:<13} {}", check.what, check.found);
+    if !check.what_to_do.is_empty() {
+        println!("{:24}{}", "", check.what_to_do);
+    }
+}
+
+fn disk(config: &Config) -> Check {
+    const WHAT: &str = "disk";
+    let data = config.storage.data.as_path();
+    // The folder may not be there yet: its nearest ancestor lies on the same disk.
+    let existing = data.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    let existing = if existing.as_os_str().is_empty() { Path::new(".") } else { existing };
+    if let Err(error) = tempfile::tempfile_in(existing) {
+        let advice = format!("Let the user that runs Engram write to {}.", existing.display());
+        return Check::bad(WHAT, format!("{} cannot be written: {error}", existing.display()), advice);
+    }
+    match rustix::fs::statvfs(existing).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)) {
+        Ok(free) if free < LITTLE_SPACE => Check::warning(
+            WHAT,
+            format!("{} MiB free below {}", free >> 20, data.display()),
+            "Make room, or move [storage] data to a larger disk.",
+        ),
+        Ok(free) => Check::good(WHAT, format!("{} GiB free below {}", free >> 30, data.display())),
+        Err(error) => Check::warning(WHAT, format!("free space is unknown: {error}"), ""),
+    }
+}
+
+fn port(config: &Config) -> Check {
+    const WHAT: &str = "port";
+    let bind = config.server.bind;
+    match TcpListener::bind(bind) {
+        Ok(_) if bind.ip().is_loopback() => Check::good(WHAT, format!("{bind} is free")),
+        Ok(_) => Check::warning(
+            WHAT,
+            format!("{bind} is free, and can be reached from other machines"),
+            "Whoever reaches the port can read, store and delete; put it behind something that asks who they are.",
+        ),
+        Err(error) => Check::warning(
+            WHAT,
+            format!("{bind} cannot be opened: {error}"),
+            "If that is Engram itself, all is well; else choose another [server] bind.",
+        ),
+    }
+}
+
+fn runtime_library(config: &Config) -> Check {
+    const WHAT: &str = "onnxruntime";
+    match runtime::locate(config.models.onnxruntime.as_deref()) {
+        Ok(path) => Check::good(WHAT, path.display().to_string()),
+        Err(error) => Check::bad(
+            WHAT,
+            engram_workflow::report(&error),
+            format!("Run `{}`, or name a library in [models] onnxruntime.", runtime::FETCH_COMMAND),
+        ),
+    }
+}
+
+fn bundle(config: &Config) -> Check {
+    const WHAT: &str = "bundle";
+    let opened = assembly::bundle_folder(config)
+        .and_then(|folder| Bundle::open(folder).map_err(Failure::of));
+    match opened {
+        Ok(bundle) => Check::good(WHAT, format!("{} in {}", bundle.id(), bundle.folder().display())),
+        Err(failure) => {
+            Check::bad(WHAT, failure.to_string(), "Restore the bundle's files, or name another in [models] bundle.")
+        }
+    }
+}
+
+fn device(config: &Config) -> Check {
+    const WHAT: &str = "device";
+    match assembly::engine(config) {
+        Ok(engine) => Check::good(WHAT, format!("every graph loads on {}", engine.device())),
+        Err(failure) => Check::bad(WHAT, failure.to_string(), "Choose another [models] device or bundle."),
+    }
+}
+
+fn store(config: &Config, deep: bool) -> Vec<Check> {
+    const WHAT: &str = "store";
+    if !assembly::database_folder(&config.storage.data).exists() {
+        return vec![Check::good(WHAT, "none yet; `engram serve` makes one")];
+    }
+    let db = match assembly::database(config) {
+        Ok(db) => db,
+        Err(failure) => {
+            return vec![Check::warning(
+                WHAT,
+                failure.to_string(),
+                "If the server is running, stop it to have its store checked; else run `engram rebuild`.",
+            )];
+        }
+    };
+    let checked = Archive::open(&config.storage.data, &db, assembly::archive_options(config))
+        .and_then(|archive| archive.check(deep, &mut |_| {}));
+    match checked {
+        Err(error) => vec![Check::bad(WHAT, engram_workflow::report(&error), "Run `engram rebuild`.")],
+        Ok(report) if report.findings.is_empty() => vec![Check::good(
+            WHAT,
+            format!(
+                "{} studies, {} series, {} instances, all in order",
+                report.statistics.studies, report.statistics.series, report.statistics.instances
+            ),
+        )],
+        Ok(report) => report
+            .findings
+            .iter()
+            .map(|finding| {
+                Check::bad(WHAT, format!("{finding:?}"), "Run `engram rebuild`; restore lost files from a backup.")
+            })
+            .collect(),
+    }
+}

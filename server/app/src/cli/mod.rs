@@ -1,0 +1,106 @@
+//! The command line. One module a command; each returns a [`Failure`] that says what to do.
+
+mod doctor;
+mod evaluate;
+mod import;
+mod rebuild;
+mod segment;
+mod serve;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Config;
+use crate::{demo, telemetry};
+
+/// A DICOMweb server that remembers annotated cases and segments the next one from them.
+#[derive(Debug, Parser)]
+#[command(name = "engram", version, about, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server.
+    Serve(serve::Options),
+    /// Make phantom patients, store some with annotations, segment the others through the HTTP API.
+    Demo(demo::Options),
+    /// Store DICOM files and folders: into a data folder, or into a running server with --server.
+    Import(import::Options),
+    /// Segment a series from what the store remembers.
+    Segment(segment::Options),
+    /// Measure segmentation on annotated cases: Dice per label, beside baselines if asked.
+    Evaluate(evaluate::Options),
+    /// Make catalogue, exemplars and index anew from the stored objects.
+    Rebuild(rebuild::Options),
+    /// Check store, bundle, ONNX Runtime, disk and port, and say what to do.
+    Doctor(doctor::Options),
+}
+
+/// What every command on a store takes.
+#[derive(Debug, Clone, Args)]
+pub struct Common {
+    /// The configuration file (TOML). None: the defaults.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data folder, instead of the configuration's.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
+impl Common {
+    /// The configuration with the command line's wishes, logging started.
+    pub fn load(&self) -> Result<Config, Failure> {
+        let mut config = Config::load(self.config.as_deref()).map_err(Failure::of)?;
+        if let Some(data) = &self.data {
+            config.storage.data.clone_from(data);
+        }
+        telemetry::start(&config.log);
+        Ok(config)
+    }
+}
+
+/// Why a command failed, with its causes, for a person at a terminal.
+#[derive(Debug)]
+pub struct Failure(String);
+
+impl Failure {
+    /// An error with all its sources on one line.
+    pub fn of(error: impl std::error::Error) -> Self {
+        Self(engram_workflow::report(&error))
+    }
+
+    /// Words of our own.
+    pub fn say(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Runs the command.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    match arguments.command {
+        Command::Serve(options) => serve::run(&options),
+        Command::Demo(options) => demo::run(&options),
+        Command::Import(options) => import::run(&options),
+        Command::Segment(options) => segment::run(&options),
+        Command::Evaluate(options) => evaluate::run(&options),
+        Command::Rebuild(options) => rebuild::run(&options),
+        Command::Doctor(options) => doctor::run(&options),
+    }
+}
+
+/// Prints a value as JSON for scripts.
+pub fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(Failure::of)?;
+    println!("{text}");
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! `engram segment`: one series, from what the store remembers.
+
+use std::fs;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use engram_workflow::{
+    FixedUids, LoadedSeries, NoProgress, RequestOptions, ResultEncoding, SegmentationRequest,
+};
+
+use super::import::files_below;
+use super::{Common, Failure, print_json};
+use crate::assembly::{self, House};
+
+/// Segment a series from what the store remembers.
+#[derive(Debug, Args)]
+pub struct Options {
+    #[command(flatten)]
+    common: Common,
+    /// A folder with the series' files. None: a stored series, named by --study and --series.
+    #[arg(value_name = "DIR", conflicts_with_all = ["study", "series"], required_unless_present_all = ["study", "series"])]
+    folder: Option<PathBuf>,
+    /// StudyInstanceUID of a stored series.
+    #[arg(long, requires = "series")]
+    study: Option<String>,
+    /// SeriesInstanceUID of a stored series.
+    #[arg(long, requires = "study")]
+    series: Option<String>,
+    /// Only these labels, by key (such as SCT:10200004); several by commas.
+    #[arg(long, value_delimiter = ',')]
+    labels: Option<Vec<String>>,
+    /// Draw only from this collection.
+    #[arg(long)]
+    collection: Option<String>,
+    /// How the result is encoded.
+    #[arg(long, value_enum, default_value_t = Encoding::Labelmap)]
+    encoding: Encoding,
+    /// Where to write the DICOM-SEG.
+    #[arg(long, value_name = "FILE", default_value = "segmentation.dcm")]
+    out: PathBuf,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Encoding {
+    Labelmap,
+    Binary,
+}
+
+/// Segments and writes the SEG to a file; nothing is stored.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let config = options.common.load()?;
+    let house = assembly::open(&config)?;
+    let target = load(options, &house)?;
+    let request = SegmentationRequest {
+        study: options.study.clone().unwrap_or_default(),
+        series: options.series.clone().unwrap_or_default(),
+        labels: options.labels.clone(),
+        collection: options.collection.clone(),
+        options: RequestOptions {
+            encoding: match options.encoding {
+                Encoding::Labelmap => ResultEncoding::Labelmap,
+                Encoding::Binary => ResultEncoding::Binary,
+            },
+            ..RequestOptions::default()
+        },
+        store: false,
+    };
+    let result = house
+        .workflow
+        .segment(&target, &request, &FixedUids::fresh(), &NoProgress)
+        .map_err(Failure::of)?;
+    fs::write(&options.out, &result.part10).map_err(|error| {
+        Failure::say(format!("could not write {}: {error}", options.out.display()))
+    })?;
+    if options.json {
+        return print_json(&result.summary);
+    }
+    for label in &result.summary.labels {
+        println!("{:<40} {:>9} voxels  confidence {:.2}", label.meaning, label.voxels, label.confidence);
+    }
+    result.summary.notes.iter().for_each(|note| println!("note: {note}"));
+    println!("written to {}", options.out.display());
+    Ok(())
+}
+
+fn load(options: &Options, house: &House) -> Result<LoadedSeries, Failure> {
+    let workflow = &house.workflow;
+    match (&options.folder, &options.study, &options.series) {
+        (Some(folder), ..) => {
+            workflow.load_files(&files_below(std::slice::from_ref(folder))?).map_err(Failure::of)
+        }
+        (None, Some(study), Some(series)) => workflow.load_series(study, series).map_err(Failure::of),
+        _ => Err(Failure::say("name a folder, or --study and --series of a stored series")),
+    }
+}

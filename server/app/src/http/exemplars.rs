@@ -1,0 +1,83 @@
+//! `/api/v1/labels` and `/api/v1/exemplars`: what the bank holds.
+
+use actix_web::{HttpResponse, Responder, web};
+use engram_workflow::ExemplarFilter;
+use serde::Deserialize;
+
+use super::State;
+use super::problem::{Problem, blocking};
+
+/// Exemplars a page holds at the most.
+const MAX_PAGE: usize = 1000;
+
+/// `GET /labels`: every label with its counts.
+pub async fn labels(state: web::Data<State>) -> Result<impl Responder, Problem> {
+    let labels = blocking(move || state.workflow.labels()).await?;
+    Ok(HttpResponse::Ok().json(labels))
+}
+
+/// Which exemplars to list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    label: Option<String>,
+    study: Option<String>,
+    series: Option<String>,
+    collection: Option<String>,
+    #[serde(default)]
+    offset: usize,
+    limit: Option<usize>,
+}
+
+/// `GET /exemplars?label=&study=&series=&collection=&offset=&limit=`
+pub async fn list(
+    state: web::Data<State>,
+    query: web::Query<ListQuery>,
+) -> Result<impl Responder, Problem> {
+    let query = query.into_inner();
+    let filter = ExemplarFilter {
+        label: query.label,
+        study: query.study,
+        series: query.series,
+        collection: query.collection,
+    };
+    let limit = query.limit.unwrap_or(100).clamp(1, MAX_PAGE);
+    let page = blocking(move || state.workflow.exemplars(&filter, query.offset, limit)).await?;
+    Ok(HttpResponse::Ok().json(page))
+}
+
+/// A segmentation to make exemplars of.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Approval {
+    /// SOPInstanceUID of the SEG.
+    segmentation: String,
+}
+
+/// `POST /exemplars {segmentation}`: a person vouches for it, whatever made it.
+pub async fn approve(
+    state: web::Data<State>,
+    body: web::Json<Approval>,
+) -> Result<impl Responder, Problem> {
+    blocking(move || state.workflow.approve(&body.segmentation)).await?;
+    Ok(HttpResponse::Accepted().finish())
+}
+
+/// What to take out of the bank.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Withdrawal {
+    /// SOPInstanceUID of the SEG.
+    segmentation: String,
+    /// One of its labels; none: all.
+    label: Option<String>,
+}
+
+/// `DELETE /exemplars?segmentation=&label=`: the SEG stays stored, its exemplars go and do not come back.
+pub async fn withdraw(
+    state: web::Data<State>,
+    query: web::Query<Withdrawal>,
+) -> Result<impl Responder, Problem> {
+    blocking(move || state.workflow.withdraw(&query.segmentation, query.label.as_deref())).await?;
+    Ok(HttpResponse::Accepted().finish())
+}

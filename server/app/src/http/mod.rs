@@ -1,0 +1,68 @@
+//! The HTTP face beside DICOMweb: `/api/v1` and `/metrics`. Routes are thin; the work is `workflow`'s.
+
+mod events;
+mod exemplars;
+mod health;
+mod job_view;
+mod jobs;
+mod metrics;
+mod problem;
+mod segmentations;
+
+use std::sync::Arc;
+
+use actix_web::web::{self, ServiceConfig};
+use engram_workflow::Workflow;
+
+pub use problem::Problem;
+
+/// Largest JSON body of `/api/v1`, bytes.
+const MAX_JSON_BYTES: usize = 1 << 20;
+
+/// What the routes share.
+pub struct State {
+    /// The rooms, joined.
+    pub workflow: Arc<Workflow>,
+    /// The rules in force, for `/api/v1/rules`.
+    pub rules: Vec<engram_routing::Rule>,
+}
+
+/// Mounts `/api/v1` and `/metrics`.
+pub fn configure(config: &mut ServiceConfig, state: web::Data<State>) {
+    let json = web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(|error, _| {
+        Problem::bad_request(format!("the body is not the JSON expected: {error}")).into()
+    });
+    let query = web::QueryConfig::default()
+        .error_handler(|error, _| Problem::bad_request(format!("the query is wrong: {error}")).into());
+    let path = web::PathConfig::default()
+        .error_handler(|error, _| Problem::bad_request(format!("the path is wrong: {error}")).into());
+    config.app_data(state).route("/metrics", web::get().to(metrics::get)).service(
+        web::scope("/api/v1")
+            .app_data(json)
+            .app_data(query)
+            .app_data(path)
+            .route("/health", web::get().to(health::get))
+            .route("/labels", web::get().to(exemplars::labels))
+            .service(
+                web::resource("/exemplars")
+                    .route(web::get().to(exemplars::list))
+                    .route(web::post().to(exemplars::approve))
+                    .route(web::delete().to(exemplars::withdraw)),
+            )
+            .route("/rules", web::get().to(health::rules))
+            .service(
+                web::resource("/segmentations")
+                    .route(web::get().to(segmentations::list))
+                    .route(web::post().to(segmentations::post)),
+            )
+            .route("/jobs", web::get().to(jobs::list))
+            .service(
+                web::resource("/jobs/{id}")
+                    .route(web::get().to(jobs::get))
+                    .route(web::delete().to(jobs::cancel)),
+            )
+            .route("/jobs/{id}/events", web::get().to(events::get))
+            .route("/jobs/{id}/result", web::get().to(jobs::result))
+            .route("/jobs/{id}/provenance", web::get().to(jobs::provenance)),
+    );
+}

@@ -1,0 +1,112 @@
+//! What a segmentation is asked for, and what comes of it.
+
+use serde::{Deserialize, Serialize};
+
+/// How a result is encoded (DESIGN, "A SEG made by Engram").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ResultEncoding {
+    /// Label Map Segmentation Storage.
+    #[default]
+    Labelmap,
+    /// Segmentation Storage, BINARY.
+    Binary,
+}
+
+/// Settings of one segmentation; what is left out is as configured.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RequestOptions {
+    /// Exemplars each slice is conditioned on.
+    pub exemplars_per_slice: Option<usize>,
+    /// Whether neighbouring slices condition each other.
+    pub propagation: Option<bool>,
+    /// Whether small organs get a second pass on a crop.
+    pub close_up: Option<bool>,
+    /// LABELMAP or BINARY.
+    pub encoding: ResultEncoding,
+}
+
+/// Segment this series.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SegmentationRequest {
+    /// StudyInstanceUID of the target.
+    pub study: String,
+    /// SeriesInstanceUID of the target.
+    pub series: String,
+    /// Label keys; none: every label that has exemplars of the target's modality in the collection.
+    #[serde(default)]
+    pub labels: Option<Vec<String>>,
+    /// The part of the bank to draw from; none: all of it.
+    #[serde(default)]
+    pub collection: Option<String>,
+    /// How.
+    #[serde(default)]
+    pub options: RequestOptions,
+    /// False: a preview; the SEG is kept with the job and does not enter the archive.
+    #[serde(default = "yes")]
+    pub store: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The UIDs of the SEG to come, fixed when the job is made, so that a job that runs twice makes one SEG.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FixedUids {
+    /// SeriesInstanceUID of the SEG.
+    pub series_instance_uid: String,
+    /// SOPInstanceUID of the SEG.
+    pub sop_instance_uid: String,
+    /// From which the segments' tracking UIDs are derived.
+    pub tracking_root: uuid::Uuid,
+    /// Content date and time of the SEG, as DICOM DA and TM.
+    pub content: (String, String),
+}
+
+/// The payload of a segmentation job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SegmentationJob {
+    /// What was asked for.
+    pub request: SegmentationRequest,
+    /// What the result will be called.
+    pub uids: FixedUids,
+}
+
+/// What came of a segmentation: a job's `result`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SegmentationSummary {
+    /// StudyInstanceUID of target and SEG.
+    pub study: String,
+    /// SeriesInstanceUID of the SEG.
+    pub series: String,
+    /// SOPInstanceUID of the SEG.
+    pub sop_instance: String,
+    /// SOPClassUID of the SEG.
+    pub sop_class: String,
+    /// Whether the SEG is in the archive.
+    pub stored: bool,
+    /// Slices of the target.
+    pub slices: usize,
+    /// The segments of the SEG.
+    pub labels: Vec<LabelSummary>,
+    /// What a reader should know: gaps, nominal geometry, labels without a voxel.
+    pub notes: Vec<String>,
+}
+
+/// One segment of a result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LabelSummary {
+    /// The label's key.
+    pub label: String,
+    /// The label in words.
+    pub meaning: String,
+    /// SegmentNumber in the SEG; none where the label has no voxel.
+    pub segment_number: Option<u16>,
+    /// Voxels of the segment.
+    pub voxels: u64,
+    /// Mean confidence over the slices it is on, 0 to 1.
+    pub confidence: f64,
+}

@@ -1,0 +1,72 @@
+//! From a series in the archive to volumes in memory.
+
+use std::fs::File;
+use std::io::BufReader;
+
+use dicom_object::{DefaultDicomObject, OpenFileOptions};
+use engram_archive::{Archive, InstanceEntry};
+use engram_imaging::{DecodeLimits, Volume, VolumeLimits, assemble};
+use snafu::{OptionExt, ResultExt, ensure};
+
+use crate::error::{ArchiveSnafu, NoSuchSeriesSnafu, NotAVolumeSnafu, OpenObjectSnafu, Result, TooLargeSnafu};
+
+/// What reading a series may cost.
+#[derive(Debug, Clone, Default)]
+pub struct ReadLimits {
+    /// One frame.
+    pub decode: DecodeLimits,
+    /// One volume.
+    pub volume: VolumeLimits,
+    /// All object files of a series together, bytes; 0: no limit.
+    pub max_series_bytes: u64,
+}
+
+/// A series in memory.
+pub struct LoadedSeries {
+    /// One volume, or one for each time point.
+    pub volumes: Vec<Volume>,
+    /// An object of the series without its pixels: what patient and study attributes are copied from.
+    pub template: DefaultDicomObject,
+}
+
+/// Reads a stored object whole.
+pub fn open_instance(entry: &InstanceEntry) -> Result<DefaultDicomObject> {
+    let path = entry.path.as_path();
+    let file = File::open(path).map_err(dicom_object_error).context(OpenObjectSnafu { path })?;
+    OpenFileOptions::new().from_reader(BufReader::new(file)).map_err(Box::new).context(OpenObjectSnafu { path })
+}
+
+fn dicom_object_error(source: std::io::Error) -> Box<dicom_object::ReadError> {
+    Box::new(dicom_object::ReadError::ReadFile { source, backtrace: std::backtrace::Backtrace::capture() })
+}
+
+/// Reads the series and assembles its volumes.
+pub fn load(archive: &Archive, study: &str, series: &str, limits: &ReadLimits) -> Result<LoadedSeries> {
+    let entries = archive.instances(study, series).context(ArchiveSnafu)?;
+    ensure!(!entries.is_empty(), NoSuchSeriesSnafu { study, series });
+    let bytes: u64 = entries.iter().map(|entry| entry.size).sum();
+    ensure!(limits.max_series_bytes == 0 || bytes <= limits.max_series_bytes, TooLargeSnafu { series, bytes });
+    let objects = entries.iter().map(open_instance).collect::<Result<Vec<_>>>()?;
+    from_objects(objects, series, limits)
+}
+
+/// Assembles objects that are at hand already.
+pub fn from_objects(
+    objects: Vec<DefaultDicomObject>,
+    series: &str,
+    limits: &ReadLimits,
+) -> Result<LoadedSeries> {
+    let volumes =
+        assemble(&objects, &limits.decode, &limits.volume).context(NotAVolumeSnafu { series })?;
+    let mut template = objects.into_iter().next().context(NoSuchSeriesSnafu { study: "", series })?;
+    for tag in PIXELS {
+        template.remove_element(tag);
+    }
+    Ok(LoadedSeries { volumes, template })
+}
+
+const PIXELS: [dicom_core::Tag; 3] = [
+    dicom_dictionary_std::tags::PIXEL_DATA,
+    dicom_dictionary_std::tags::FLOAT_PIXEL_DATA,
+    dicom_dictionary_std::tags::DOUBLE_FLOAT_PIXEL_DATA,
+];
