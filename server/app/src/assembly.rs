@@ -25,8 +25,7 @@ pub struct House {
 /// Opens the store and loads the bundle.
 pub fn open(config: &Config) -> Result<House, Failure> {
     let db = database(config)?;
-    let archive =
-        Archive::open(&config.storage.data, &db, archive_options(config)).map_err(Failure::of)?;
+    let archive = Archive::open(&config.storage.data, &db, archive_options(config)).map_err(Failure::of)?;
     join(config, &db, archive)
 }
 
@@ -34,9 +33,11 @@ pub fn open(config: &Config) -> Result<House, Failure> {
 pub fn join(config: &Config, db: &sled::Db, archive: Archive) -> Result<House, Failure> {
     let engine = engine(config)?;
     let data = config.storage.data.as_path();
-    let bank = Bank::open(&data.join("bank"), db, bank_options(config, &engine)).map_err(Failure::of)?;
-    let tree = db.open_tree("jobs").map_err(Failure::of)?;
-    let queue = Queue::open(tree, &data.join("jobs.journal"), queue_options(config)).map_err(Failure::of)?;
+    let tree = |name: &str| db.open_tree(name).map_err(Failure::of);
+    let bank =
+        Bank::open(&data.join("bank"), tree("bank")?, bank_options(config, &engine)).map_err(Failure::of)?;
+    let queue =
+        Queue::open(tree("jobs")?, &data.join("jobs.journal"), queue_options(config)).map_err(Failure::of)?;
     let parts = WorkflowParts { archive: archive.clone(), engine, bank, queue };
     let workflow = Workflow::open(data, parts, workflow_options(config)).map_err(Failure::of)?;
     Ok(House { archive, workflow: Arc::new(workflow) })
@@ -117,10 +118,12 @@ pub fn bundle_folder(config: &Config) -> Result<PathBuf, Failure> {
 }
 
 fn bank_options(config: &Config, engine: &Engine) -> BankOptions {
+    let spec = engine.bundle().spec();
+    let (channels, size) = (spec.features.memory_channels, spec.features.memory_size);
     BankOptions {
-        cache_bytes: mebibytes(config.memory.cache_mb),
+        cache_bytes: usize::try_from(mebibytes(config.memory.cache_mb)).unwrap_or(usize::MAX),
         exact_below: config.memory.exact_below,
-        ..BankOptions::new(engine.bundle().id(), engine.bundle().spec().retrieval.embedding_dim)
+        ..BankOptions::new(engine.bundle().id(), spec.retrieval.embedding_dim, [channels, size, size])
     }
 }
 
@@ -146,8 +149,10 @@ fn workflow_options(config: &Config) -> WorkflowOptions {
 
 fn read_limits(config: &Config) -> ReadLimits {
     ReadLimits {
-        decode: DecodeLimits { max_frame_bytes: mebibytes(config.limits.max_frame_mb), ..Default::default() },
-        volume: VolumeLimits { max_bytes: mebibytes(config.limits.max_volume_mb), ..Default::default() },
+        volume: VolumeLimits {
+            max_bytes: mebibytes(config.limits.max_volume_mb),
+            decode: DecodeLimits { max_frame_bytes: mebibytes(config.limits.max_frame_mb) },
+        },
         max_series_bytes: mebibytes(config.limits.max_volume_mb),
     }
 }
@@ -156,7 +161,11 @@ fn read_limits(config: &Config) -> ReadLimits {
 pub struct Observer(pub Arc<Workflow>);
 
 impl InstanceObserver for Observer {
-    fn before_acknowledge(&self, stored: &[StoreOutcome], options: &StowOptions) -> Result<(), ObserverError> {
+    fn before_acknowledge(
+        &self,
+        stored: &[StoreOutcome],
+        options: &StowOptions,
+    ) -> Result<(), ObserverError> {
         let instances = stored.iter().map(StoreOutcome::instance);
         Ok(self.0.before_acknowledge(instances, options.partial, options.collection.as_deref())?)
     }

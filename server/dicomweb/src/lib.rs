@@ -1,1 +1,31 @@
-//! DICOMweb (PS3.18): one module a transaction, `routes` over `service`. Knows nothing of models or sled.
+//! DICOMweb (PS3.18): STOW-RS, QIDO-RS, WADO-RS and DELETE over the archive.
+//!
+//! One module a transaction; in each, `routes` is the HTTP face and `service` the plain, blocking calls below
+//! it, which know nothing of HTTP. Knows nothing of models or sled.
+//!
+//! - [`configure`] mounts everything; `app` puts it under `/dicomweb`.
+//! - [`InstanceObserver`] is how the rooms above hear of instances that come and go.
+//! - [`multipart`] and [`media`] read what the network sends: no input makes them panic, and all they keep is
+//!   bounded by [`DicomWebOptions`].
+//!
+//! Errors answer with one JSON shape, `{code, message, what_to_do}`; [`Error`] holds the table of statuses.
+
+mod delete;
+mod error;
+pub mod media;
+pub mod multipart;
+mod observer;
+mod options;
+mod place;
+mod qido;
+mod query;
+mod routes;
+mod state;
+mod stow;
+mod wado;
+
+pub use error::{Error, Result};
+pub use observer::{InstanceObserver, NoObserver, ObserverError, StowOptions};
+pub use options::DicomWebOptions;
+pub use routes::configure;
+pub use state::DicomWeb;

@@ -1,2 +1,28 @@
 //! Pixels and geometry: decodes pixel data, applies modality and VOI transforms, assembles slices into
-//! volumes and resamples them. Knows nothing of storage.
+//! volumes and resamples them.
+//!
+//! Invariants: this room knows nothing of storage, HTTP or models, does no I/O, and never panics or allocates
+//! past [`DecodeLimits`] and [`VolumeLimits`] whatever a file claims. Frames are counted from 1, as
+//! ReferencedFrameNumber and the frame list of WADO-RS are; coordinates are LPS, in millimetres.
+//!
+//! - [`read_part10`]: a file to an object, forgiving where nothing depends on it.
+//! - [`PixelReader`]: the frames of an object, decoded ([`Frame`]) or as stored ([`StoredFrame`]).
+//! - [`Modality`], [`Voi`], [`render`]: from stored values to a picture.
+//! - [`assemble`]: from a series' objects to [`Volume`]s.
+//! - [`resample`]: the letterbox and windowing that models want, and the way back.
+
+mod attributes;
+mod codec;
+mod error;
+mod part10;
+mod pixels;
+pub mod resample;
+mod transform;
+mod volume;
+
+pub use codec::CodecError;
+pub use error::{Error, Result};
+pub use part10::read_part10;
+pub use pixels::{DecodeLimits, Frame, FrameData, Photometric, PixelReader, StoredFrame};
+pub use transform::{Lut, Modality, Picture, PictureFormat, RenderOptions, Voi, VoiFunction, Window, render};
+pub use volume::{NotAVolume, SliceSource, Volume, VolumeGeometry, VolumeLimits, VolumeNote, assemble};

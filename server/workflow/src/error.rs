@@ -187,7 +187,9 @@ pub fn failure(error: &Error) -> JobFailure {
 
 fn advice(error: &Error) -> (&'static str, &'static str) {
     match error {
-        Error::NoSuchSeries { .. } => ("no_such_series", "Store the series first; QIDO-RS lists what is there."),
+        Error::NoSuchSeries { .. } => {
+            ("no_such_series", "Store the series first; QIDO-RS lists what is there.")
+        }
         Error::NoSuchSegmentation { .. } => {
             ("no_such_segmentation", "Store the DICOM-SEG first; QIDO-RS lists what is there.")
         }

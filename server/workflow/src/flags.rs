@@ -60,7 +60,11 @@ impl Flags {
         collection: Option<&str>,
     ) -> Result<(), JournalError> {
         let records = segmentations
-            .map(|s| Record::Received { segmentation: s.into(), partial, collection: collection.map(Into::into) })
+            .map(|s| Record::Received {
+                segmentation: s.into(),
+                partial,
+                collection: collection.map(Into::into),
+            })
             .collect();
         self.append(records)
     }
@@ -72,7 +76,10 @@ impl Flags {
 
     /// A person wants no exemplars of it, or of one of its labels.
     pub fn withdraw(&self, segmentation: &str, label: Option<&str>) -> Result<(), JournalError> {
-        self.append(vec![Record::Withdrawn { segmentation: segmentation.into(), label: label.map(Into::into) }])
+        self.append(vec![Record::Withdrawn {
+            segmentation: segmentation.into(),
+            label: label.map(Into::into),
+        }])
     }
 
     /// The segmentations were deleted: what was said about them no longer matters.

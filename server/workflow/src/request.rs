@@ -60,10 +60,20 @@ pub struct FixedUids {
     pub series_instance_uid: String,
     /// SOPInstanceUID of the SEG.
     pub sop_instance_uid: String,
-    /// From which the segments' tracking UIDs are derived.
-    pub tracking_root: uuid::Uuid,
     /// Content date and time of the SEG, as DICOM DA and TM.
     pub content: (String, String),
+}
+
+impl FixedUids {
+    /// New UIDs below the UUID root 2.25 (PS3.5 B.2), and the time now, UTC.
+    pub fn fresh() -> Self {
+        let uid = || format!("2.25.{}", uuid::Uuid::new_v4().as_u128());
+        let now = time::OffsetDateTime::now_utc();
+        let date = format!("{:04}{:02}{:02}", now.year(), u8::from(now.month()), now.day());
+        let time =
+            format!("{:02}{:02}{:02}.{:06}", now.hour(), now.minute(), now.second(), now.microsecond());
+        Self { series_instance_uid: uid(), sop_instance_uid: uid(), content: (date, time) }
+    }
 }
 
 /// The payload of a segmentation job.

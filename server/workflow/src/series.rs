@@ -5,17 +5,18 @@ use std::io::BufReader;
 
 use dicom_object::{DefaultDicomObject, OpenFileOptions};
 use engram_archive::{Archive, InstanceEntry};
-use engram_imaging::{DecodeLimits, Volume, VolumeLimits, assemble};
+use engram_imaging::{Volume, VolumeLimits, assemble};
 use snafu::{OptionExt, ResultExt, ensure};
 
-use crate::error::{ArchiveSnafu, NoSuchSeriesSnafu, NotAVolumeSnafu, OpenObjectSnafu, Result, TooLargeSnafu};
+use crate::Workflow;
+use crate::error::{
+    ArchiveSnafu, FileSnafu, NoSuchSeriesSnafu, NotAVolumeSnafu, OpenObjectSnafu, Result, TooLargeSnafu,
+};
 
 /// What reading a series may cost.
 #[derive(Debug, Clone, Default)]
 pub struct ReadLimits {
-    /// One frame.
-    pub decode: DecodeLimits,
-    /// One volume.
+    /// One volume, and its frames.
     pub volume: VolumeLimits,
     /// All object files of a series together, bytes; 0: no limit.
     pub max_series_bytes: u64,
@@ -32,12 +33,11 @@ pub struct LoadedSeries {
 /// Reads a stored object whole.
 pub fn open_instance(entry: &InstanceEntry) -> Result<DefaultDicomObject> {
     let path = entry.path.as_path();
-    let file = File::open(path).map_err(dicom_object_error).context(OpenObjectSnafu { path })?;
-    OpenFileOptions::new().from_reader(BufReader::new(file)).map_err(Box::new).context(OpenObjectSnafu { path })
-}
-
-fn dicom_object_error(source: std::io::Error) -> Box<dicom_object::ReadError> {
-    Box::new(dicom_object::ReadError::ReadFile { source, backtrace: std::backtrace::Backtrace::capture() })
+    let file = File::open(path).context(FileSnafu { action: "open", path })?;
+    OpenFileOptions::new()
+        .from_reader(BufReader::new(file))
+        .map_err(Box::new)
+        .context(OpenObjectSnafu { path })
 }
 
 /// Reads the series and assembles its volumes.
@@ -45,7 +45,10 @@ pub fn load(archive: &Archive, study: &str, series: &str, limits: &ReadLimits) -
     let entries = archive.instances(study, series).context(ArchiveSnafu)?;
     ensure!(!entries.is_empty(), NoSuchSeriesSnafu { study, series });
     let bytes: u64 = entries.iter().map(|entry| entry.size).sum();
-    ensure!(limits.max_series_bytes == 0 || bytes <= limits.max_series_bytes, TooLargeSnafu { series, bytes });
+    ensure!(
+        limits.max_series_bytes == 0 || bytes <= limits.max_series_bytes,
+        TooLargeSnafu { series, bytes }
+    );
     let objects = entries.iter().map(open_instance).collect::<Result<Vec<_>>>()?;
     from_objects(objects, series, limits)
 }
@@ -56,8 +59,7 @@ pub fn from_objects(
     series: &str,
     limits: &ReadLimits,
 ) -> Result<LoadedSeries> {
-    let volumes =
-        assemble(&objects, &limits.decode, &limits.volume).context(NotAVolumeSnafu { series })?;
+    let volumes = assemble(&objects, &limits.volume).context(NotAVolumeSnafu { series })?;
     let mut template = objects.into_iter().next().context(NoSuchSeriesSnafu { study: "", series })?;
     for tag in PIXELS {
         template.remove_element(tag);
@@ -70,3 +72,19 @@ const PIXELS: [dicom_core::Tag; 3] = [
     dicom_dictionary_std::tags::FLOAT_PIXEL_DATA,
     dicom_dictionary_std::tags::DOUBLE_FLOAT_PIXEL_DATA,
 ];
+
+impl Workflow {
+    /// Reads a stored series.
+    pub fn load_series(&self, study: &str, series: &str) -> Result<LoadedSeries> {
+        load(&self.archive, study, series, &self.options.limits)
+    }
+
+    /// Reads a series from files that are not stored.
+    pub fn load_files(&self, files: &[std::path::PathBuf]) -> Result<LoadedSeries> {
+        let open = |path: &std::path::PathBuf| {
+            dicom_object::open_file(path).map_err(Box::new).context(OpenObjectSnafu { path })
+        };
+        let objects = files.iter().map(open).collect::<Result<Vec<_>>>()?;
+        from_objects(objects, "of the files given", &self.options.limits)
+    }
+}

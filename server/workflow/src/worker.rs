@@ -36,7 +36,8 @@ impl Workers {
 /// Starts one worker for ingestion and `segmentation` workers for segmentations.
 pub fn start(workflow: &Arc<Workflow>, segmentation: usize) -> Result<Workers> {
     let stop = Arc::new(AtomicBool::new(false));
-    let kinds = std::iter::once(INGESTION_KIND).chain(std::iter::repeat_n(SEGMENTATION_KIND, segmentation.max(1)));
+    let kinds =
+        std::iter::once(INGESTION_KIND).chain(std::iter::repeat_n(SEGMENTATION_KIND, segmentation.max(1)));
     let threads = kinds
         .map(|kind| {
             let (workflow, stop) = (Arc::clone(workflow), Arc::clone(&stop));

@@ -145,13 +145,14 @@ fn runtime_library(config: &Config) -> Check {
 
 fn bundle(config: &Config) -> Check {
     const WHAT: &str = "bundle";
-    let opened = assembly::bundle_folder(config)
-        .and_then(|folder| Bundle::open(folder).map_err(Failure::of));
+    let opened = assembly::bundle_folder(config).and_then(|folder| Bundle::open(folder).map_err(Failure::of));
     match opened {
         Ok(bundle) => Check::good(WHAT, format!("{} in {}", bundle.id(), bundle.folder().display())),
-        Err(failure) => {
-            Check::bad(WHAT, failure.to_string(), "Restore the bundle's files, or name another in [models] bundle.")
-        }
+        Err(failure) => Check::bad(
+            WHAT,
+            failure.to_string(),
+            "Restore the bundle's files, or name another in [models] bundle.",
+        ),
     }
 }
 
@@ -193,7 +194,11 @@ fn store(config: &Config, deep: bool) -> Vec<Check> {
             .findings
             .iter()
             .map(|finding| {
-                Check::bad(WHAT, format!("{finding:?}"), "Run `engram rebuild`; restore lost files from a backup.")
+                Check::bad(
+                    WHAT,
+                    format!("{finding:?}"),
+                    "Run `engram rebuild`; restore lost files from a backup.",
+                )
             })
             .collect(),
     }

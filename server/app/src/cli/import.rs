@@ -75,7 +75,11 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     bar.finish_and_clear();
     house.workflow.ingest_pending().map_err(Failure::of)?;
     outcome.exemplar_slices = house.workflow.status().exemplar_slices;
-    if options.json { print_json(&outcome)? } else { print(&outcome) }
+    if options.json {
+        print_json(&outcome)?
+    } else {
+        print(&outcome)
+    }
     match outcome.failed.len() {
         0 => Ok(()),
         n => Err(Failure::say(format!("{n} of {} files were refused", files.len()))),
@@ -133,10 +137,9 @@ impl Importer<'_> {
                             outcome.already_stored += 1;
                             present.push(instance);
                         }
-                        Err(failure) => outcome.failed.push(Refused {
-                            file: file.clone(),
-                            reason: engram_workflow::report(&failure),
-                        }),
+                        Err(failure) => outcome
+                            .failed
+                            .push(Refused { file: file.clone(), reason: engram_workflow::report(&failure) }),
                     },
                 }
             }
@@ -177,7 +180,7 @@ enum Submitted {
 fn is_part_10(file: &mut fs::File) -> std::io::Result<bool> {
     use std::io::{Read, Seek};
     let mut head = Vec::with_capacity(132);
-    file.by_ref().take(132).read_to_end(&mut head)?;
+    Read::by_ref(file).take(132).read_to_end(&mut head)?;
     file.rewind()?;
     Ok(head.get(128..132) == Some(b"DICM".as_slice()))
 }

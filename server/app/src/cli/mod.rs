@@ -2,7 +2,7 @@
 
 mod doctor;
 mod evaluate;
-mod import;
+pub mod import;
 mod rebuild;
 mod segment;
 mod serve;

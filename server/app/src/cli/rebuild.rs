@@ -22,16 +22,12 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let config = options.common.load()?;
     let db = assembly::database(&config)?;
     let bar = progress_bar(0, "cataloguing");
-    let (archive, report) = Archive::rebuild(
-        &config.storage.data,
-        &db,
-        assembly::archive_options(&config),
-        &mut |progress| {
+    let (archive, report) =
+        Archive::rebuild(&config.storage.data, &db, assembly::archive_options(&config), &mut |progress| {
             bar.set_length(progress.total);
             bar.set_position(progress.done);
-        },
-    )
-    .map_err(Failure::of)?;
+        })
+        .map_err(Failure::of)?;
     bar.finish_and_clear();
     let house = assembly::join(&config, &db, archive)?;
     house.workflow.rebuild_bank().map_err(Failure::of)?;

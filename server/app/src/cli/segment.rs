@@ -68,13 +68,10 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         },
         store: false,
     };
-    let result = house
-        .workflow
-        .segment(&target, &request, &FixedUids::fresh(), &NoProgress)
-        .map_err(Failure::of)?;
-    fs::write(&options.out, &result.part10).map_err(|error| {
-        Failure::say(format!("could not write {}: {error}", options.out.display()))
-    })?;
+    let result =
+        house.workflow.segment(&target, &request, &FixedUids::fresh(), &NoProgress).map_err(Failure::of)?;
+    fs::write(&options.out, &result.part10)
+        .map_err(|error| Failure::say(format!("could not write {}: {error}", options.out.display())))?;
     if options.json {
         return print_json(&result.summary);
     }

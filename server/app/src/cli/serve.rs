@@ -36,10 +36,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 }
 
 async fn serve(config: &Config, house: &House) -> Result<(), Failure> {
-    let state = web::Data::new(http::State {
-        workflow: Arc::clone(&house.workflow),
-        rules: config.rules.clone(),
-    });
+    let state =
+        web::Data::new(http::State { workflow: Arc::clone(&house.workflow), rules: config.rules.clone() });
     let dicomweb = DicomWeb::new(house.archive.clone(), dicomweb_options(config))
         .with_observer(Arc::new(assembly::Observer(Arc::clone(&house.workflow))));
     let threads = match config.server.workers {

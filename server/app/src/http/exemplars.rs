@@ -30,10 +30,7 @@ pub struct ListQuery {
 }
 
 /// `GET /exemplars?label=&study=&series=&collection=&offset=&limit=`
-pub async fn list(
-    state: web::Data<State>,
-    query: web::Query<ListQuery>,
-) -> Result<impl Responder, Problem> {
+pub async fn list(state: web::Data<State>, query: web::Query<ListQuery>) -> Result<impl Responder, Problem> {
     let query = query.into_inner();
     let filter = ExemplarFilter {
         label: query.label,
@@ -55,10 +52,7 @@ pub struct Approval {
 }
 
 /// `POST /exemplars {segmentation}`: a person vouches for it, whatever made it.
-pub async fn approve(
-    state: web::Data<State>,
-    body: web::Json<Approval>,
-) -> Result<impl Responder, Problem> {
+pub async fn approve(state: web::Data<State>, body: web::Json<Approval>) -> Result<impl Responder, Problem> {
     blocking(move || state.workflow.approve(&body.segmentation)).await?;
     Ok(HttpResponse::Accepted().finish())
 }

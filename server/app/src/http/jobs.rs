@@ -22,10 +22,7 @@ pub struct ListQuery {
 }
 
 /// `GET /jobs?kind=&state=&limit=`
-pub async fn list(
-    state: web::Data<State>,
-    query: web::Query<ListQuery>,
-) -> Result<impl Responder, Problem> {
+pub async fn list(state: web::Data<State>, query: web::Query<ListQuery>) -> Result<impl Responder, Problem> {
     let query = query.into_inner();
     let filter = JobFilter {
         kind: query.kind,

@@ -89,7 +89,9 @@ impl From<WorkflowError> for Problem {
             | WorkflowError::OtherModality { .. }
             | WorkflowError::BadRequest { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             WorkflowError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            WorkflowError::Queue { source: engram_jobs::Error::Full { .. } } => StatusCode::SERVICE_UNAVAILABLE,
+            WorkflowError::Queue { source: engram_jobs::Error::Full { .. } } => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         if status.is_server_error() {

@@ -73,9 +73,9 @@ impl Anatomy {
                 rib_phase: vary(rng, 0.0, 3.0),
             },
             diaphragm: Diaphragm {
-                top: vary(rng, 78.0, 8.0),
+                top: vary(rng, 84.0, 8.0),
                 centre: [vary(rng, 0.0, 15.0), vary(rng, -10.0, 10.0)],
-                curvature: vary(rng, 0.0042, 0.0008),
+                curvature: vary(rng, 0.0027, 0.0006),
             },
             kidneys: [(Organ::RightKidney, -1.0, -22.0), (Organ::LeftKidney, 1.0, -8.0)]
                 .map(|(organ, side, height)| (organ, kidney(rng, size, side, height))),
@@ -109,7 +109,8 @@ impl Anatomy {
             match kidney.distance(p) {
                 d if d < -8.0 => return (Tissue::RenalMedulla, Some(*organ)),
                 d if d < 0.0 => return (Tissue::RenalCortex, Some(*organ)),
-                d if d < 3.5 => return (Tissue::Fat, None),
+                // The fat of the renal sinus, and the capsule of fat around.
+                d if d < 3.5 || kidney.is_carved(p) => return (Tissue::Fat, None),
                 _ => {}
             }
         }
@@ -294,12 +295,12 @@ fn kidney(rng: &mut StdRng, size: f64, side: f64, height: f64) -> Solid {
 
 /// A crescent along the left back of the trunk.
 fn spleen(rng: &mut StdRng, size: f64) -> Solid {
-    let centre = vary_point(rng, [98.0, 34.0, 30.0], 9.0);
-    let towards_middle = [centre[0] - 46.0, centre[1] - 34.0, centre[2] - 4.0];
+    let centre = vary_point(rng, [94.0, 36.0, 26.0], 9.0);
+    let towards_middle = [centre[0] - 50.0, centre[1] - 40.0, centre[2] - 4.0];
     Solid {
-        parts: vec![lump(rng, size, centre, [35.0, 52.0, 47.0], [15.0, 10.0, 25.0])],
+        parts: vec![lump(rng, size, centre, [38.0, 54.0, 48.0], [15.0, 10.0, 25.0])],
         blend: 1.0,
-        carved: vec![lump(rng, size, towards_middle, [42.0, 48.0, 60.0], [0.0, 0.0, 20.0])],
+        carved: vec![lump(rng, size, towards_middle, [40.0, 46.0, 56.0], [0.0, 0.0, 20.0])],
         surface: Waves::new(rng, 3, 25.0..50.0, 3.5),
     }
 }
@@ -329,7 +330,8 @@ fn pancreas(rng: &mut StdRng, size: f64) -> Solid {
 
 /// A piece of bowel somewhere in the lower front, with what it holds.
 fn bowel_loop(rng: &mut StdRng, size: f64) -> (Solid, Tissue) {
-    let centre = [rng.random_range(-105.0..105.0), rng.random_range(-72.0..12.0), rng.random_range(-105.0..-28.0)];
+    let centre =
+        [rng.random_range(-105.0..105.0), rng.random_range(-72.0..12.0), rng.random_range(-105.0..-28.0)];
     let angles = [rng.random_range(-40.0..40.0), rng.random_range(-40.0..40.0), rng.random_range(0.0..180.0)];
     let thickness = vary(rng, 15.0, 4.0);
     let length = vary(rng, 34.0, 10.0);

@@ -5,7 +5,8 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use dicom_object::meta::FileMetaTableBuilder;
 use engram_seg::{
-    AlgorithmType, Content, Encoding, Equipment, NewSegment, NewSegmentation, ReferencedSlice, ResultUids, Voxels,
+    AlgorithmType, Content, Encoding, Equipment, NewSegment, NewSegmentation, ReferencedSlice, ResultUids,
+    Voxels,
 };
 use ndarray::Axis;
 use rand::rngs::StdRng;
@@ -60,7 +61,8 @@ struct Identity {
 /// The patient of a seed, from his scan.
 pub fn phantom(seed: u64, scan: Scan) -> Result<Phantom, Error> {
     let identity = Identity::new(seed, scan.pixels.len_of(Axis(0)));
-    let objects: Vec<InMemDicomObject> = (0..identity.instances.len()).map(|i| image(&identity, &scan, i)).collect();
+    let objects: Vec<InMemDicomObject> =
+        (0..identity.instances.len()).map(|i| image(&identity, &scan, i)).collect();
     Ok(Phantom {
         segmentation: segmentation(&identity, &scan, &objects)?,
         images: objects.into_iter().map(part10).collect::<Result<_, _>>()?,

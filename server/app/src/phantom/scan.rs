@@ -72,7 +72,7 @@ pub fn scan(seed: u64) -> Scan {
     let shading = Waves::new(rng, 3, 300.0..600.0, 0.32);
     let texture = Waves::new(rng, 6, 7.0..16.0, 0.05);
     let gain = vary(rng, 3600.0, 500.0);
-    let noise = vary(rng, 0.014, 0.004);
+    let noise = vary(rng, 0.011, 0.003);
     let mut pixels = Array3::zeros((SLICES, SIZE, SIZE));
     let mut truth = Array3::zeros(pixels.raw_dim());
     for ((slice, row, column), pixel) in pixels.indexed_iter_mut() {

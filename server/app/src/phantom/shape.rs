@@ -68,7 +68,11 @@ impl Ellipsoid {
         let scaled: Point = std::array::from_fn(|i| dot(offset, self.axes[i]) / self.radii[i]);
         let gradient = length(std::array::from_fn(|i| scaled[i] / self.radii[i]));
         let norm = length(scaled);
-        if gradient > 0.0 { norm * (norm - 1.0) / gradient } else { -self.radii.into_iter().fold(f64::MAX, f64::min) }
+        if gradient > 0.0 {
+            norm * (norm - 1.0) / gradient
+        } else {
+            -self.radii.into_iter().fold(f64::MAX, f64::min)
+        }
     }
 }
 
@@ -101,7 +105,8 @@ impl Waves {
     pub fn new(rng: &mut StdRng, count: usize, wavelengths: std::ops::Range<f64>, amplitude: f64) -> Self {
         let wave = |rng: &mut StdRng| {
             let direction: Point = std::array::from_fn(|_| rng.random_range(-1.0..1.0));
-            let turns = std::f64::consts::TAU / rng.random_range(wavelengths.clone()) / length(direction).max(0.1);
+            let turns =
+                std::f64::consts::TAU / rng.random_range(wavelengths.clone()) / length(direction).max(0.1);
             let phase = rng.random_range(0.0..std::f64::consts::TAU);
             (direction.map(|d| d * turns), phase, amplitude / count as f64)
         };
@@ -135,6 +140,11 @@ impl Solid {
             return united;
         }
         self.carved.iter().map(|carved| -carved.distance(p)).fold(united + self.surface.at(p), f64::max)
+    }
+
+    /// Whether the point lies in what is taken away.
+    pub fn is_carved(&self, p: Point) -> bool {
+        self.carved.iter().any(|carved| carved.distance(p) < 0.0)
     }
 
     /// Whether the point lies inside.

@@ -73,7 +73,7 @@ impl Sequence {
     pub fn new(rng: &mut StdRng) -> Self {
         let repetition_time = vary(rng, 2200.0, 300.0).round();
         let echo_time = vary(rng, 80.0, 8.0).round();
-        let fat_left = vary(rng, 0.28, 0.12);
+        let fat_left = vary(rng, 0.18, 0.08);
         let signals = RELAXATION.map(|(tissue, density, t1, t2)| {
             let (t1, t2) = (t1 * vary(rng, 1.0, 0.10), t2 * vary(rng, 1.0, 0.10));
             let kept = if tissue == Tissue::Fat { fat_left } else { 1.0 };

@@ -1,0 +1,160 @@
+"""Paints region maps as images: tissue intensities, texture, and what scanners do to them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from engram_train.anatomy import MAX_REGIONS, Anatomy, Rng
+
+Array = np.ndarray
+CLASSES = 16
+
+
+class Textures:
+    """A stock of random fields of unit variance at several grain sizes, cut at random."""
+
+    GRAINS = (0.6, 1.2, 2.5, 5.0, 10.0)
+
+    def __init__(self, rng: Rng, size: int = 384):
+        self.fields = []
+        for grain in self.GRAINS:
+            noise = rng.normal(size=(size, size)).astype(np.float32)
+            noise = ndimage.gaussian_filter(noise, grain, mode="wrap")
+            self.fields.append(noise / noise.std())
+
+    def cut(self, rng: Rng, grain: int, size: int) -> Array:
+        """A random window [size, size] of the field of that grain."""
+        stock = self.fields[grain]
+        y, x = rng.integers(0, stock.shape[0] - size, 2)
+        window = stock[y : y + size, x : x + size]
+        if rng.random() < 0.5:
+            window = window.T
+        return window[:: rng.choice([-1, 1]), :: rng.choice([-1, 1])]
+
+
+@dataclass
+class Protocol:
+    """How one anatomy is imaged: shared by its instances, disturbed in each."""
+
+    mean: Array  # [CLASSES]
+    texture: Array  # [CLASSES] amplitude
+    grain: Array  # int [CLASSES]
+    blur: float
+    noise: float
+    bias: float
+    modality: str  # "mr", "ct", "us"
+    inverted: bool
+    gamma: float
+    clip: tuple[float, float]
+
+
+def make_protocol(anatomy: Anatomy, rng: Rng) -> Protocol:
+    modality = rng.choice(["mr", "ct", "us"], p=[0.72, 0.13, 0.15])
+    mean = rng.uniform(0.05, 1.0, CLASSES)
+    if rng.random() < 0.35:  # low contrast: classes drawn together
+        mean = 0.5 + (mean - 0.5) * rng.uniform(0.3, 0.7)
+    mean[0] = 0.0 if rng.random() < 0.85 else rng.uniform(0, 1)
+    if anatomy.style == "body" and rng.random() < 0.25:
+        mean[anatomy.tissue[1]] = rng.uniform(0.8, 1.3)  # bright fat
+    low, high = 0.0, 1.0
+    if modality == "ct":
+        low, high = rng.uniform(0.0, 0.35), rng.uniform(0.6, 1.0)
+    return Protocol(
+        mean=mean,
+        texture=rng.gamma(1.5, 0.025, CLASSES) * (1.6 if modality == "us" else 1.0),
+        grain=rng.integers(0, len(Textures.GRAINS), CLASSES),
+        blur=float(rng.choice([rng.uniform(0.3, 0.8), rng.uniform(0.8, 1.6)], p=[0.7, 0.3])),
+        noise=float(rng.gamma(1.3, 0.018)),
+        bias=float(rng.uniform(0.0, 0.45)) if modality == "mr" else float(rng.uniform(0.0, 0.1)),
+        modality=str(modality),
+        inverted=bool(rng.random() < 0.08),
+        gamma=float(np.exp(rng.normal() * 0.25)),
+        clip=(float(low), float(high)),
+    )
+
+
+def other_patient(p: Protocol, rng: Rng) -> Protocol:
+    """The same protocol on another day: small shifts mostly, now and then large ones."""
+    spread = rng.choice([0.025, 0.06, 0.18], p=[0.45, 0.42, 0.13])
+    air = p.mean[0]
+    mean = (
+        p.mean * np.exp(rng.normal(size=CLASSES) * spread) + rng.normal(size=CLASSES) * spread / 2
+    )
+    if rng.random() < 0.02:
+        mean = rng.uniform(0.05, 1.0, CLASSES)
+    mean[0] = air
+    wobble = float(np.exp(rng.normal() * 0.3))
+    return Protocol(
+        mean, p.texture * wobble, p.grain, p.blur * float(np.exp(rng.normal() * 0.2)),
+        p.noise * float(np.exp(rng.normal() * 0.3)), p.bias, p.modality, p.inverted,
+        p.gamma * float(np.exp(rng.normal() * 0.10)), p.clip,
+    )  # fmt: skip
+
+
+def smooth_field(rng: Rng, size: int) -> Array:
+    """A very smooth field of about unit size: [size, size]."""
+    axis = np.linspace(-1, 1, size)
+    y, x = np.meshgrid(axis, axis, indexing="ij")
+    a = rng.normal(size=6) * np.array([1.0, 1.0, 0.6, 0.6, 0.6, 0.0])
+    return a[0] * x + a[1] * y + a[2] * (x * x - 0.3) + a[3] * (y * y - 0.3) + a[4] * x * y
+
+
+def paint(slices: Array, anatomy: Anatomy, p: Protocol, rng: Rng, textures: Textures) -> Array:
+    """Region maps [n,size,size] of one patient -> uint8 images, scaled by common percentiles."""
+    count, size, _ = slices.shape
+    bias = np.exp(p.bias * smooth_field(rng, size))
+    phase_gain = np.exp(rng.normal(size=MAX_REGIONS) * 0.03)
+    gradient = smooth_field(rng, size) * rng.uniform(0, 0.06)
+    shadow, speckle_size, speckle_gain, compressed = None, (0.5, 1.0), 0.3, False
+    if p.modality == "us":
+        speckle_size = (rng.uniform(0.3, 0.9), rng.uniform(0.5, 1.5))
+        speckle_gain, compressed = rng.uniform(0.15, 0.45), rng.random() < 0.5
+        shadow = np.clip(1 + 0.5 * np.cumsum(smooth_field(rng, size), axis=0) / size, 0.2, 1.5)
+    images = np.empty((count, size, size), np.float32)
+    for index, regions in enumerate(slices):
+        tissue = anatomy.tissue[regions]
+        mean = (p.mean[anatomy.tissue] * phase_gain)[regions]
+        grain = np.stack([textures.cut(rng, g, size) for g in range(len(textures.GRAINS))])
+        texture = np.take_along_axis(grain, p.grain[tissue][None].astype(int), 0)[0]
+        solid = tissue > 0
+        image = mean + (texture * p.texture[tissue] + gradient) * solid
+        image = ndimage.gaussian_filter(image.astype(np.float32), p.blur)
+        if p.modality == "mr":
+            image = image * bias
+            noise = rng.normal(size=(2, size, size)).astype(np.float32) * p.noise
+            if rng.random() < 0.4:
+                noise = ndimage.gaussian_filter(noise, (0, 0.6, 0.6)) * 2.0
+            image = np.hypot(image + noise[0], noise[1])
+        elif p.modality == "us":
+            speckle = rng.rayleigh(0.8, (size, size)).astype(np.float32)
+            speckle = ndimage.gaussian_filter(speckle, speckle_size)
+            speckle = 1 + (speckle - speckle.mean()) / speckle.std() * speckle_gain
+            image = np.maximum(image, 0) * speckle * shadow
+            if compressed:
+                image = np.log1p(np.maximum(image, 0) * 6)
+        else:
+            noise = rng.normal(size=(size, size)).astype(np.float32)
+            image = image + ndimage.gaussian_filter(noise, 0.7) * 2 * p.noise
+            image = np.clip(image, *p.clip)
+        images[index] = image
+    low, high = np.percentile(images, [0.5, 99.5])
+    images = np.clip((images - low) / (high - low + 1e-6), 0, 1)
+    if p.inverted:
+        images = 1 - images
+    images = images**p.gamma
+    return (images * 255 + 0.5).astype(np.uint8)
+
+
+def field_of_view(size: int, rng: Rng, modality: str) -> Array | None:
+    """Which pixels the scanner filled, bool [size,size]: letterbox bars or an ultrasound fan."""
+    y, x = np.meshgrid(np.linspace(-1, 1, size), np.linspace(-1, 1, size), indexing="ij")
+    if modality == "us" and rng.random() < 0.5:
+        apex = rng.uniform(1.1, 2.0)
+        radius, angle = np.hypot(x, y + apex), np.arctan2(x, y + apex)
+        far = apex + rng.uniform(0.6, 1.0)
+        return (np.abs(angle) < rng.uniform(0.45, 0.9)) & (radius < far) & (radius > apex - 1.0)
+    if rng.random() < 0.4:
+        keep = rng.uniform(0.62, 1.0)
+        return (np.abs(x) if rng.random() < 0.5 else np.abs(y)) <= keep
+    return None

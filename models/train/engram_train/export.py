@@ -1,0 +1,247 @@
+"""Writes the bundle: ONNX graphs, checked against torch, and their manifest."""
+
+import argparse
+import hashlib
+import os
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from engram_train.model import GRID, IMAGE_SIZE, Compact, Retrieval, Shape
+
+OPSET = 17
+TOLERANCE = 1e-4
+VERSION = "0.1.0"
+
+# How the runtime should use the bundle; chosen on the development protocols (log.md).
+USE = {
+    "recent_memories": 6,
+    "exemplars_per_slice": 8,
+    "crop_margin": 0.5,
+    "crop_max_extent": 0.6,
+}
+
+
+class AttentionGraph(nn.Module):
+    """memory_attention as the contract has it: one tpos_idx [N] for the whole batch."""
+
+    def __init__(self, attention: nn.Module):
+        super().__init__()
+        self.attention = attention
+
+    def forward(self, image_embed: Tensor, memories: Tensor, tpos_idx: Tensor) -> Tensor:
+        time = tpos_idx[None].expand(memories.shape[0], -1)
+        return self.attention(image_embed, memories, time)
+
+
+def graphs(model: Compact, retrieval: Retrieval) -> dict:
+    """Name -> (module, inputs, outputs, maker of example inputs for a batch B and N memories)."""
+    s = model.shape
+    image = lambda b, n: (torch.rand(b, 3, IMAGE_SIZE, IMAGE_SIZE),)  # noqa: E731
+    embed = lambda b: torch.randn(b, s.embed, GRID, GRID)  # noqa: E731
+    return {
+        "retrieval": (retrieval, ["image"], ["cls", "patches"], image),
+        "image_encoder": (
+            model.encoder,
+            ["image"],
+            ["image_embed", "high_res_0", "high_res_1"],
+            image,
+        ),
+        "memory_encoder": (
+            model.memory,
+            ["image_embed", "mask_for_mem", "object_score"],
+            ["memory"],
+            lambda b, n: (
+                embed(b),
+                torch.rand(b, 1, IMAGE_SIZE, IMAGE_SIZE),
+                torch.randn(b, 1) * 5,
+            ),
+        ),
+        "memory_attention": (
+            AttentionGraph(model.attention),
+            ["image_embed", "memories", "tpos_idx"],
+            ["cond_embed"],
+            lambda b, n: (
+                embed(b),
+                torch.randn(b, n, s.memory, GRID, GRID),
+                torch.randint(0, s.time_indices, (n,)),
+            ),
+        ),
+        "mask_decoder": (
+            model.decoder,
+            ["cond_embed", "high_res_0", "high_res_1"],
+            ["masks", "iou", "object_score"],
+            lambda b, n: (
+                torch.randn(b, s.conditioned, GRID, GRID),
+                torch.randn(b, s.high_res_0, 4 * GRID, 4 * GRID),
+                torch.randn(b, s.high_res_1, 2 * GRID, 2 * GRID),
+            ),
+        ),
+    }
+
+
+def check(path: Path, module: nn.Module, inputs: list[str], make) -> float:
+    """Largest absolute difference between ONNX Runtime and torch over several B and N."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 2
+    session = onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+    worst = 0.0
+    for batch, count in [(1, 1), (3, 2), (2, 8), (5, 14)]:
+        example = make(batch, count)
+        feed = {name: value.numpy() for name, value in zip(inputs, example, strict=True)}
+        with torch.no_grad():
+            expected = module(*example)
+        if isinstance(expected, Tensor):
+            expected = (expected,)
+        for got, want in zip(session.run(None, feed), expected, strict=True):
+            if got.shape != tuple(want.shape):
+                raise RuntimeError(f"{path.name}: {got.shape} instead of {tuple(want.shape)}")
+            worst = max(worst, float(np.abs(got - want.numpy()).max()))
+    return worst
+
+
+def export(model: Compact, retrieval: Retrieval, out: Path, made_by: str) -> dict[str, float]:
+    """Writes every graph and bundle.toml into `out`, the manifest last; returns the errors."""
+    model.eval()
+    retrieval.eval()
+    model.attention.plain = True
+    out.mkdir(parents=True, exist_ok=True)
+    errors, digests = {}, {}
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
+        scratch = Path(folder)
+        for name, (module, inputs, outputs, make) in graphs(model, retrieval).items():
+            path = scratch / f"{name}.onnx"
+            axes = {key: {0: "B"} for key in inputs + outputs}
+            if name == "memory_attention":
+                axes["memories"] = {0: "B", 1: "N"}
+                axes["tpos_idx"] = {0: "N"}
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                torch.onnx.export(
+                    module,
+                    make(2, 3),
+                    str(path),
+                    input_names=inputs,
+                    output_names=outputs,
+                    dynamic_axes=axes,
+                    opset_version=OPSET,
+                    dynamo=False,
+                )
+            onnx.checker.check_model(str(path))
+            errors[name] = check(path, module, inputs, make)
+            if errors[name] > TOLERANCE:
+                raise RuntimeError(f"{name}: ONNX differs from torch by {errors[name]:.2e}")
+            digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+        (scratch / "bundle.toml").write_text(manifest(model.shape, digests, made_by))
+        for name in digests:
+            os.replace(scratch / f"{name}.onnx", out / f"{name}.onnx")
+        os.replace(scratch / "bundle.toml", out / "bundle.toml")
+    model.attention.plain = False
+    return errors
+
+
+def manifest(s: Shape, digests: dict[str, str], made_by: str) -> str:
+    """The text of bundle.toml."""
+    text = f"""\
+format = 1
+name = "compact"
+version = "{VERSION}"
+architecture = "compact"
+licence = "MIT OR Apache-2.0"
+source = "trained by models/train on synthetic images only"
+made_by = "{made_by}"
+precision = "fp32"
+opset = {OPSET}
+
+[input]
+image_size = {IMAGE_SIZE}
+mean = [0.0, 0.0, 0.0]
+std = [1.0, 1.0, 1.0]
+ct_window_hu = [-160.0, 240.0]
+percentiles = [0.5, 99.5]
+
+[retrieval]
+image_size = {IMAGE_SIZE}
+mean = [0.0, 0.0, 0.0]
+std = [1.0, 1.0, 1.0]
+embedding_dim = {s.retrieval_dim}
+
+[features]
+embed_channels = {s.embed}
+embed_size = {GRID}
+high_res_0_channels = {s.high_res_0}
+high_res_0_size = {4 * GRID}
+high_res_1_channels = {s.high_res_1}
+high_res_1_size = {2 * GRID}
+cond_channels = {s.conditioned}
+memory_channels = {s.memory}
+memory_size = {GRID}
+mask_size = {IMAGE_SIZE}
+mask_tokens = 1
+
+[memory]
+mask_scale = 1.0
+mask_bias = 0.0
+binarise_exemplar = true
+binarise_predicted = false
+conditioning_tpos = {s.time_indices - 1}
+recent_memories = {USE["recent_memories"]}
+exemplars_per_slice = {USE["exemplars_per_slice"]}
+crop_margin = {USE["crop_margin"]}
+crop_max_extent = {USE["crop_max_extent"]}
+
+[pointers]
+used = false
+dim = 0
+
+[prompts]
+used = false
+"""
+    for name, digest in digests.items():
+        text += f'\n[graphs.{name}]\nfile = "{name}.onnx"\nsha256 = "{digest}"\n'
+    return text
+
+
+def load(checkpoint: Path | None) -> Compact:
+    """The averaged weights of a training checkpoint, or seeded random ones."""
+    torch.manual_seed(0)
+    model = Compact()
+    if checkpoint:
+        model.load_state_dict(
+            torch.load(checkpoint, map_location="cpu", weights_only=False)["average"]
+        )
+    return model.eval()
+
+
+def load_retrieval(checkpoint: Path | None) -> Retrieval:
+    torch.manual_seed(0)
+    model = Retrieval(Shape())
+    if checkpoint:
+        model.load_state_dict(
+            torch.load(checkpoint, map_location="cpu", weights_only=False)["average"]
+        )
+    return model.eval()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, help="from engram_train.train")
+    parser.add_argument("--retrieval", type=Path, help="from engram_train.retrieval")
+    parser.add_argument("--out", type=Path, required=True, help="bundle folder")
+    args = parser.parse_args()
+    made_by = "python -m engram_train.export (models/train/README.md)"
+    torch.manual_seed(1)
+    errors = export(load(args.checkpoint), load_retrieval(args.retrieval), args.out, made_by)
+    for name, error in errors.items():
+        size = (args.out / f"{name}.onnx").stat().st_size / 1e6
+        print(f"{name:17s} {size:6.2f} MB   largest error {error:.1e}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+//! A case in memory: its volume and what people drew on it.
+
+use std::collections::BTreeMap;
+
+use engram_imaging::Volume;
+use engram_seg::ReferencedSlice;
+use engram_segmenter::LabelMask;
+use engram_segmenter::evaluate::Case;
+use engram_workflow::{LabelTemplate, LoadedSeries, Workflow};
+use ndarray::Array3;
+
+use super::cases;
+use crate::cli::Failure;
+
+/// An annotated volume.
+pub struct Annotated {
+    /// The images.
+    pub volume: Volume,
+    /// By label key: the label, and its mask `[slice, row, column]`, 0 or 1.
+    pub masks: BTreeMap<String, (LabelTemplate, Array3<u8>)>,
+}
+
+/// Reads a case that is not stored.
+pub fn read(workflow: &Workflow, case: &cases::Case) -> Result<Annotated, Failure> {
+    let fail = |what: String| Failure::say(format!("case {}: {what}", case.name));
+    let LoadedSeries { mut volumes, .. } =
+        workflow.load_files(&case.images()?).map_err(|error| fail(engram_workflow::report(&error)))?;
+    let volume = match volumes.len() {
+        1 => volumes.remove(0),
+        n => return Err(fail(format!("its images make {n} volumes, not one"))),
+    };
+    let object = dicom_object::open_file(case.segmentation())
+        .map_err(|error| fail(engram_workflow::report(&error)))?;
+    let segmentation = engram_seg::read(&object).map_err(|error| fail(engram_workflow::report(&error)))?;
+    let slices = ReferencedSlice::of_volume(&volume);
+    let mut masks: BTreeMap<String, (LabelTemplate, Array3<u8>)> = BTreeMap::new();
+    for segment in segmentation.description.foreground() {
+        let placed = segmentation
+            .masks_on(segment.number, &slices)
+            .map_err(|error| fail(engram_workflow::report(&error)))?;
+        masks
+            .entry(segment.concept.key())
+            .and_modify(|(_, mask)| mask.zip_mut_with(&placed.mask, |a, b| *a |= b))
+            .or_insert_with(|| (LabelTemplate::of(segment), placed.mask));
+    }
+    Ok(Annotated { volume, masks })
+}
+
+impl Annotated {
+    /// The masks of these labels; all 0 where the case was not annotated with one.
+    pub fn label_masks<'l>(&self, labels: &'l [String]) -> LabelMasks<'l> {
+        let mask = |label: &str| match self.masks.get(label) {
+            Some((_, mask)) => mask.clone(),
+            None => Array3::zeros(self.volume.voxels.dim()),
+        };
+        LabelMasks(labels.iter().map(|label| (label.as_str(), mask(label))).collect())
+    }
+
+    /// The case as the scores want it.
+    pub fn case<'a>(&'a self, name: &'a str, masks: &'a LabelMasks<'a>) -> Case<'a> {
+        Case { name, patient: &self.volume.patient_id, volume: &self.volume, masks: masks.views() }
+    }
+}
+
+/// Masks by label key, in a fixed order.
+pub struct LabelMasks<'l>(Vec<(&'l str, Array3<u8>)>);
+
+impl LabelMasks<'_> {
+    /// As the method takes them.
+    pub fn views(&self) -> Vec<LabelMask<'_>> {
+        self.0.iter().map(|(label, mask)| LabelMask { label, mask: mask.view() }).collect()
+    }
+}

@@ -1,0 +1,195 @@
+//! Changes to the catalogue that are made together or not at all.
+
+use crate::{
+    InstanceUids, Result, attributes,
+    catalogue::{
+        self, Catalogue, Index, InstanceRecord, Place, SeriesRecord, StudyRecord, index_key, instance_key,
+        series_key, sop_key, study_key,
+    },
+    part10::Inspected,
+};
+use dicom_dictionary_std::tags;
+use std::collections::BTreeMap;
+
+/// The most SOP classes that a series' record names; real series have one or two.
+const MAX_SOP_CLASSES: usize = 16;
+
+/// One record as it was and as it shall be.
+struct Change<T> {
+    before: Option<T>,
+    after: Option<T>,
+}
+
+impl<T: Clone> Change<T> {
+    fn from(before: Option<T>) -> Self {
+        Change { after: before.clone(), before }
+    }
+}
+
+/// A batch in the making. Only the one thread that writes the catalogue makes drafts, so what it read stays true.
+pub(crate) struct Draft<'c> {
+    catalogue: &'c Catalogue,
+    studies: BTreeMap<String, Change<StudyRecord>>,
+    series: BTreeMap<(String, String), Change<SeriesRecord>>,
+    instances: BTreeMap<InstanceUids, Option<InstanceRecord>>,
+}
+
+impl<'c> Draft<'c> {
+    pub(crate) fn new(catalogue: &'c Catalogue) -> Self {
+        Draft { catalogue, studies: BTreeMap::new(), series: BTreeMap::new(), instances: BTreeMap::new() }
+    }
+
+    /// The study as it shall be.
+    pub(crate) fn study(&mut self, study: &str) -> Result<&mut Option<StudyRecord>> {
+        if !self.studies.contains_key(study) {
+            let change = Change::from(self.catalogue.study(study)?);
+            self.studies.insert(study.to_owned(), change);
+        }
+        Ok(&mut self.studies.entry(study.to_owned()).or_insert_with(|| Change::from(None)).after)
+    }
+
+    /// The series as it shall be.
+    pub(crate) fn series(&mut self, study: &str, series: &str) -> Result<&mut Option<SeriesRecord>> {
+        let key = (study.to_owned(), series.to_owned());
+        if !self.series.contains_key(&key) {
+            let change = Change::from(self.catalogue.series(study, series)?);
+            self.series.insert(key.clone(), change);
+        }
+        Ok(&mut self.series.entry(key).or_insert_with(|| Change::from(None)).after)
+    }
+
+    /// Adds an instance that is not there yet.
+    pub(crate) fn add(&mut self, inspected: &Inspected, metadata: Place) -> Result<()> {
+        let uids = &inspected.uids;
+        let json = &inspected.json;
+        let record = InstanceRecord {
+            sop_class_uid: inspected.sop_class_uid.clone(),
+            transfer_syntax_uid: inspected.transfer_syntax_uid.clone(),
+            size: inspected.size,
+            data_set_offset: inspected.data_set_offset,
+            data_set_sha256: hex(&inspected.data_set_sha256),
+            instance_number: json.text(tags::INSTANCE_NUMBER).parse().ok(),
+            frames: json.text(tags::NUMBER_OF_FRAMES).parse().unwrap_or(1).max(1),
+            metadata,
+        };
+
+        let is_new_series = self.series(&uids.study_instance_uid, &uids.series_instance_uid)?.is_none();
+        let series =
+            self.series(&uids.study_instance_uid, &uids.series_instance_uid)?.get_or_insert_default();
+        series.instances += 1;
+        series.bytes = series.bytes.saturating_add(record.size);
+        if series.sop_classes.len() < MAX_SOP_CLASSES {
+            series.sop_classes.insert(record.sop_class_uid.clone());
+        }
+        attributes::merge(&mut series.attributes, json, attributes::is_series);
+        if is_new_series {
+            series.modality = json.text(tags::MODALITY);
+        }
+
+        let study = self.study(&uids.study_instance_uid)?;
+        if study.is_none() {
+            *study = Some(StudyRecord {
+                patient_id: index_value(json.text(tags::PATIENT_ID)),
+                study_date: index_value(json.text(tags::STUDY_DATE)),
+                accession_number: index_value(json.text(tags::ACCESSION_NUMBER)),
+                ..StudyRecord::default()
+            });
+        }
+        if let Some(study) = study {
+            study.series += u64::from(is_new_series);
+            attributes::merge(&mut study.attributes, json, attributes::is_study);
+        }
+        self.instances.insert(uids.clone(), Some(record));
+        Ok(())
+    }
+
+    /// Changes an instance's record.
+    pub(crate) fn replace(&mut self, uids: &InstanceUids, record: InstanceRecord) {
+        self.instances.insert(uids.clone(), Some(record));
+    }
+
+    /// Takes out an instance, and with the last one its series and study.
+    pub(crate) fn remove(&mut self, uids: &InstanceUids, record: &InstanceRecord) -> Result<()> {
+        self.instances.insert(uids.clone(), None);
+        let series = self.series(&uids.study_instance_uid, &uids.series_instance_uid)?;
+        let Some(left) = series.as_mut() else { return Ok(()) };
+        left.instances = left.instances.saturating_sub(1);
+        left.bytes = left.bytes.saturating_sub(record.size);
+        if left.instances > 0 {
+            return Ok(());
+        }
+        *series = None;
+        let study = self.study(&uids.study_instance_uid)?;
+        if let Some(left) = study.as_mut() {
+            left.series = left.series.saturating_sub(1);
+            if left.series == 0 {
+                *study = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes everything, atomically; not durable before the catalogue is synced.
+    pub(crate) fn apply(self) -> Result<()> {
+        let mut batch = sled::Batch::default();
+        for (study, change) in &self.studies {
+            put(&mut batch, &study_key(study), change.after.as_ref())?;
+            index(&mut batch, study, change);
+        }
+        for ((study, series), change) in &self.series {
+            put(&mut batch, &series_key(study, series), change.after.as_ref())?;
+            let key = index_key(Index::Series, series, study);
+            match change.after {
+                Some(_) => batch.insert(key.as_bytes(), Vec::new()),
+                None => batch.remove(key.as_bytes()),
+            }
+        }
+        for (uids, record) in &self.instances {
+            put(&mut batch, &instance_key(uids), record.as_ref())?;
+            let (key, place) = sop_key(uids);
+            match record {
+                Some(_) => batch.insert(key.as_bytes(), place.as_bytes()),
+                None => batch.remove(key.as_bytes()),
+            }
+        }
+        self.catalogue.apply(batch)
+    }
+}
+
+fn put<T: serde::Serialize>(batch: &mut sled::Batch, key: &str, record: Option<&T>) -> Result<()> {
+    match record {
+        Some(record) => batch.insert(key.as_bytes(), catalogue::write(key, record)?),
+        None => batch.remove(key.as_bytes()),
+    }
+    Ok(())
+}
+
+fn index(batch: &mut sled::Batch, study: &str, change: &Change<StudyRecord>) {
+    let keys = |record: &StudyRecord| {
+        [
+            index_key(Index::PatientId, &record.patient_id, study),
+            index_key(Index::StudyDate, &record.study_date, study),
+            index_key(Index::AccessionNumber, &record.accession_number, study),
+        ]
+    };
+    for key in change.before.iter().flat_map(keys) {
+        batch.remove(key.as_bytes());
+    }
+    for key in change.after.iter().flat_map(keys) {
+        batch.insert(key.as_bytes(), Vec::new());
+    }
+}
+
+/// A value short enough, and without the separator, to be part of a key. Longer ones are cut: the index only proposes studies,
+/// the match itself looks at the attribute.
+fn index_value(value: String) -> String {
+    value.chars().filter(|character| *character != '\0').take(INDEX_LENGTH).collect()
+}
+
+/// The most characters of a value that an index holds. LO and SH allow 64 at most.
+pub(crate) const INDEX_LENGTH: usize = 64;
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,81 @@
+//! What the catalogue says about a study, a series and an instance.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The three UIDs that place an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct InstanceUids {
+    /// StudyInstanceUID (0020,000D).
+    pub study_instance_uid: String,
+    /// SeriesInstanceUID (0020,000E).
+    pub series_instance_uid: String,
+    /// SOPInstanceUID (0008,0018).
+    pub sop_instance_uid: String,
+}
+
+impl InstanceUids {
+    /// From the three UIDs, the study's first.
+    pub fn new(study: &str, series: &str, sop: &str) -> Self {
+        InstanceUids {
+            study_instance_uid: study.to_owned(),
+            series_instance_uid: series.to_owned(),
+            sop_instance_uid: sop.to_owned(),
+        }
+    }
+
+    pub(crate) fn are_valid(&self) -> bool {
+        [&self.study_instance_uid, &self.series_instance_uid, &self.sop_instance_uid]
+            .into_iter()
+            .all(|uid| crate::uid::is_valid(uid))
+    }
+}
+
+/// A study as the catalogue keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StudyEntry {
+    /// StudyInstanceUID (0020,000D).
+    pub study_instance_uid: String,
+    /// PatientID (0010,0020); empty where the study has none.
+    pub patient_id: String,
+    /// Patient and study attributes in the DICOM JSON model (PS3.18 Annex F), as the study's first instance gave them.
+    pub attributes: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A series as the catalogue keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeriesEntry {
+    /// StudyInstanceUID (0020,000D).
+    pub study_instance_uid: String,
+    /// SeriesInstanceUID (0020,000E).
+    pub series_instance_uid: String,
+    /// Modality (0008,0060); empty where the series has none.
+    pub modality: String,
+    /// How many instances the series holds.
+    pub instances: u64,
+    /// Series attributes in the DICOM JSON model, as the series' first instance gave them.
+    pub attributes: serde_json::Map<String, serde_json::Value>,
+}
+
+/// An instance as the catalogue keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InstanceEntry {
+    /// Where the instance belongs.
+    pub uids: InstanceUids,
+    /// SOPClassUID (0008,0016).
+    pub sop_class_uid: String,
+    /// TransferSyntaxUID (0002,0010) of the stored object.
+    pub transfer_syntax_uid: String,
+    /// The Part 10 object file. It is never changed while it exists; a deletion unlinks it.
+    pub path: PathBuf,
+    /// Bytes of that file.
+    pub size: u64,
+    /// Where in the file the data set begins: after preamble, prefix and file meta information.
+    pub data_set_offset: u64,
+    /// SHA-256 of the data set's bytes, as hexadecimal digits.
+    pub data_set_sha256: String,
+    /// InstanceNumber (0020,0013), where there is one.
+    pub instance_number: Option<i64>,
+    /// NumberOfFrames (0028,0008); 1 where it is absent.
+    pub frames: u32,
+}

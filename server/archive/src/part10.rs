@@ -1,0 +1,212 @@
+//! Reads Part 10 objects (PS3.10): verifies that one is whole, takes its identity, and makes its DICOM JSON.
+
+mod header;
+mod input;
+mod json;
+mod locate;
+mod text;
+mod value;
+mod walk;
+
+pub(crate) use json::DataSetJson;
+pub(crate) use locate::{ElementPath, locate, parse_tag};
+
+use crate::{InstanceUids, StoreError, StoreFailure, uid};
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+use dicom_encoding::transfer_syntax::{Codec, Endianness, TransferSyntax, TransferSyntaxIndex};
+use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+use header::Encoding;
+use input::{Input, Seekable, Sequential};
+use json::JsonWriter;
+use sha2::{Digest, Sha256};
+use std::{
+    fs::File,
+    io::{self, BufReader, Read, Seek, SeekFrom},
+};
+
+/// What bounds the reading of one object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub max_instance_bytes: u64,
+    pub max_metadata_bytes: usize,
+    pub inline_binary_bytes: usize,
+}
+
+/// What the file meta information says (PS3.10 section 7.1), and where the data set begins.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct FileMeta {
+    pub sop_class_uid: String,
+    pub sop_instance_uid: String,
+    pub transfer_syntax_uid: String,
+    pub data_set_offset: u64,
+}
+
+/// An object that was verified.
+#[derive(Debug)]
+pub(crate) struct Inspected {
+    pub uids: InstanceUids,
+    pub sop_class_uid: String,
+    pub transfer_syntax_uid: String,
+    pub size: u64,
+    pub data_set_offset: u64,
+    pub data_set_sha256: [u8; 32],
+    pub json: DataSetJson,
+}
+
+/// Reads and verifies the whole object: header, structure to the last byte, identity.
+pub(crate) fn inspect(file: &mut File, limits: &Limits) -> Result<Inspected, StoreFailure> {
+    let size = file.seek(SeekFrom::End(0)).map_err(unreadable)?;
+    let meta = read_meta(file, size)?;
+    inspect_data_set(file, size, &meta, limits).map_err(|error| StoreFailure {
+        error,
+        sop_class_uid: Some(meta.sop_class_uid).filter(|uid| !uid.is_empty()),
+        sop_instance_uid: Some(meta.sop_instance_uid).filter(|uid| !uid.is_empty()),
+    })
+}
+
+fn inspect_data_set(
+    file: &mut File,
+    size: u64,
+    meta: &FileMeta,
+    limits: &Limits,
+) -> Result<Inspected, StoreError> {
+    let syntax = transfer_syntax(&meta.transfer_syntax_uid)?;
+    let mut writer = JsonWriter::new(limits.inline_binary_bytes, limits.max_metadata_bytes);
+    let mut input = data_set(file, size, meta, syntax, limits.max_instance_bytes)?;
+    walk::walk(&mut input, encoding(syntax), &mut writer)?;
+    drop(input);
+    let json = writer.finish();
+    let (uids, sop_class_uid) = identity(&json, meta)?;
+    let data_set_sha256 = digest(file, meta.data_set_offset).map_err(unreadable)?;
+    Ok(Inspected {
+        uids,
+        sop_class_uid,
+        transfer_syntax_uid: meta.transfer_syntax_uid.clone(),
+        size,
+        data_set_offset: meta.data_set_offset,
+        data_set_sha256,
+        json,
+    })
+}
+
+/// Reads preamble, prefix and file meta information, which is always explicit VR little endian.
+pub(crate) fn read_meta(file: &mut File, size: u64) -> Result<FileMeta, StoreError> {
+    file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+    let mut input = Input::bounded(Seekable(BufReader::new(&mut *file)), 0, size);
+    let prefix = input.skip(128, "the preamble").and_then(|()| input.array::<4>("the prefix"));
+    if !matches!(prefix, Ok([b'D', b'I', b'C', b'M'])) {
+        return Err(StoreError::NotDicom);
+    }
+    let end = meta_end(&mut input)?;
+    let mut meta = FileMeta { data_set_offset: end, ..FileMeta::default() };
+    while input.position() < end {
+        let offset = input.position();
+        let header = header::read(&mut input, Encoding::EXPLICIT_LITTLE)?;
+        let Some(length) = header.length.filter(|length| {
+            header.tag.group() == 2 && input.position().saturating_add(u64::from(*length)) <= end
+        }) else {
+            let problem = format!("{} breaks the group length of the file meta information", header.name());
+            return Err(StoreError::Malformed { offset, problem });
+        };
+        let field = match header.tag {
+            tags::MEDIA_STORAGE_SOP_CLASS_UID => &mut meta.sop_class_uid,
+            tags::MEDIA_STORAGE_SOP_INSTANCE_UID => &mut meta.sop_instance_uid,
+            tags::TRANSFER_SYNTAX_UID => &mut meta.transfer_syntax_uid,
+            _ => {
+                input.skip(u64::from(length), &header.name())?;
+                continue;
+            }
+        };
+        let bytes = input.take(u64::from(length), &header.name())?;
+        *field = String::from_utf8_lossy(&bytes).trim_matches(|c| c == '\0' || c == ' ').to_owned();
+    }
+    Ok(meta)
+}
+
+/// Reads FileMetaInformationGroupLength (0002,0000): where the data set begins.
+fn meta_end(input: &mut Input) -> Result<u64, StoreError> {
+    let offset = input.position();
+    let header = header::read(input, Encoding::EXPLICIT_LITTLE)?;
+    if header.tag != tags::FILE_META_INFORMATION_GROUP_LENGTH || header.length != Some(4) {
+        let problem = "the file meta information does not begin with its group length".to_owned();
+        return Err(StoreError::Malformed { offset, problem });
+    }
+    let length = u32::from_le_bytes(input.array(&header.name())?);
+    input.claim(u64::from(length), "the file meta information")?;
+    Ok(input.position() + u64::from(length))
+}
+
+/// The transfer syntax, if Engram can read a data set in it.
+fn transfer_syntax(uid: &str) -> Result<&'static TransferSyntax, StoreError> {
+    if uid.is_empty() {
+        return Err(StoreError::MissingUid { attribute: "TransferSyntaxUID" });
+    }
+    TransferSyntaxRegistry
+        .get(uid)
+        .filter(|syntax| !matches!(syntax.codec(), Codec::Dataset(None)))
+        .ok_or_else(|| StoreError::TransferSyntax { uid: uid.to_owned() })
+}
+
+fn encoding(syntax: &TransferSyntax) -> Encoding {
+    Encoding {
+        explicit_vr: syntax.uid() != dicom_dictionary_std::uids::IMPLICIT_VR_LITTLE_ENDIAN,
+        big_endian: syntax.endianness() == Endianness::Big,
+    }
+}
+
+/// The data set's bytes, inflated where the transfer syntax deflates.
+fn data_set<'f>(
+    file: &'f mut File,
+    size: u64,
+    meta: &FileMeta,
+    syntax: &'static TransferSyntax,
+    limit: u64,
+) -> Result<Input<'f>, StoreError> {
+    file.seek(SeekFrom::Start(meta.data_set_offset)).map_err(unreadable)?;
+    match syntax.codec() {
+        Codec::Dataset(Some(adapter)) => {
+            let inflated = adapter.adapt_reader(Box::new(BufReader::new(file)));
+            Ok(Input::unbounded(Sequential(BufReader::new(inflated)), limit))
+        }
+        _ => Ok(Input::bounded(Seekable(BufReader::new(file)), meta.data_set_offset, size)),
+    }
+}
+
+/// The data set's UIDs, held against the file meta information.
+fn identity(json: &DataSetJson, meta: &FileMeta) -> Result<(InstanceUids, String), StoreError> {
+    let read = |tag: Tag, attribute: &'static str| uid::checked(json.text(tag), attribute);
+    let sop_class_uid = read(tags::SOP_CLASS_UID, "SOPClassUID")?;
+    let uids = InstanceUids {
+        study_instance_uid: read(tags::STUDY_INSTANCE_UID, "StudyInstanceUID")?,
+        series_instance_uid: read(tags::SERIES_INSTANCE_UID, "SeriesInstanceUID")?,
+        sop_instance_uid: read(tags::SOP_INSTANCE_UID, "SOPInstanceUID")?,
+    };
+    agree("SOPClassUID", &meta.sop_class_uid, &sop_class_uid)?;
+    agree("SOPInstanceUID", &meta.sop_instance_uid, &uids.sop_instance_uid)?;
+    Ok((uids, sop_class_uid))
+}
+
+fn agree(attribute: &'static str, meta: &str, data_set: &str) -> Result<(), StoreError> {
+    if meta == data_set {
+        return Ok(());
+    }
+    Err(StoreError::MetaMismatch { attribute, meta: meta.to_owned(), data_set: data_set.to_owned() })
+}
+
+/// SHA-256 of the file's bytes from `offset` on.
+pub(crate) fn digest(file: &mut File, offset: u64) -> io::Result<[u8; 32]> {
+    file.seek(SeekFrom::Start(offset))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finalize().into()),
+            count => hasher.update(buffer.get(..count).unwrap_or_default()),
+        }
+    }
+}
+
+fn unreadable(source: io::Error) -> StoreError {
+    StoreError::Unreadable { offset: 0, source }
+}

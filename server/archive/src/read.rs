@@ -1,0 +1,200 @@
+//! Reading instances' kept JSON.
+
+use crate::{
+    BulkDataUri, Error, InstanceUids, MetadataChunks, Result,
+    catalogue::InstanceRecord,
+    metadata::{SeriesMetadata, resolve},
+    shared::Shared,
+    writer::{Command, inspect_object},
+};
+use crossbeam_channel::Sender;
+use serde_json::{Map, Value};
+use std::{collections::VecDeque, io, sync::Arc};
+
+/// About how large a piece of metadata gets, in bytes.
+const PIECE: usize = 1 << 20;
+
+/// Reads the catalogue and what it points to; asks the writer to mend what it finds damaged.
+pub(crate) struct Reader {
+    pub shared: Arc<Shared>,
+    pub commands: Option<Sender<Command>>,
+}
+
+impl Reader {
+    /// A series' instances, by InstanceNumber, then SOPInstanceUID.
+    pub(crate) fn instances(&self, study: &str, series: &str) -> Result<Vec<(InstanceUids, InstanceRecord)>> {
+        let entries = self.shared.catalogue.instances_of(study, series);
+        let records: Result<Vec<_>> = entries
+            .map(|entry| entry.map(|(sop, record)| (InstanceUids::new(study, series, &sop), record)))
+            .collect();
+        let mut records = records?;
+        // The catalogue gives them by SOPInstanceUID and the sort is stable; those without a number come last.
+        records.sort_by_key(|(_, record)| record.instance_number.unwrap_or(i64::MAX));
+        Ok(records)
+    }
+
+    /// An instance's kept JSON; made from the object file where it does not read. `None` where the instance was deleted meanwhile.
+    pub(crate) fn json(
+        &self,
+        kept: &mut SeriesMetadata,
+        uids: &InstanceUids,
+        record: &InstanceRecord,
+    ) -> Result<Option<Vec<u8>>> {
+        if let Some(line) = kept.line(record.metadata) {
+            return Ok(Some(line));
+        }
+        match inspect_object(&self.shared, uids) {
+            Ok(inspected) => {
+                tracing::warn!(
+                    sop_instance_uid = uids.sop_instance_uid,
+                    "kept metadata did not read; making it anew"
+                );
+                // Full or closed: the next reader will ask again.
+                let _ = self.commands.as_ref().map(|commands| commands.try_send(Command::Mend(uids.clone())));
+                Ok(Some(inspected.json.text))
+            }
+            Err(Error::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// An instance's JSON with BulkDataURIs of the form `bulkdata/...`.
+    pub(crate) fn instance_json(&self, uids: &InstanceUids) -> Result<Option<Map<String, Value>>> {
+        let Some(record) = self.shared.catalogue.instance(uids)? else { return Ok(None) };
+        let mut kept =
+            SeriesMetadata::open(&self.shared.layout, &uids.study_instance_uid, &uids.series_instance_uid);
+        let Some(json) = self.json(&mut kept, uids, &record)? else { return Ok(None) };
+        let mut text = Vec::with_capacity(json.len());
+        resolve(&json, "", &mut text);
+        Ok(Some(parse(uids, &text)?))
+    }
+}
+
+/// Reads JSON that the archive wrote itself.
+pub(crate) fn parse<'a, T: serde::Deserialize<'a>>(uids: &InstanceUids, json: &'a [u8]) -> Result<T> {
+    serde_json::from_slice(json)
+        .map_err(|source| Error::Record { key: format!("metadata of {}", uids.sop_instance_uid), source })
+}
+
+/// A study's, a series' or an instance's metadata as a JSON array in pieces.
+pub(crate) fn metadata<'a>(
+    reader: Reader,
+    study: &str,
+    series: Option<&str>,
+    sop: Option<&str>,
+    bulk: BulkDataUri<'a>,
+) -> Result<Option<MetadataChunks<'a>>> {
+    let catalogue = &reader.shared.catalogue;
+    let single = match (series, sop) {
+        (Some(series), Some(sop)) => Some(InstanceUids::new(study, series, sop)),
+        _ => None,
+    };
+    let series: VecDeque<String> = match (series, &single) {
+        (Some(_), Some(uids)) if catalogue.instance(uids)?.is_none() => VecDeque::new(),
+        (Some(series), _) => {
+            catalogue.series(study, series)?.map(|_| series.to_owned()).into_iter().collect()
+        }
+        (None, _) => {
+            catalogue.series_of(study).map(|entry| entry.map(|(series, _)| series)).collect::<Result<_>>()?
+        }
+    };
+    if series.is_empty() {
+        return Ok(None);
+    }
+    let pieces = Pieces {
+        reader,
+        study: study.to_owned(),
+        series,
+        single,
+        bulk,
+        current: None,
+        is_first: true,
+        state: State::Start,
+    };
+    Ok(Some(MetadataChunks { pieces: Box::new(pieces) }))
+}
+
+#[derive(PartialEq)]
+enum State {
+    Start,
+    Middle,
+    End,
+}
+
+/// A series being read: its kept JSON and the instances that are left.
+type Current = (SeriesMetadata, std::vec::IntoIter<(InstanceUids, InstanceRecord)>);
+
+struct Pieces<'a> {
+    reader: Reader,
+    study: String,
+    series: VecDeque<String>,
+    single: Option<InstanceUids>,
+    bulk: BulkDataUri<'a>,
+    current: Option<Current>,
+    is_first: bool,
+    state: State,
+}
+
+impl Pieces<'_> {
+    fn piece(&mut self) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        if self.state == State::Start {
+            out.push(b'[');
+            self.state = State::Middle;
+        }
+        while out.len() < PIECE {
+            let Some((json, uids)) = self.next_instance()? else {
+                out.push(b']');
+                self.state = State::End;
+                break;
+            };
+            if !self.is_first {
+                out.push(b',');
+            }
+            self.is_first = false;
+            resolve(&json, &(self.bulk)(&uids), &mut out);
+        }
+        Ok(out)
+    }
+
+    fn next_instance(&mut self) -> Result<Option<(Vec<u8>, InstanceUids)>> {
+        loop {
+            if let Some((kept, instances)) = &mut self.current {
+                for (uids, record) in instances {
+                    if let Some(json) = self.reader.json(kept, &uids, &record)? {
+                        return Ok(Some((json, uids)));
+                    }
+                }
+            }
+            let Some(series) = self.series.pop_front() else { return Ok(None) };
+            let instances = match &self.single {
+                Some(uids) => self
+                    .reader
+                    .shared
+                    .catalogue
+                    .instance(uids)?
+                    .map(|record| (uids.clone(), record))
+                    .into_iter()
+                    .collect(),
+                None => self.reader.instances(&self.study, &series)?,
+            };
+            let kept = SeriesMetadata::open(&self.reader.shared.layout, &self.study, &series);
+            self.current = Some((kept, instances.into_iter()));
+        }
+    }
+}
+
+impl Iterator for Pieces<'_> {
+    type Item = Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.state == State::End {
+            return None;
+        }
+        let piece = self.piece();
+        if piece.is_err() {
+            self.state = State::End;
+        }
+        Some(piece)
+    }
+}

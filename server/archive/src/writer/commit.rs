@@ -1,0 +1,191 @@
+//! Group commit: many instances, one sync of each folder and one of the catalogue.
+
+use super::Writer;
+use crate::{
+    Error, Result, StoreError, StoreOutcome, StoredInstance,
+    catalogue::Place,
+    draft::{Draft, hex},
+    durable,
+    error::FileSnafu,
+    metadata,
+    part10::Inspected,
+    prepare::{Answer, Prepared, with_identity},
+};
+use dicom_dictionary_std::tags;
+use snafu::IntoError;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
+
+/// An instance whose object file is where it belongs, and who waits to hear.
+pub(crate) struct Placed {
+    pub inspected: Inspected,
+    /// The first is told that it was stored; others sent the same object within the group.
+    pub answers: Vec<Answer>,
+}
+
+impl Writer {
+    /// Commits a group of prepared instances and answers each.
+    pub(super) fn commit(&self, group: Vec<Prepared>) {
+        if group.is_empty() {
+            return;
+        }
+        let mut folders = BTreeSet::new();
+        let placed = self.place(group, &mut folders);
+        if placed.is_empty() {
+            return;
+        }
+        let committed = durable::sync_folders(&folders).and_then(|()| self.catalogue(&placed));
+        match self.shared.decisive(committed) {
+            Ok(()) => placed.into_iter().for_each(acknowledge),
+            Err(error) => refuse(placed, error),
+        }
+    }
+
+    /// Renames each new object to where it belongs and answers at once those that need no commit. Notes the folders to sync.
+    fn place(&self, group: Vec<Prepared>, folders: &mut BTreeSet<PathBuf>) -> Vec<Placed> {
+        let mut placed: Vec<Placed> = Vec::new();
+        let mut by_sop: HashMap<String, usize> = HashMap::new();
+        for Prepared { incoming, inspected, answer } in group {
+            let sop = inspected.uids.sop_instance_uid.clone();
+            if let Some(twin) = by_sop.get(&sop).and_then(|index| placed.get_mut(*index)) {
+                if is_same(&twin.inspected, &inspected) {
+                    twin.answers.push(answer);
+                } else {
+                    let conflict = StoreError::Conflict { sop_instance_uid: sop };
+                    let _ = answer.send(Err(with_identity(conflict, &inspected)));
+                }
+                continue;
+            }
+            match self.present(&inspected) {
+                Ok(Some(present)) => {
+                    let _ = answer.send(present.map_err(|error| with_identity(error, &inspected)));
+                    continue;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let error = StoreError::Archive { source: Arc::new(error) };
+                    let _ = answer.send(Err(with_identity(error, &inspected)));
+                    continue;
+                }
+            }
+            match self.place_one(incoming, &inspected, folders) {
+                Ok(()) => {
+                    by_sop.insert(sop, placed.len());
+                    placed.push(Placed { inspected, answers: vec![answer] });
+                }
+                Err(error) => {
+                    let _ = answer.send(Err(with_identity(error, &inspected)));
+                }
+            }
+        }
+        placed
+    }
+
+    /// The answer for a SOP instance that is there already: the same data set, or another.
+    fn present(&self, inspected: &Inspected) -> Result<Option<Result<StoreOutcome, StoreError>>> {
+        self.shared.refuse_if_broken()?;
+        let sop = &inspected.uids.sop_instance_uid;
+        let Some(uids) = self.shared.catalogue.locate(sop)? else { return Ok(None) };
+        let Some(record) = self.shared.catalogue.instance(&uids)? else { return Ok(None) };
+        let is_same = uids == inspected.uids
+            && record.transfer_syntax_uid == inspected.transfer_syntax_uid
+            && record.data_set_sha256 == hex(&inspected.data_set_sha256);
+        Ok(Some(if is_same {
+            Ok(StoreOutcome::AlreadyStored(self.shared.stored(uids, &record)?))
+        } else {
+            Err(StoreError::Conflict { sop_instance_uid: sop.clone() })
+        }))
+    }
+
+    fn place_one(
+        &self,
+        incoming: crate::Incoming,
+        inspected: &Inspected,
+        folders: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), StoreError> {
+        let uids = &inspected.uids;
+        let folder = self.shared.layout.series_folder(&uids.study_instance_uid, &uids.series_instance_uid);
+        durable::make_folder(&folder, folders).map_err(refusal)?;
+        let path = self.shared.layout.object(uids);
+        incoming
+            .place(&path)
+            .map_err(|source| refusal(FileSnafu { action: "put in place", path }.into_error(source)))?;
+        folders.insert(folder);
+        Ok(())
+    }
+
+    /// Appends the metadata lines and writes the catalogue, durably.
+    pub(crate) fn catalogue(&self, placed: &[Placed]) -> Result<()> {
+        let mut by_series: BTreeMap<(&str, &str), Vec<&Inspected>> = BTreeMap::new();
+        for Placed { inspected, .. } in placed {
+            let key =
+                (inspected.uids.study_instance_uid.as_str(), inspected.uids.series_instance_uid.as_str());
+            by_series.entry(key).or_default().push(inspected);
+        }
+        let mut draft = Draft::new(&self.shared.catalogue);
+        for ((study, series), instances) in by_series {
+            let lines: Vec<&[u8]> =
+                instances.iter().map(|inspected| inspected.json.text.as_slice()).collect();
+            let places: Vec<Place> = metadata::append(&self.shared.layout, study, series, &lines)?;
+            for (inspected, place) in instances.into_iter().zip(places) {
+                draft.add(inspected, place)?;
+            }
+        }
+        draft.apply()?;
+        self.shared.catalogue.sync()
+    }
+}
+
+fn is_same(one: &Inspected, other: &Inspected) -> bool {
+    one.uids == other.uids
+        && one.transfer_syntax_uid == other.transfer_syntax_uid
+        && one.data_set_sha256 == other.data_set_sha256
+}
+
+/// What the rooms above are told of an instance that has just been stored.
+pub(crate) fn stored(inspected: &Inspected) -> StoredInstance {
+    StoredInstance {
+        uids: inspected.uids.clone(),
+        patient_id: inspected.json.text(tags::PATIENT_ID),
+        sop_class_uid: inspected.sop_class_uid.clone(),
+        modality: inspected.json.text(tags::MODALITY),
+        transfer_syntax_uid: inspected.transfer_syntax_uid.clone(),
+        size: inspected.size,
+    }
+}
+
+fn acknowledge(placed: Placed) {
+    let instance = stored(&placed.inspected);
+    for (index, answer) in placed.answers.into_iter().enumerate() {
+        let outcome = match index {
+            0 => StoreOutcome::Stored(instance.clone()),
+            _ => StoreOutcome::AlreadyStored(instance.clone()),
+        };
+        let _ = answer.send(Ok(outcome));
+    }
+}
+
+fn refuse(placed: Vec<Placed>, error: Error) {
+    let source = Arc::new(error);
+    for Placed { inspected, answers } in placed {
+        for answer in answers {
+            let error = StoreError::Archive { source: source.clone() };
+            let _ = answer.send(Err(with_identity(error, &inspected)));
+        }
+    }
+}
+
+fn refusal(error: Error) -> StoreError {
+    match &error {
+        Error::File { source, .. }
+            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+        {
+            StoreError::NoSpace
+        }
+        _ => StoreError::Archive { source: Arc::new(error) },
+    }
+}

@@ -1,0 +1,223 @@
+//! What the DICOMweb room could not do, and the one table that turns it into an HTTP status.
+
+use actix_web::HttpResponse;
+use actix_web::ResponseError;
+use actix_web::http::StatusCode;
+use serde::Serialize;
+use snafu::Snafu;
+
+use crate::multipart::MultipartError;
+
+/// What [`Error`] is used with.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a request was not fulfilled.
+#[derive(Debug, Snafu)]
+#[snafu(visibility(pub(crate)))]
+#[non_exhaustive]
+pub enum Error {
+    /// A UID in the path is none.
+    #[snafu(display("could not read the {name} UID `{text}`: a UID is 1 to 64 digits and dots"))]
+    BadUid {
+        /// Whose UID: study, series, instance.
+        name: &'static str,
+        /// What stood there.
+        text: String,
+    },
+    /// The query string or a path segment does not read.
+    #[snafu(display("could not read the request: {message}"))]
+    BadQuery {
+        /// What is wrong.
+        message: String,
+    },
+    /// Nothing the client accepts can be sent.
+    #[snafu(display(
+        "could not answer in an acceptable media type: `{accept}` was asked for, {offered} can be sent"
+    ))]
+    NotAcceptable {
+        /// What the client accepts.
+        accept: String,
+        /// What there is, as a list.
+        offered: String,
+    },
+    /// The request body is of a media type this transaction does not take.
+    #[snafu(display("could not take a body of type `{found}`"))]
+    UnsupportedMediaType {
+        /// The `Content-Type` that came.
+        found: String,
+    },
+    /// The request body is larger than allowed.
+    #[snafu(display("could not take more than {limit} bytes in one request"))]
+    RequestTooLarge {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The request body is no multipart body, or is cut short.
+    #[snafu(display("could not read the multipart body: {source}"))]
+    Multipart {
+        /// Why.
+        source: MultipartError,
+    },
+    /// A STOW request without any part.
+    #[snafu(display("could not find an instance in the request"))]
+    NoInstances,
+    /// The body stopped arriving.
+    #[snafu(display("could not receive the request: nothing came for {seconds} s"))]
+    ReadTimeout {
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// The connection failed while the body was arriving.
+    #[snafu(display("could not receive the request: {source}"))]
+    ReadBody {
+        /// Why.
+        source: actix_web::error::PayloadError,
+    },
+    /// There is no such study, series, instance or element.
+    #[snafu(display("could not find {what}"))]
+    NotFound {
+        /// What was asked for.
+        what: String,
+    },
+    /// The configuration forbids deletion.
+    #[snafu(display("could not delete: deletion is switched off"))]
+    DeleteForbidden,
+    /// The object is too large to be decoded in memory.
+    #[snafu(display("could not decode an object of {size} bytes: the limit is {limit}"))]
+    TooLargeToDecode {
+        /// Bytes of the object.
+        size: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// The stored object does not read.
+    #[snafu(display("could not read the stored object: {source}"))]
+    ReadObject {
+        /// Why.
+        #[snafu(source(from(dicom_object::ReadError, Box::new)))]
+        source: Box<dicom_object::ReadError>,
+    },
+    /// The object's pixels cannot be had as asked.
+    #[snafu(display("could not give the pixels as asked: {source}"))]
+    Pixels {
+        /// Why.
+        source: engram_imaging::Error,
+    },
+    /// The archive failed.
+    #[snafu(display("could not use the archive: {source}"))]
+    Archive {
+        /// Why.
+        source: engram_archive::Error,
+    },
+    /// A file of the archive does not read.
+    #[snafu(display("could not read a stored file: {source}"))]
+    ReadFile {
+        /// Why.
+        source: std::io::Error,
+    },
+    /// An answer could not be written as JSON.
+    #[snafu(display("could not write the answer: {source}"))]
+    WriteJson {
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The work was given up before it was done: the server is shutting down, or the work panicked.
+    #[snafu(display("could not finish the request: its work was given up"))]
+    GivenUp,
+}
+
+/// The body of every error answer.
+#[derive(Debug, Serialize)]
+struct ErrorBody<'a> {
+    /// Stable, for programs.
+    code: &'a str,
+    /// For people: what could not be done, and why.
+    message: String,
+    /// For people: what helps.
+    what_to_do: &'a str,
+}
+
+impl Error {
+    /// The table: status, code and advice for each kind.
+    fn row(&self) -> (StatusCode, &'static str, &'static str) {
+        use engram_imaging::Error as Imaging;
+        const LATER: &str = "Try again; if it happens again, look into the server's log.";
+        const DAMAGED: &str = "Run `engram doctor`: the object or its storage may be damaged.";
+        match self {
+            Self::BadUid { .. } => (StatusCode::BAD_REQUEST, "bad_uid", "Correct the UID in the URL."),
+            Self::BadQuery { .. } => (
+                StatusCode::BAD_REQUEST,
+                "bad_query",
+                "Correct the URL; PS3.18 section 8.3 lists the parameters.",
+            ),
+            Self::NotAcceptable { .. } => {
+                (StatusCode::NOT_ACCEPTABLE, "not_acceptable", "Send one of the offered types in `Accept`.")
+            }
+            Self::UnsupportedMediaType { .. } => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "Send `application/dicom`, or `multipart/related; type=\"application/dicom\"` with a boundary, \
+                 without content encoding.",
+            ),
+            Self::RequestTooLarge { .. } => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "request_too_large",
+                "Send fewer instances in a request, or raise the limit in the configuration.",
+            ),
+            Self::Multipart { .. } => (
+                StatusCode::BAD_REQUEST,
+                "bad_multipart",
+                "Check the boundary parameter and that the body was sent whole; then send it again.",
+            ),
+            Self::NoInstances => {
+                (StatusCode::BAD_REQUEST, "no_instances", "Send at least one DICOM instance.")
+            }
+            Self::ReadTimeout { .. } => {
+                (StatusCode::REQUEST_TIMEOUT, "read_timeout", "Send the request again, without pauses.")
+            }
+            Self::ReadBody { .. } => (StatusCode::BAD_REQUEST, "read_body", "Send the request again, whole."),
+            Self::NotFound { .. } => {
+                (StatusCode::NOT_FOUND, "not_found", "Search for it: it may be deleted, or have other UIDs.")
+            }
+            Self::DeleteForbidden => {
+                (StatusCode::FORBIDDEN, "delete_forbidden", "Ask the operator to allow deletion.")
+            }
+            Self::TooLargeToDecode { .. } => (
+                StatusCode::NOT_ACCEPTABLE,
+                "too_large_to_decode",
+                "Retrieve the instance itself, or raise the limit in the configuration.",
+            ),
+            Self::Pixels { source: Imaging::NoSuchFrame { .. } } => {
+                (StatusCode::NOT_FOUND, "no_such_frame", "Ask for a frame from 1 to NumberOfFrames.")
+            }
+            Self::Pixels { source: Imaging::BadOption { .. } } => {
+                (StatusCode::BAD_REQUEST, "bad_option", "Correct the rendering parameters in the URL.")
+            }
+            Self::Pixels { .. } => (
+                StatusCode::NOT_ACCEPTABLE,
+                "no_picture",
+                "Retrieve the instance itself: its pixels cannot be decoded or rendered.",
+            ),
+            Self::ReadObject { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "read_object", DAMAGED),
+            Self::ReadFile { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "read_file", DAMAGED),
+            Self::Archive { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "archive", DAMAGED),
+            Self::WriteJson { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "write_json", LATER),
+            Self::GivenUp => (StatusCode::SERVICE_UNAVAILABLE, "given_up", LATER),
+        }
+    }
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        self.row().0
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (status, code, what_to_do) = self.row();
+        match status.is_server_error() {
+            true => tracing::error!(code, error = %self, "request failed"),
+            false => tracing::debug!(code, error = %self, "request refused"),
+        }
+        HttpResponse::build(status).json(ErrorBody { code, message: self.to_string(), what_to_do })
+    }
+}

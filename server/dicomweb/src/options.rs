@@ -1,0 +1,62 @@
+//! What requests may cost.
+
+use std::time::Duration;
+
+use crate::multipart::MultipartLimits;
+
+/// Limits of the DICOMweb room. Every buffer a request can make grow is bounded by one of them.
+#[derive(Debug, Clone)]
+pub struct DicomWebOptions {
+    /// Largest STOW request body, in bytes. Larger is refused with 413: at once where the request tells its
+    /// length; else when the limit is met, and whole instances that came before stay stored. The largest single
+    /// instance is the archive's `max_instance_bytes`.
+    pub max_request_bytes: u64,
+    /// Most parts in a STOW request.
+    pub max_parts: usize,
+    /// Most bytes of headers in a part.
+    pub max_part_header_bytes: usize,
+    /// How long a request body may stand still before the request is given up.
+    pub read_timeout: Duration,
+    /// Bytes gathered from the network before they are written, and read from a file before they are sent. A
+    /// request holds at most three such buffers.
+    pub buffer_bytes: usize,
+    /// Most matches of a search without a `limit`, and with a larger one.
+    pub max_search_results: usize,
+    /// Largest object that is read into memory whole, for decoding or rendering, in bytes.
+    pub max_decode_bytes: u64,
+    /// Most frames in one request.
+    pub max_frames: usize,
+    /// The URL under which clients reach these services, e.g. `https://pacs.example/dicomweb`. Where it is given,
+    /// RetrieveURL and BulkDataURI begin with it; else RetrieveURL begins with the request's `Host`, and
+    /// BulkDataURI is relative. Clients that cannot resolve relative URIs, or that send a wrong `Host`, need it.
+    pub public_url: Option<String>,
+    /// Whether DELETE is offered.
+    pub allow_delete: bool,
+}
+
+impl Default for DicomWebOptions {
+    fn default() -> Self {
+        Self {
+            max_request_bytes: 16 << 30,
+            max_parts: 20_000,
+            max_part_header_bytes: 8 << 10,
+            read_timeout: Duration::from_secs(60),
+            buffer_bytes: 512 << 10,
+            max_search_results: 10_000,
+            max_decode_bytes: 2 << 30,
+            max_frames: 4096,
+            public_url: None,
+            allow_delete: true,
+        }
+    }
+}
+
+impl DicomWebOptions {
+    pub(crate) fn multipart(&self) -> MultipartLimits {
+        MultipartLimits {
+            max_parts: self.max_parts,
+            max_header_bytes: self.max_part_header_bytes,
+            max_preamble_bytes: self.max_part_header_bytes,
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! QIDO-RS, the Search transaction.
+//!
+//! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.6>
+
+pub mod routes;
+mod service;

@@ -1,0 +1,115 @@
+//! From parameters to the archive's query, and from its matches to DICOM JSON.
+
+use engram_archive::{Archive, Include, Level, MatchKey, Query};
+use serde_json::{Map, Value, json};
+use snafu::ResultExt;
+
+use crate::error::{ArchiveSnafu, Result, WriteJsonSnafu};
+use crate::place::Place;
+use crate::query::{attribute, count, flag};
+use crate::state::Urls;
+
+/// What a search found.
+pub struct Found {
+    /// An array of DICOM JSON objects.
+    pub json: Vec<u8>,
+    /// Whether there is more beyond the limit.
+    pub more: bool,
+}
+
+/// Reads the parameters of PS3.18 8.3.4: attributes to match, `includefield`, `fuzzymatching`, `limit`, `offset`.
+/// An attribute nobody knows is refused, so that a misspelt one does not match everything.
+///
+/// <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_8.3.4>
+pub fn query(level: Level, place: Option<Place>, pairs: &[(String, String)], most: usize) -> Result<Query> {
+    let mut query = Query { limit: most, ..Query::at(level) };
+    if let Some(place) = place {
+        query.study_instance_uid = Some(place.study);
+        query.series_instance_uid = place.series;
+    }
+    for (name, value) in pairs {
+        match name.as_str() {
+            "limit" => query.limit = count(name, value)?.min(most),
+            "offset" => query.offset = count(name, value)?,
+            "fuzzymatching" => query.fuzzy = flag(name, value)?,
+            "includefield" => include(&mut query.include, value)?,
+            // Of the request as a whole (PS3.18 8.3.3).
+            "accept" | "charset" => {}
+            _ => query.matches.push(MatchKey { path: attribute(name)?, value: value.clone() }),
+        }
+    }
+    Ok(query)
+}
+
+/// Adds one `includefield`: `all`, or attributes separated by commas. Of a path into a sequence, the sequence.
+fn include(include: &mut Include, value: &str) -> Result<()> {
+    for field in value.split(',').filter(|field| !field.is_empty()) {
+        if field == "all" {
+            *include = Include::All;
+        } else if let (path, Include::Attributes(tags)) = (attribute(field)?, &mut *include) {
+            tags.extend(path.first());
+        }
+    }
+    Ok(())
+}
+
+/// Searches. Blocks on the archive.
+pub fn search(archive: &Archive, query: &Query, urls: &Urls) -> Result<Found> {
+    let mut result = archive.search(query).context(ArchiveSnafu)?;
+    for item in &mut result.items {
+        if let Some(url) = retrieve_url(query.level, item, urls) {
+            item.insert("00081190".into(), json!({ "vr": "UR", "Value": [url] }));
+        }
+    }
+    let json = serde_json::to_vec(&result.items).context(WriteJsonSnafu)?;
+    Ok(Found { json, more: result.more })
+}
+
+/// RetrieveURL (0008,1190) of a match, from its UIDs.
+fn retrieve_url(level: Level, item: &Map<String, Value>, urls: &Urls) -> Option<String> {
+    let uid = |tag: &str| item.get(tag)?.get("Value")?.get(0)?.as_str();
+    let study = uid("0020000D")?;
+    Some(match level {
+        Level::Study => urls.retrieve(study, None, None),
+        Level::Series => urls.retrieve(study, Some(uid("0020000E")?), None),
+        Level::Instance => urls.retrieve(study, Some(uid("0020000E")?), Some(uid("00080018")?)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::query::pairs;
+    use dicom_dictionary_std::tags;
+
+    fn read(text: &str) -> Result<Query> {
+        query(Level::Study, None, &pairs(text).unwrap(), 100)
+    }
+
+    #[test]
+    fn parameters_become_a_query() {
+        let query = read(
+            "PatientName=Doe*&00080060=CT&includefield=StudyDescription,00081030&limit=500&offset=3&fuzzymatching=true",
+        )
+        .unwrap();
+        let keys: Vec<_> = query.matches.iter().map(|key| (key.path.clone(), key.value.as_str())).collect();
+        assert_eq!(keys, [(vec![tags::PATIENT_NAME], "Doe*"), (vec![tags::MODALITY], "CT")]);
+        assert_eq!(query.include, Include::Attributes(vec![tags::STUDY_DESCRIPTION; 2]));
+        assert_eq!((query.limit, query.offset, query.fuzzy), (100, 3, true));
+        assert_eq!(read("includefield=all&includefield=PatientID").unwrap().include, Include::All);
+    }
+
+    #[test]
+    fn what_is_no_parameter_is_refused() {
+        for text in [
+            "NotAnAttribute=1",
+            "limit=-1",
+            "limit=x",
+            "offset=1.5",
+            "fuzzymatching=maybe",
+            "includefield=Nope",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+}

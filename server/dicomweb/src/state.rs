@@ -1,0 +1,131 @@
+//! What every route needs.
+
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use engram_archive::{Archive, InstanceUids};
+
+use crate::error::{Error, Result};
+use crate::media::{Accept, Offer};
+use crate::observer::{InstanceObserver, NoObserver};
+use crate::options::DicomWebOptions;
+use crate::query;
+
+/// The DICOMweb server's state. Cheap to clone.
+#[derive(Clone)]
+pub struct DicomWeb {
+    /// Where instances are kept.
+    pub archive: Archive,
+    /// Limits.
+    pub options: Arc<DicomWebOptions>,
+    /// Who is told of instances that come and go.
+    pub observer: Arc<dyn InstanceObserver>,
+}
+
+impl DicomWeb {
+    /// A server over `archive` that tells no one.
+    pub fn new(archive: Archive, options: DicomWebOptions) -> Self {
+        Self { archive, options: Arc::new(options), observer: Arc::new(NoObserver) }
+    }
+
+    /// The same server, telling `observer`.
+    pub fn with_observer(mut self, observer: Arc<dyn InstanceObserver>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// The URLs of this request's server.
+    pub(crate) fn urls(&self, request: &HttpRequest) -> Urls {
+        let mount = mount_of(request);
+        match &self.options.public_url {
+            Some(public) => {
+                let public = public.trim_end_matches('/').to_owned();
+                Urls { absolute: public.clone(), reference: public }
+            }
+            None => {
+                let connection = request.connection_info();
+                let absolute = format!("{}://{}{mount}", connection.scheme(), connection.host());
+                Urls { absolute, reference: mount }
+            }
+        }
+    }
+}
+
+/// The path under which [`crate::configure`] was mounted, e.g. `/dicomweb`.
+fn mount_of(request: &HttpRequest) -> String {
+    let pattern = request.match_pattern().unwrap_or_default();
+    let roots = ["/studies", "/series", "/instances"];
+    let end = roots.iter().filter_map(|root| pattern.find(root)).min().unwrap_or(0);
+    pattern.get(..end).unwrap_or_default().to_owned()
+}
+
+/// How the server's resources are named in its answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Urls {
+    /// Absolute: for RetrieveURL (0008,1190).
+    absolute: String,
+    /// For BulkDataURI: absolute where `public_url` is configured, else a path on the same server (a relative
+    /// reference, RFC 3986 4.2), which needs no trust in the `Host` a client or proxy sends.
+    reference: String,
+}
+
+impl Urls {
+    /// RetrieveURL of a study, series or instance, whichever is given.
+    pub fn retrieve(&self, study: &str, series: Option<&str>, instance: Option<&str>) -> String {
+        let mut url = format!("{}/studies/{study}", self.absolute);
+        for (level, uid) in [("series", series), ("instances", instance)] {
+            if let Some(uid) = uid {
+                url.push_str(&format!("/{level}/{uid}"));
+            }
+        }
+        url
+    }
+
+    /// RetrieveURL of an instance.
+    pub fn retrieve_instance(&self, uids: &InstanceUids) -> String {
+        self.retrieve(&uids.study_instance_uid, Some(&uids.series_instance_uid), Some(&uids.sop_instance_uid))
+    }
+
+    /// What goes before `bulkdata/...` in an instance's BulkDataURIs.
+    pub fn bulk_data(&self, uids: &InstanceUids) -> String {
+        format!(
+            "{}/studies/{}/series/{}/instances/{}/",
+            self.reference, uids.study_instance_uid, uids.series_instance_uid, uids.sop_instance_uid
+        )
+    }
+}
+
+/// What the client accepts: the `accept` query parameter (PS3.18 8.3.3.1), else the header.
+pub(crate) fn accept_of(request: &HttpRequest) -> Result<(Accept, String)> {
+    let pairs = query::pairs(request.query_string())?;
+    let headers = request.headers().get_all("accept").filter_map(|value| value.to_str().ok());
+    let text = match query::value_of(&pairs, "accept") {
+        Some(parameter) => parameter.to_owned(),
+        None => headers.collect::<Vec<_>>().join(", "),
+    };
+    let accept = if text.is_empty() { Accept::anything() } else { Accept::parse(&text) };
+    Ok((accept, text))
+}
+
+/// Chooses among `offers` what the client prefers, or says 406 with the list of them.
+pub(crate) fn negotiate(request: &HttpRequest, offers: &[Offer]) -> Result<Offer> {
+    let (accept, text) = accept_of(request)?;
+    accept.choose(offers).cloned().ok_or_else(|| Error::NotAcceptable {
+        accept: text,
+        offered: offers.iter().map(Offer::to_string).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// DICOM JSON, or plain JSON for clients that know no better (PS3.18 8.7.3.2).
+pub(crate) fn json_offers() -> [Offer; 2] {
+    [Offer::single("application/dicom+json"), Offer::single("application/json")]
+}
+
+/// Runs a plain call where blocking is allowed.
+pub(crate) async fn blocking<T, F>(call: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> Result<T> + Send + 'static,
+{
+    actix_web::web::block(call).await.unwrap_or(Err(Error::GivenUp))
+}

@@ -1,0 +1,7 @@
+//! STOW-RS, the Store transaction.
+//!
+//! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.5>
+
+mod response;
+pub mod routes;
+mod service;

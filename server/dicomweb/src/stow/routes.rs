@@ -1,0 +1,140 @@
+//! `POST /studies` and `POST /studies/{study}`.
+//!
+//! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.5.1>
+
+use actix_web::http::header;
+use actix_web::web::{Bytes, Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::StreamExt;
+use snafu::ResultExt;
+
+use super::response;
+use super::service::{Form, Reception};
+use crate::error::{
+    BadQuerySnafu, MultipartSnafu, ReadBodySnafu, ReadTimeoutSnafu, RequestTooLargeSnafu, Result,
+    UnsupportedMediaTypeSnafu,
+};
+use crate::media::MediaType;
+use crate::multipart::MultipartParser;
+use crate::observer::StowOptions;
+use crate::options::DicomWebOptions;
+use crate::place::Place;
+use crate::query;
+use crate::state::{DicomWeb, blocking, json_offers, negotiate};
+
+/// Longest name of a collection, in bytes.
+const MAX_COLLECTION_NAME: usize = 128;
+
+/// Stores the instances of a request, of any study or of the path's.
+///
+/// The body is read as it comes: each part goes to a temporary file of the archive and is handed to the
+/// archive's committer when it is complete, while the next is still arriving. What was complete is stored
+/// whatever happens to the rest; the answer says which.
+pub async fn store(request: HttpRequest, state: Data<DicomWeb>, body: Payload) -> Result<HttpResponse> {
+    let offer = negotiate(&request, &json_offers())?;
+    let place = Place::within(&request)?;
+    let options = stow_options(&request)?;
+    let form = form_of(&request, &state.options)?;
+    refuse_announced_excess(&request, &state.options)?;
+
+    let reception = Reception::new(state.get_ref().clone(), form, place.map(|place| place.study), options);
+    let report = receive(reception, body, &state.options).await?;
+    let urls = state.urls(&request);
+    let (status, dataset) = response::answer(report, &urls)?;
+    Ok(HttpResponse::build(status).content_type(offer.media_type).body(dataset.to_string()))
+}
+
+/// Pumps the body into the reception, a buffer at a time: nothing blocks here, and no thread waits for the network.
+async fn receive(
+    mut reception: Reception,
+    mut body: Payload,
+    options: &DicomWebOptions,
+) -> Result<super::service::StoreReport> {
+    let mut received = 0u64;
+    loop {
+        let (chunks, ended) = gather(&mut body, options).await?;
+        received = chunks.iter().fold(received, |sum, chunk| sum.saturating_add(chunk.len() as u64));
+        if received > options.max_request_bytes {
+            return RequestTooLargeSnafu { limit: options.max_request_bytes }.fail();
+        }
+        if ended {
+            return blocking(move || {
+                reception.write_all(chunks);
+                Ok(reception.finish())
+            })
+            .await;
+        }
+        reception = blocking(move || {
+            reception.write_all(chunks);
+            Ok(reception)
+        })
+        .await?;
+    }
+}
+
+/// Waits for a buffer's worth of the body, or its end (then `true`).
+async fn gather(body: &mut Payload, options: &DicomWebOptions) -> Result<(Vec<Bytes>, bool)> {
+    let (mut chunks, mut length) = (Vec::new(), 0);
+    while length < options.buffer_bytes {
+        let next = tokio::time::timeout(options.read_timeout, body.next()).await;
+        match next {
+            Ok(Some(chunk)) => {
+                let chunk = chunk.context(ReadBodySnafu)?;
+                length += chunk.len();
+                chunks.push(chunk);
+            }
+            Ok(None) => return Ok((chunks, true)),
+            Err(_) => return ReadTimeoutSnafu { seconds: options.read_timeout.as_secs() }.fail(),
+        }
+    }
+    Ok((chunks, false))
+}
+
+/// How the body is to be read, from `Content-Type` and `Content-Encoding`.
+fn form_of(request: &HttpRequest, options: &DicomWebOptions) -> Result<Form> {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let encoding = header(header::CONTENT_ENCODING);
+    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
+        return UnsupportedMediaTypeSnafu { found: format!("Content-Encoding: {encoding}") }.fail();
+    }
+    let text = header(header::CONTENT_TYPE);
+    let unsupported = || UnsupportedMediaTypeSnafu { found: text.chars().take(200).collect::<String>() };
+    let Some(media_type) = MediaType::parse(text) else { return unsupported().fail() };
+    let part = media_type.parameter("type").unwrap_or("application/dicom");
+    match media_type.essence.as_str() {
+        "application/dicom" => Ok(Form::Single),
+        "multipart/related" if part.eq_ignore_ascii_case("application/dicom") => {
+            let boundary = media_type.parameter("boundary").unwrap_or_default();
+            let parser = MultipartParser::new(boundary, options.multipart()).context(MultipartSnafu)?;
+            Ok(Form::Multipart(parser))
+        }
+        _ => unsupported().fail(),
+    }
+}
+
+/// `?collection=` and `?partial=`; other parameters are not this transaction's and pass.
+fn stow_options(request: &HttpRequest) -> Result<StowOptions> {
+    let pairs = query::pairs(request.query_string())?;
+    let partial = match query::value_of(&pairs, "partial") {
+        Some(value) => query::flag("partial", value)?,
+        None => false,
+    };
+    let collection = query::value_of(&pairs, "collection").map(str::to_owned);
+    if let Some(name) = &collection {
+        let speaks = !name.trim().is_empty() && !name.chars().any(char::is_control);
+        if !speaks || name.len() > MAX_COLLECTION_NAME {
+            let message = format!("`collection` must have 1 to {MAX_COLLECTION_NAME} printable characters");
+            return BadQuerySnafu { message }.fail();
+        }
+    }
+    Ok(StowOptions { collection, partial })
+}
+
+fn refuse_announced_excess(request: &HttpRequest, options: &DicomWebOptions) -> Result<()> {
+    let announced = request.headers().get(header::CONTENT_LENGTH);
+    let length = announced.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
+    match length.is_some_and(|length| length > options.max_request_bytes) {
+        true => RequestTooLargeSnafu { limit: options.max_request_bytes }.fail(),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,162 @@
+//! Answers made of stretches of files and of bytes in memory, read while they are sent.
+
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use actix_web::body::SizedStream;
+use actix_web::rt::task::{JoinError, JoinHandle, spawn_blocking};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+
+/// One stretch of an answer.
+#[derive(Debug, Clone)]
+pub enum Segment {
+    /// In memory: delimiters, headers.
+    Bytes(Bytes),
+    /// A stretch of a file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Byte offsets in it.
+        range: Range<u64>,
+    },
+}
+
+impl Segment {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::File { range, .. } => range.end.saturating_sub(range.start),
+        }
+    }
+}
+
+/// A body of known length. Files are read `buffer_bytes` at a time where blocking is allowed, one buffer ahead of
+/// what is being sent, however many files there are. A file that cannot be read breaks the connection off, so
+/// that the client notices.
+pub fn body(
+    segments: Vec<Segment>,
+    buffer_bytes: usize,
+) -> SizedStream<impl Stream<Item = io::Result<Bytes>>> {
+    let length = segments.iter().map(Segment::length).sum();
+    let reader = SegmentReader { segments: segments.into_iter(), current: None, buffer_bytes };
+    SizedStream::new(length, read_ahead(reader))
+}
+
+/// Reads a stretch of a file whole.
+pub fn read_range(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
+    let length = range.end.saturating_sub(range.start);
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(range.start))?;
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    match file.take(length).read_to_end(&mut bytes)? as u64 == length {
+        true => Ok(bytes),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+type Reading = JoinHandle<(SegmentReader, io::Result<Option<Bytes>>)>;
+
+fn read_ahead(reader: SegmentReader) -> impl Stream<Item = io::Result<Bytes>> {
+    let start = |mut reader: SegmentReader| -> Reading {
+        spawn_blocking(move || {
+            let chunk = reader.next_chunk();
+            (reader, chunk)
+        })
+    };
+    stream::unfold(Some(reader).map(start), move |reading| next(reading, start))
+}
+
+fn next(
+    reading: Option<Reading>,
+    start: impl Fn(SegmentReader) -> Reading,
+) -> impl Future<Output = Option<(io::Result<Bytes>, Option<Reading>)>> {
+    async move {
+        let given_up = |error: JoinError| io::Error::other(error);
+        match reading?.await.map_err(given_up) {
+            Ok((reader, Ok(Some(chunk)))) => Some((Ok(chunk), Some(start(reader)))),
+            Ok((_, Ok(None))) => None,
+            Ok((_, Err(error))) | Err(error) => {
+                tracing::error!(%error, "could not read a stored file while sending it");
+                Some((Err(error), None))
+            }
+        }
+    }
+}
+
+/// Reads segments one after the other. Small ones share a buffer.
+struct SegmentReader {
+    segments: std::vec::IntoIter<Segment>,
+    /// The open file and what is left to read of it.
+    current: Option<(File, u64)>,
+    buffer_bytes: usize,
+}
+
+impl SegmentReader {
+    /// The next buffer, or `None` at the end.
+    fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
+        let mut buffer = Vec::with_capacity(self.buffer_bytes);
+        while buffer.len() < self.buffer_bytes {
+            if let Some((file, left)) = &mut self.current {
+                let wanted = (*left).min((self.buffer_bytes - buffer.len()) as u64);
+                let count = file.take(wanted).read_to_end(&mut buffer)? as u64;
+                if count < wanted {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                *left -= count;
+                if *left == 0 {
+                    self.current = None;
+                }
+                continue;
+            }
+            match self.segments.next() {
+                None => break,
+                Some(Segment::Bytes(bytes)) => buffer.extend_from_slice(&bytes),
+                Some(Segment::File { path, range }) => {
+                    let mut file = File::open(path)?;
+                    if range.start > 0 {
+                        file.seek(SeekFrom::Start(range.start))?;
+                    }
+                    let length = range.end.saturating_sub(range.start);
+                    self.current = (length > 0).then_some((file, length));
+                }
+            }
+        }
+        Ok((!buffer.is_empty()).then(|| Bytes::from(buffer)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn segments_are_read_whole_in_any_buffer() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        let path = file.path().to_owned();
+        let segments = vec![
+            Segment::Bytes(Bytes::from_static(b"<")),
+            Segment::File { path: path.clone(), range: 2..7 },
+            Segment::File { path: path.clone(), range: 4..4 },
+            Segment::Bytes(Bytes::from_static(b">")),
+            Segment::File { path: path.clone(), range: 0..10 },
+        ];
+        for buffer_bytes in [1, 3, 100] {
+            let segments = segments.clone().into_iter();
+            let mut reader = SegmentReader { segments, current: None, buffer_bytes };
+            let mut read = Vec::new();
+            while let Some(chunk) = reader.next_chunk().unwrap() {
+                read.extend_from_slice(&chunk);
+            }
+            assert_eq!(read, b"<23456>0123456789");
+        }
+        let beyond = vec![Segment::File { path, range: 5..20 }].into_iter();
+        let mut reader = SegmentReader { segments: beyond, current: None, buffer_bytes: 100 };
+        assert_eq!(reader.next_chunk().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,102 @@
+//! `GET …/instances/{instance}/bulkdata/{tag}[/{item}/{tag}…]`
+
+use std::ops::Range;
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use bytes::Bytes;
+use dicom_core::VR;
+use engram_archive::{BulkData, BulkValue, InstanceEntry};
+use snafu::ResultExt;
+
+use crate::error::{ArchiveSnafu, NotFoundSnafu, ReadFileSnafu, Result, TooLargeToDecodeSnafu};
+use crate::media::Offer;
+use crate::multipart::MultipartWriter;
+use crate::options::DicomWebOptions;
+use crate::place::Place;
+use crate::state::{DicomWeb, blocking, negotiate};
+use crate::wado::body::{Segment, body, read_range};
+use crate::wado::frames::{FrameSet, routes::send};
+use crate::wado::object;
+
+/// The path of PixelData.
+const PIXEL_DATA: &str = "7FE00010";
+
+/// What was found at a path.
+enum Found {
+    /// A value that goes out as it is stored.
+    Value(Segment),
+    /// Pixel data that must be taken frame by frame: compressed, or big endian.
+    Frames(FrameSet),
+}
+
+/// Sends one value as `application/octet-stream`, little endian. Compressed pixel data goes out as
+/// [`frames`](crate::wado::frames) sends it, a part for each frame.
+pub async fn bulkdata(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
+    let path = request.match_info().get("path").unwrap_or_default().to_owned();
+    let data = state.clone();
+    let segment = match blocking(move || find(&data, &place, &path)).await? {
+        Found::Value(segment) => segment,
+        Found::Frames(set) => {
+            let all = (1..=set.len()).collect();
+            return send(&request, set, all).await;
+        }
+    };
+    let octets = "application/octet-stream";
+    let offer = negotiate(&request, &[Offer::multipart(octets), Offer::single(octets)])?;
+    let mut response = HttpResponse::Ok();
+    if !offer.multipart {
+        return Ok(response.content_type(octets).body(body(vec![segment], state.options.buffer_bytes)));
+    }
+    let writer = MultipartWriter::new();
+    let start = Segment::Bytes(writer.part_start(octets, None));
+    let segments = vec![start, segment, Segment::Bytes(writer.end())];
+    response.content_type(writer.content_type(octets));
+    Ok(response.body(body(segments, state.options.buffer_bytes)))
+}
+
+fn find(state: &DicomWeb, place: &Place, path: &str) -> Result<Found> {
+    let entry = object::entry(&state.archive, place)?;
+    let found = state.archive.bulk_data(&entry, path).context(ArchiveSnafu)?;
+    let Some(BulkData { vr, big_endian, value }) = found else {
+        return NotFoundSnafu { what: format!("bulk data {path:.120} of {place}") }.fail();
+    };
+    let encapsulated = matches!(value, BulkValue::Encapsulated { .. });
+    if encapsulated || (big_endian && path == PIXEL_DATA) {
+        return FrameSet::open(&state.archive, &entry, 1, &state.options).map(Found::Frames);
+    }
+    Ok(Found::Value(match value {
+        BulkValue::Native(range) if big_endian => {
+            Segment::Bytes(swapped(&entry, range, word_bytes(vr), &state.options)?)
+        }
+        BulkValue::Native(range) => Segment::File { path: entry.path, range },
+        BulkValue::Inflated(bytes) => Segment::Bytes(bytes.into()),
+        BulkValue::Encapsulated { .. } => Segment::Bytes(Bytes::new()),
+    }))
+}
+
+/// A big endian value in little endian.
+fn swapped(
+    entry: &InstanceEntry,
+    range: Range<u64>,
+    word: usize,
+    options: &DicomWebOptions,
+) -> Result<Bytes> {
+    let (size, limit) = (range.end.saturating_sub(range.start), options.max_decode_bytes);
+    if size > limit {
+        return TooLargeToDecodeSnafu { size, limit }.fail();
+    }
+    let mut bytes = read_range(&entry.path, range).context(ReadFileSnafu)?;
+    bytes.chunks_exact_mut(word).for_each(<[u8]>::reverse);
+    Ok(bytes.into())
+}
+
+/// Bytes of the numbers a value is made of (PS3.5 7.3).
+fn word_bytes(vr: VR) -> usize {
+    match vr {
+        VR::OW | VR::US | VR::SS | VR::AT => 2,
+        VR::OL | VR::OF | VR::UL | VR::SL | VR::FL => 4,
+        VR::OD | VR::OV | VR::UV | VR::SV | VR::FD => 8,
+        _ => 1,
+    }
+}

@@ -1,0 +1,82 @@
+//! `GET /studies/{study}/series/{series}/instances/{instance}/frames/{list}`
+
+use actix_web::web::{Bytes, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::{Stream, StreamExt, stream};
+
+use super::{FrameSet, frame_list};
+use crate::error::{NotFoundSnafu, Result};
+use crate::media::Offer;
+use crate::multipart::MultipartWriter;
+use crate::place::Place;
+use crate::state::{DicomWeb, blocking, negotiate};
+use crate::wado::object;
+
+/// Sends frames, in the order of the list: uncompressed as `application/octet-stream`, or in the compression they
+/// are stored in; each frame a part, or the body itself where one is asked for and the client accepts it so.
+pub async fn frames(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
+    let list = request.match_info().get("frames").unwrap_or_default();
+    let list = frame_list(list, state.options.max_frames)?;
+    let Some(first) = list.first().copied() else { return NotFoundSnafu { what: "frame" }.fail() };
+    let (wanted, data) = (list.clone(), state.clone());
+    let set = blocking(move || {
+        let entry = object::entry(&data.archive, &place)?;
+        let set = FrameSet::open(&data.archive, &entry, first, &data.options)?;
+        set.check_all(&wanted)?;
+        Ok(set)
+    })
+    .await?;
+    send(&request, set, list).await
+}
+
+/// Sends `list` of the frames as the client accepts them. At least the first is read before the answer begins, so
+/// that what cannot be decoded has a status.
+pub async fn send(request: &HttpRequest, set: FrameSet, list: Vec<usize>) -> Result<HttpResponse> {
+    let offer = negotiate(request, &set.offers(list.len()))?;
+    let part_type = part_type(&offer);
+    let mut list = list.into_iter();
+    let Some(first) = list.next() else { return NotFoundSnafu { what: "frame" }.fail() };
+    let first = read(set.clone(), first, offer.clone()).await?;
+
+    let mut response = HttpResponse::Ok();
+    if !offer.multipart {
+        return Ok(response.content_type(part_type).body(first));
+    }
+    let writer = MultipartWriter::new();
+    response.content_type(writer.content_type(offer.media_type));
+    if list.len() == 0 {
+        return Ok(response.body(writer.body([(part_type.as_str(), first)])));
+    }
+    let others = list.map(move |frame| read(set.clone(), frame, offer.clone()));
+    let frames = stream::iter([Ok(first)]).chain(stream::iter(others).then(|frame| frame));
+    Ok(response.streaming(parts(writer, part_type, frames)))
+}
+
+async fn read(set: FrameSet, frame: usize, offer: Offer) -> Result<Bytes> {
+    blocking(move || set.read(frame, &offer)).await
+}
+
+/// A part's `Content-Type`: the transfer syntax belongs to it (PS3.18 8.7.3.5).
+fn part_type(offer: &Offer) -> String {
+    match &offer.transfer_syntax {
+        Some(syntax) => format!("{}; transfer-syntax={syntax}", offer.media_type),
+        None => offer.media_type.to_owned(),
+    }
+}
+
+fn parts(
+    writer: MultipartWriter,
+    part_type: String,
+    contents: impl Stream<Item = Result<Bytes>>,
+) -> impl Stream<Item = Result<Bytes>> {
+    let end = writer.end();
+    contents
+        .flat_map(move |content| {
+            let start = writer.part_start(&part_type, None);
+            stream::iter(match content {
+                Ok(content) => vec![Ok(start), Ok(content)],
+                Err(error) => vec![Err(error)],
+            })
+        })
+        .chain(stream::iter([Ok(end)]))
+}

@@ -1,0 +1,26 @@
+//! `GET /studies/{study}[/series/{series}[/instances/{instance}]]`
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::service;
+use crate::error::Result;
+use crate::place::Place;
+use crate::state::{DicomWeb, blocking, negotiate};
+use crate::wado::{body, object};
+
+/// Sends the stored bytes through, from disk, as `multipart/related; type="application/dicom"`, or as
+/// `application/dicom` where there is one instance.
+///
+/// The stored transfer syntax is sent where the client names it, accepts any (`transfer-syntax=*`), or names none;
+/// a client that accepts only others gets 406. PS3.18 8.7.3.3 would have an unnamed one mean Explicit VR Little
+/// Endian; what is stored then goes out as it is, as the DICOMweb servers in use do.
+pub async fn instances(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
+    let data = state.clone();
+    let entries = blocking(move || object::entries(&data.archive, &place)).await?;
+    let offer = negotiate(&request, &service::offers(&entries))?;
+    let answer = service::retrieve(&entries, &offer);
+    Ok(HttpResponse::Ok()
+        .content_type(answer.content_type)
+        .body(body::body(answer.segments, state.options.buffer_bytes)))
+}

@@ -1,0 +1,6 @@
+//! Metadata: the instances' attributes as DICOM JSON, without bulk data.
+//!
+//! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1.1.2>
+
+pub mod routes;
+mod service;

@@ -1,0 +1,14 @@
+//! WADO-RS, the Retrieve transaction: one module a kind of resource.
+//!
+//! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4>
+
+mod body;
+pub mod bulkdata;
+pub mod frames;
+pub mod instances;
+pub mod metadata;
+mod object;
+pub mod rendered;
+
+/// Explicit VR Little Endian, which uncompressed frames and bulk data are sent in.
+const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";

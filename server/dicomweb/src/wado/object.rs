@@ -1,0 +1,49 @@
+//! Finding instances, and opening their objects.
+
+use dicom_object::DefaultDicomObject;
+use engram_archive::{Archive, InstanceEntry};
+use snafu::ResultExt;
+
+use crate::error::{ArchiveSnafu, NotFoundSnafu, ReadObjectSnafu, Result, TooLargeToDecodeSnafu};
+use crate::options::DicomWebOptions;
+use crate::place::Place;
+
+/// The instances at a place, in the archive's order; an error where there is none.
+pub fn entries(archive: &Archive, place: &Place) -> Result<Vec<InstanceEntry>> {
+    let study = place.study.as_str();
+    let entries = match (&place.series, &place.instance) {
+        (Some(series), Some(instance)) => {
+            archive.instance(study, series, instance).context(ArchiveSnafu)?.into_iter().collect()
+        }
+        (Some(series), None) => archive.instances(study, series).context(ArchiveSnafu)?,
+        (None, _) => {
+            let mut entries = Vec::new();
+            for series in archive.series(study).context(ArchiveSnafu)? {
+                let series = archive.instances(study, &series.series_instance_uid).context(ArchiveSnafu)?;
+                entries.extend(series);
+            }
+            entries
+        }
+    };
+    match entries.is_empty() {
+        true => NotFoundSnafu { what: place.to_string() }.fail(),
+        false => Ok(entries),
+    }
+}
+
+/// The one instance at a place.
+pub fn entry(archive: &Archive, place: &Place) -> Result<InstanceEntry> {
+    match entries(archive, place)?.into_iter().next() {
+        Some(entry) => Ok(entry),
+        None => NotFoundSnafu { what: place.to_string() }.fail(),
+    }
+}
+
+/// Reads an object whole, if it is within the limit.
+pub fn open(entry: &InstanceEntry, options: &DicomWebOptions) -> Result<DefaultDicomObject> {
+    let limit = options.max_decode_bytes;
+    if entry.size > limit {
+        return TooLargeToDecodeSnafu { size: entry.size, limit }.fail();
+    }
+    dicom_object::open_file(&entry.path).context(ReadObjectSnafu)
+}

@@ -1,0 +1,261 @@
+//! STOW-RS from outside the crate: what is stored, what is refused, and what the answer says.
+
+mod support;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_web::test::TestRequest;
+use actix_web::{App, HttpServer, web};
+use engram_archive::{ArchiveOptions, StoreOutcome, StoredInstance};
+use engram_dicomweb::{DicomWebOptions, InstanceObserver, ObserverError, StowOptions, configure};
+use support::*;
+
+const FAILURE_REASON: &str = "00081197";
+const REFERENCED: &str = "00081199";
+const FAILED: &str = "00081198";
+const OTHER_FAILURES: &str = "0008119A";
+
+#[actix_web::test]
+async fn all_parts_are_stored_and_named() {
+    let fixture = Fixture::new();
+    let (one, two) = (ct("1.1", "1.1.1", "1.1.1.1"), ct("1.1", "1.1.1", "1.1.1.2"));
+    let answer = fixture.call(stow("/studies", &[(DICOM, &one), (DICOM, &two)])).await;
+    assert_eq!(answer.status, 200, "{:?}", answer.body);
+    assert_eq!(answer.header("content-type"), "application/dicom+json");
+    let data_set = answer.json();
+    let referenced = values(&data_set, REFERENCED);
+    let uids: Vec<_> = referenced.iter().map(|item| values(item, "00081155")[0].as_str().unwrap()).collect();
+    assert_eq!(uids, ["1.1.1.1", "1.1.1.2"]);
+    let url = values(&referenced[0], "00081190")[0].as_str().unwrap();
+    assert!(url.ends_with("/dicomweb/studies/1.1/series/1.1.1/instances/1.1.1.1"), "{url}");
+    assert!(values(&data_set, "00081190")[0].as_str().unwrap().ends_with("/dicomweb/studies/1.1"));
+
+    // The same again: success, and nothing stored twice.
+    let answer = fixture.call(stow("/studies/1.1", &[(DICOM, &one)])).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(fixture.state.archive.statistics().unwrap().instances, 2);
+}
+
+#[actix_web::test]
+async fn a_bad_part_never_spoils_a_good_one() {
+    let good = ct("1.1", "1.1.1", "1.1.1.1");
+    let truncated = good[..good.len() - 7].to_vec();
+    let lie = format!("{DICOM}\r\nContent-Length: {}", good.len() + 1);
+    let other_study = ct("9.9", "9.9.1", "9.9.1.1");
+    for (name, headers, content, reason, sequence) in [
+        ("not DICOM", DICOM, &b"hello"[..], 0xC000, OTHER_FAILURES),
+        ("empty", DICOM, b"", 0xC000, OTHER_FAILURES),
+        ("of another type", "Content-Type: text/plain", b"hello", 0xC000, OTHER_FAILURES),
+        ("lies about its length", lie.as_str(), &good, 0xC000, OTHER_FAILURES),
+        ("truncated", DICOM, &truncated, 0xC000, FAILED),
+        ("of another study", DICOM, &other_study, 0xA900, FAILED),
+    ] {
+        for bad_first in [true, false] {
+            let fixture = Fixture::new();
+            let mut parts = vec![(headers, content), (DICOM, &good[..])];
+            if !bad_first {
+                parts.reverse();
+            }
+            let answer = fixture.call(stow("/studies/1.1", &parts)).await;
+            assert_eq!(answer.status, 202, "{name}: {:?}", answer.body);
+            let data_set = answer.json();
+            assert_eq!(values(&data_set, REFERENCED).len(), 1, "{name}");
+            let failures = values(&data_set, sequence);
+            assert_eq!(failures.len(), 1, "{name}: {data_set}");
+            assert_eq!(values(&failures[0], FAILURE_REASON)[0], reason, "{name}");
+            assert!(!values(&failures[0], "00000902").is_empty(), "{name}");
+            assert_eq!(fixture.state.archive.statistics().unwrap().instances, 1, "{name}");
+        }
+        let fixture = Fixture::new();
+        let answer = fixture.call(stow("/studies/1.1", &[(headers, content)])).await;
+        assert_eq!(answer.status, 409, "{name} alone");
+        assert_eq!(fixture.state.archive.statistics().unwrap().instances, 0, "{name} alone");
+    }
+}
+
+#[actix_web::test]
+async fn another_data_set_under_a_stored_uid_is_refused() {
+    let fixture = Fixture::new();
+    let first = ct("1.1", "1.1.1", "1.1.1.1");
+    let second = object("1.1", "1.1.1", "1.1.1.1", vec![7; 12]);
+    assert_eq!(fixture.call(stow("/studies", &[(DICOM, &first)])).await.status, 200);
+    let answer = fixture.call(stow("/studies", &[(DICOM, &second)])).await;
+    assert_eq!(answer.status, 409);
+    let data_set = answer.json();
+    let failed = &values(&data_set, FAILED)[0];
+    assert_eq!(values(failed, FAILURE_REASON)[0], 0x0111);
+    assert_eq!(values(failed, "00081155")[0], "1.1.1.1");
+}
+
+#[actix_web::test]
+async fn a_body_cut_short_keeps_its_complete_parts() {
+    let good = ct("1.1", "1.1.1", "1.1.1.1");
+    let next = ct("1.1", "1.1.1", "1.1.1.2");
+    let part = |content: &[u8]| [format!("--XX\r\n{DICOM}\r\n\r\n").as_bytes(), content, b"\r\n"].concat();
+    let fixture = Fixture::new();
+    let body = [part(&good), part(&next)[..300].to_vec()].concat();
+    let answer = fixture.call(stow_body("/studies", body)).await;
+    assert_eq!(answer.status, 202);
+    let data_set = answer.json();
+    assert_eq!(values(&data_set, REFERENCED).len(), 1);
+    let comment = values(&values(&data_set, OTHER_FAILURES)[0], "00000902")[0].as_str().unwrap().to_owned();
+    assert!(comment.contains("closing delimiter"), "{comment}");
+
+    let answer = fixture.call(stow_body("/studies", part(&next))).await;
+    assert_eq!(answer.status, 400);
+    assert_eq!(answer.json()["code"], "bad_multipart");
+    assert_eq!(fixture.state.archive.statistics().unwrap().instances, 1);
+}
+
+#[actix_web::test]
+async fn a_single_object_is_taken_as_it_is() {
+    let fixture = Fixture::new();
+    let post = |content: Vec<u8>| {
+        TestRequest::post()
+            .uri("/dicomweb/studies")
+            .insert_header(("content-type", "application/dicom"))
+            .set_payload(content)
+    };
+    assert_eq!(fixture.call(post(ct("1.1", "1.1.1", "1.1.1.1"))).await.status, 200);
+    assert_eq!(fixture.call(post(b"not dicom".to_vec())).await.status, 409);
+    let answer = fixture.call(post(Vec::new())).await;
+    assert_eq!((answer.status.as_u16(), answer.json()["code"].as_str()), (400, Some("no_instances")));
+}
+
+#[actix_web::test]
+async fn requests_that_cannot_be_read_are_refused_with_advice() {
+    let fixture = Fixture::new();
+    let post = |content_type: &str| {
+        TestRequest::post()
+            .uri("/dicomweb/studies")
+            .insert_header(("content-type", content_type.to_owned()))
+            .set_payload("x")
+    };
+    for (name, request, status) in [
+        ("no DICOM", post("text/plain"), 415),
+        ("JSON", post("multipart/related; type=\"application/dicom+json\"; boundary=x"), 415),
+        ("gzip", post("application/dicom").insert_header(("content-encoding", "gzip")), 415),
+        ("no boundary", post("multipart/related; type=\"application/dicom\""), 400),
+        ("no delimiter", post("multipart/related; type=\"application/dicom\"; boundary=x"), 400),
+        ("answer", post("application/dicom").insert_header(("accept", "text/csv")), 406),
+        ("UID", stow("/studies/abc", &[]), 400),
+        ("no part", stow("/studies", &[]), 400),
+        ("flag", stow("/studies?partial=perhaps", &[]), 400),
+        ("collection", stow("/studies?collection=%0A", &[]), 400),
+    ] {
+        let answer = fixture.call(request).await;
+        assert_eq!(answer.status.as_u16(), status, "{name}");
+        for field in ["code", "message", "what_to_do"] {
+            assert!(!answer.json()[field].as_str().unwrap().is_empty(), "{name}: {field}");
+        }
+    }
+}
+
+#[actix_web::test]
+async fn limits_hold() {
+    let options = DicomWebOptions { max_request_bytes: 5000, max_parts: 2, ..DicomWebOptions::default() };
+    let archive = ArchiveOptions { max_instance_bytes: 2000, ..ArchiveOptions::new("") };
+    let fixture = Fixture::with(options, archive, Arc::new(engram_dicomweb::NoObserver));
+    let small = ct("1.1", "1.1.1", "1.1.1.1");
+    assert!(small.len() < 1500);
+    let large = object("1.1", "1.1.1", "1.1.1.2", vec![1; 1500]);
+
+    let answer = fixture.call(stow("/studies", &[(DICOM, &large), (DICOM, &small)])).await;
+    assert_eq!(answer.status, 202, "{:?}", answer.body);
+    let data_set = answer.json();
+    let failures = [values(&data_set, FAILED), values(&data_set, OTHER_FAILURES)].concat();
+    assert_eq!(values(&failures[0], FAILURE_REASON)[0], 0xA700);
+
+    let answer = fixture.call(stow("/studies", &[(DICOM, &small), (DICOM, &small), (DICOM, &small)])).await;
+    assert_eq!(answer.status, 202, "{:?}", answer.body);
+
+    let answer = fixture.call(stow("/studies", &[(DICOM, &large), (DICOM, &large)])).await;
+    assert_eq!(answer.status, 413);
+    assert_eq!(fixture.state.archive.statistics().unwrap().instances, 1);
+}
+
+/// Keeps what it is told, and can be made to fail.
+#[derive(Default)]
+struct Recorder {
+    fails: bool,
+    told: Mutex<Vec<String>>,
+}
+
+impl InstanceObserver for Recorder {
+    fn before_acknowledge(
+        &self,
+        stored: &[StoreOutcome],
+        options: &StowOptions,
+    ) -> Result<(), ObserverError> {
+        let uids: Vec<_> = stored.iter().map(|one| one.instance().uids.sop_instance_uid.as_str()).collect();
+        self.told.lock().unwrap().push(format!("before {} {options:?}", uids.join(",")));
+        if self.fails { Err("the journal is full".into()) } else { Ok(()) }
+    }
+
+    fn instance_stored(&self, instance: &StoredInstance, options: &StowOptions) {
+        let told = format!("stored {} {}", instance.uids.sop_instance_uid, options.partial);
+        self.told.lock().unwrap().push(told);
+    }
+
+    fn deleted(&self, instances: &[StoredInstance]) {
+        self.told.lock().unwrap().push(format!("deleted {}", instances.len()));
+    }
+}
+
+#[actix_web::test]
+async fn the_observer_hears_before_and_after() {
+    let recorder = Arc::new(Recorder::default());
+    let fixture =
+        Fixture::with(DicomWebOptions::default(), ArchiveOptions::new(""), recorder.clone() as Arc<_>);
+    let one = ct("1.1", "1.1.1", "1.1.1.1");
+    let target = "/studies?partial=true&collection=liver%20CT";
+    for _ in 0..2 {
+        assert_eq!(fixture.call(stow(target, &[(DICOM, &one)])).await.status, 200);
+    }
+    assert_eq!(fixture.call(TestRequest::delete().uri("/dicomweb/studies/1.1")).await.status, 204);
+    let before = "before 1.1.1.1 StowOptions { collection: Some(\"liver CT\"), partial: true }";
+    assert_eq!(*recorder.told.lock().unwrap(), [before, "stored 1.1.1.1 true", before, "deleted 1"]);
+}
+
+#[actix_web::test]
+async fn options_that_cannot_be_kept_fail_the_instance_and_a_repeat_heals() {
+    let recorder = Arc::new(Recorder { fails: true, ..Recorder::default() });
+    let fixture =
+        Fixture::with(DicomWebOptions::default(), ArchiveOptions::new(""), recorder.clone() as Arc<_>);
+    let one = ct("1.1", "1.1.1", "1.1.1.1");
+    let answer = fixture.call(stow("/studies?partial", &[(DICOM, &one)])).await;
+    assert_eq!(answer.status, 500);
+    assert_eq!(values(&values(&answer.json(), FAILED)[0], FAILURE_REASON)[0], 0x0110);
+    assert_eq!(recorder.told.lock().unwrap().len(), 1, "instance_stored must not be called");
+}
+
+#[actix_web::test]
+async fn a_body_that_stands_still_is_given_up() {
+    let options = DicomWebOptions { read_timeout: Duration::from_millis(50), ..DicomWebOptions::default() };
+    let fixture = Fixture::with(options, ArchiveOptions::new(""), Arc::new(engram_dicomweb::NoObserver));
+    let state = fixture.state.clone();
+    let server = HttpServer::new(move || {
+        let state = state.clone();
+        App::new().service(web::scope("/dicomweb").configure(|scope| configure(scope, state)))
+    });
+    let server = server.workers(1).bind("127.0.0.1:0").unwrap();
+    let address = server.addrs()[0];
+    let server = server.run();
+    let handle = server.handle();
+    actix_web::rt::spawn(server);
+    let answer = web::block(move || {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream
+            .write_all(b"POST /dicomweb/studies HTTP/1.1\r\nHost: x\r\nContent-Type: application/dicom\r\nContent-Length: 100\r\n\r\nDICM")
+            .unwrap();
+        let mut answer = vec![0; 12];
+        stream.read_exact(&mut answer).unwrap();
+        answer
+    })
+    .await
+    .unwrap();
+    assert_eq!(answer, b"HTTP/1.1 408");
+    handle.stop(false).await;
+}

@@ -1,0 +1,131 @@
+//! Decoders of compressed frames. Each takes a bounded byte slice and the size that the attributes claim, and
+//! never writes more samples than that.
+
+pub(crate) mod deflate;
+pub(crate) mod jpeg;
+pub(crate) mod jpeg2000;
+pub(crate) mod jpegls;
+pub(crate) mod rle;
+
+use snafu::Snafu;
+
+/// The decoders, by what a transfer syntax asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Codec {
+    /// One uncompressed frame a fragment.
+    Uncompressed,
+    /// RFC 1951.
+    Deflate,
+    /// PS3.5 annex G.
+    Rle,
+    /// ITU-T T.81: sequential DCT and lossless.
+    Jpeg,
+    /// ITU-T T.87.
+    JpegLs,
+    /// ITU-T T.800, T.814.
+    Jpeg2000,
+}
+
+/// What a JPEG family codestream decodes to.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CodedImage {
+    pub rows: usize,
+    pub columns: usize,
+    pub components: usize,
+    /// Bits of a sample, 1 to 32.
+    pub precision: u32,
+    /// Whether the codestream says its samples are signed.
+    pub signed: bool,
+    pub colour: CodedColour,
+    /// By pixel.
+    pub samples: Samples,
+}
+
+/// Decoded samples.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Samples {
+    U16(Vec<u16>),
+    I32(Vec<i32>),
+}
+
+impl Samples {
+    pub fn len(&self) -> usize {
+        match self {
+            Self::U16(samples) => samples.len(),
+            Self::I32(samples) => samples.len(),
+        }
+    }
+}
+
+/// What the codestream itself says of the colour of its decoded samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CodedColour {
+    /// Nothing: believe the attributes.
+    Unsaid,
+    Rgb,
+    YbrFull,
+}
+
+pub(crate) type Result<T, E = CodecError> = std::result::Result<T, E>;
+
+/// Fails unless a codestream's size is the one expected: no codec allocates by what a header claims.
+fn check_size(found: (usize, usize), expected: (usize, usize)) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    SizeSnafu { rows: found.0, columns: found.1, expected_rows: expected.0, expected_columns: expected.1 }
+        .fail()
+}
+
+/// Why a codestream could not be decoded.
+#[derive(Debug, Snafu)]
+#[snafu(visibility(pub(crate)))]
+#[non_exhaustive]
+pub enum CodecError {
+    /// The codestream ends before the frame does.
+    #[snafu(display("could not read past the end of the codestream"))]
+    Truncated,
+
+    /// A rule of the codec's standard is broken.
+    #[snafu(display("could not follow the codestream: {what}"))]
+    Malformed {
+        /// The broken rule.
+        what: &'static str,
+    },
+
+    /// A process of the codec's standard that DICOM does not use.
+    #[snafu(display("could not decode a codestream with {what}: not supported"))]
+    Unsupported {
+        /// The process.
+        what: &'static str,
+    },
+
+    /// The codestream holds an image of another size than the attributes say.
+    #[snafu(display(
+        "could not use a codestream of {rows} rows and {columns} columns: the attributes say {expected_rows} and {expected_columns}"
+    ))]
+    Size {
+        /// Rows in the codestream.
+        rows: usize,
+        /// Columns in the codestream.
+        columns: usize,
+        /// Rows by the attributes.
+        expected_rows: usize,
+        /// Columns by the attributes.
+        expected_columns: usize,
+    },
+
+    /// OpenJPEG's complaint.
+    #[snafu(display("could not decode the JPEG 2000 codestream: {message}"))]
+    Jpeg2000 {
+        /// In OpenJPEG's words.
+        message: String,
+    },
+
+    /// A deflated frame is damaged.
+    #[snafu(display("could not inflate the frame"))]
+    Inflate {
+        /// The inflater's complaint.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,13 @@
+//! From an object to the samples of a frame, decoded or as stored.
+
+mod encapsulated;
+mod fragments;
+mod frame;
+mod layout;
+mod native;
+mod reader;
+mod syntax;
+
+pub(crate) use frame::with_samples;
+pub use frame::{Frame, FrameData, Photometric, StoredFrame};
+pub use reader::{DecodeLimits, PixelReader};

@@ -1,0 +1,109 @@
+//! A frame as 8-bit grey or colour.
+
+use super::lut::Lut;
+use super::{Modality, Voi, Window};
+use crate::error::{BadAttributeSnafu, Error, Result, UnsupportedPhotometricSnafu};
+use crate::pixels::{Frame, Photometric, with_samples};
+use crate::resample::percentiles;
+use dicom_dictionary_std::tags;
+use dicom_object::DefaultDicomObject;
+use image::{DynamicImage, GrayImage, RgbImage};
+use ndarray::ArrayView3;
+use snafu::OptionExt;
+
+/// What is taken for black and white where the file suggests no window, percentiles of the frame.
+const ROBUST_PERCENTILES: [f64; 2] = [0.5, 99.5];
+
+/// The frame, counted from 1, as it is to be shown. `window` stands above the file's own.
+pub(super) fn display(
+    object: &DefaultDicomObject,
+    number: usize,
+    frame: &Frame,
+    window: Option<Window>,
+) -> Result<DynamicImage> {
+    let (columns, rows) = (frame.columns as u32, frame.rows as u32);
+    let odd = || BadAttributeSnafu { name: "SamplesPerPixel", value: frame.samples_per_pixel.to_string() };
+    match &frame.photometric {
+        Photometric::Monochrome1 | Photometric::Monochrome2 => {
+            let grey = grey(object, number, frame, window);
+            Ok(DynamicImage::ImageLuma8(GrayImage::from_raw(columns, rows, grey).with_context(odd)?))
+        }
+        Photometric::PaletteColor => {
+            let pixels = palette(object, frame)?;
+            Ok(DynamicImage::ImageRgb8(RgbImage::from_raw(columns, rows, pixels).with_context(odd)?))
+        }
+        Photometric::Rgb | Photometric::YbrFull => {
+            let pixels = eight_bits(&frame.to_rgb());
+            Ok(DynamicImage::ImageRgb8(RgbImage::from_raw(columns, rows, pixels).with_context(odd)?))
+        }
+        Photometric::Other(name) => UnsupportedPhotometricSnafu { photometric: name }.fail(),
+    }
+}
+
+fn grey(object: &DefaultDicomObject, number: usize, frame: &Frame, window: Option<Window>) -> Vec<u8> {
+    let values = Modality::of_frame(object, number).apply(&frame.data);
+    let voi = window
+        .map(Voi::Window)
+        .or_else(|| Voi::of_frame(object, number))
+        .or_else(|| default_window(frame, &values).map(Voi::Window));
+    let inverted = frame.photometric == Photometric::Monochrome1;
+    values
+        .into_iter()
+        .map(|value| {
+            let display = voi.as_ref().map_or(0.0, |voi| voi.map(f64::from(value)));
+            let display = if inverted { 1.0 - display } else { display };
+            (display * 255.0).round() as u8
+        })
+        .collect()
+}
+
+/// Pictures of at most 8 bits are meant as they are; others are shown between robust bounds.
+fn default_window(frame: &Frame, values: &[f32]) -> Option<Window> {
+    if frame.bits_stored <= 8 {
+        return Window::between(0.0, f64::from((1u32 << frame.bits_stored) - 1));
+    }
+    let values = ArrayView3::from_shape((1, 1, values.len()), values).ok()?;
+    let bounds = percentiles(values, &ROBUST_PERCENTILES);
+    let (lower, upper) = (f64::from(*bounds.first()?), f64::from(*bounds.last()?));
+    Window::between(lower, upper.max(lower + 1.0))
+}
+
+/// Colour samples, their most significant 8 bits.
+fn eight_bits(frame: &Frame) -> Vec<u8> {
+    let scale = 255.0 / ((1u64 << frame.bits_stored.min(32)) - 1) as f64;
+    with_samples!(&frame.data, samples => {
+        samples.iter().map(|sample| (*sample as f64 * scale).round() as u8).collect()
+    })
+}
+
+/// Looks indices up in the three palettes.
+fn palette(object: &DefaultDicomObject, frame: &Frame) -> Result<Vec<u8>> {
+    let table = |descriptor, data, name| {
+        Lut::read(object, descriptor, data, false).ok_or(Error::MissingAttribute { name })
+    };
+    let tables = [
+        table(
+            tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            "RedPaletteColorLookupTableData",
+        )?,
+        table(
+            tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            "GreenPaletteColorLookupTableData",
+        )?,
+        table(
+            tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            "BluePaletteColorLookupTableData",
+        )?,
+    ];
+    // Some writers claim 16 bits and write entries of 8.
+    let shift = if tables.iter().flat_map(|table| &table.entries).any(|entry| *entry > 255) { 8 } else { 0 };
+    Ok(with_samples!(&frame.data, samples => {
+        samples
+            .iter()
+            .flat_map(|sample| tables.each_ref().map(|table| (table.get(*sample as f64) >> shift) as u8))
+            .collect()
+    }))
+}

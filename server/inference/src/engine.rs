@@ -1,0 +1,289 @@
+//! The handle through which the rest of the house computes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{Sender, bounded};
+use ndarray::{Array, Array1, Array2, Array3, Array4, Array5, Dimension};
+use snafu::{OptionExt, ResultExt, ensure};
+
+use crate::budget::Budget;
+use crate::error::{AnswerShapeSnafu, CallShapeSnafu, DeviceStoppedSnafu, StartThreadSnafu};
+use crate::metrics::Counters;
+use crate::request::{Answer, Request, Value, check};
+use crate::signature::Signature;
+use crate::worker::Worker;
+use crate::{Bundle, BundleSpec, Device, EngineMetrics, Graph, Result, device, runtime};
+
+/// Calls that may wait for a device; a further caller waits until there is room.
+const QUEUE: usize = 64;
+
+/// How an engine computes.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// The device.
+    pub device: Device,
+    /// The ONNX Runtime library, where the configuration names one; see [`runtime::locate`].
+    pub library: Option<PathBuf>,
+    /// Threads a graph is computed with. 0: one a physical core.
+    pub threads: usize,
+    /// Rows (images or objects) computed at once at the most. At least 1.
+    pub max_batch: usize,
+    /// Bytes that one computation may take, estimated; bounds both rows and memories.
+    pub memory_budget_bytes: u64,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { device: Device::Auto, library: None, threads: 0, max_batch: 16, memory_budget_bytes: 2 << 30 }
+    }
+}
+
+/// A bundle loaded on a device. Cheap to clone; every handle speaks to the same owner thread, which ends with the
+/// last of them. Methods block until the answer is there; call them from threads that may wait.
+///
+/// Shapes: B rows (images or objects, independent of each other), N memories; channels and sizes as in
+/// [`FeatureSpec`](crate::FeatureSpec). Every method answers [`Error::CallShape`](crate::Error::CallShape) for other
+/// shapes, [`Error::OverBudget`](crate::Error::OverBudget) where one row alone is over the memory budget,
+/// [`Error::Compute`](crate::Error::Compute) where ONNX Runtime fails.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    bundle: Bundle,
+    device: Device,
+    signatures: Vec<Signature>,
+    budget: Budget,
+    calls: Sender<Request>,
+    counters: Arc<Counters>,
+}
+
+/// What the retrieval graph makes of images.
+#[derive(Debug, Clone)]
+pub struct Retrieval {
+    /// `[B, D]`, as the graph answers it: not normalised.
+    pub cls: Array2<f32>,
+    /// `[B, T, D]`, a vector a patch, where the bundle's graph answers them.
+    pub patches: Option<Array3<f32>>,
+}
+
+/// What the image encoder makes of images.
+#[derive(Debug, Clone)]
+pub struct ImageFeatures {
+    /// `[B, C, h, h]`: what memories condition.
+    pub embed: Array4<f32>,
+    /// `[B, C0, 4h, 4h]`: finest details, for the decoder.
+    pub high_res_0: Array4<f32>,
+    /// `[B, C1, 2h, 2h]`: finer details, for the decoder.
+    pub high_res_1: Array4<f32>,
+}
+
+/// Object pointers for memory attention, for bundles that use them.
+#[derive(Debug, Clone)]
+pub struct Pointers {
+    /// `[B, P, dim]`.
+    pub vectors: Array3<f32>,
+    /// Temporal distance of each of the P, as the bundle's architecture scales it.
+    pub time_differences: Vec<f32>,
+}
+
+/// A prompt encoder's answer, for bundles whose decoder takes prompts.
+#[derive(Debug, Clone)]
+pub struct Prompts {
+    /// `[B, K, C]`.
+    pub sparse: Array3<f32>,
+    /// `[B, C, h, h]`.
+    pub dense: Array4<f32>,
+}
+
+/// What the mask decoder answers.
+#[derive(Debug, Clone)]
+pub struct Decoded {
+    /// `[B, tokens, m, m]`, logits.
+    pub masks: Array4<f32>,
+    /// `[B, tokens]`, the decoder's own guess of each mask's IoU.
+    pub iou: Array2<f32>,
+    /// `[B, 1]`, logit: above 0 the object is there.
+    pub object_score: Array2<f32>,
+    /// `[B, tokens, dim]`, for bundles that use pointers.
+    pub pointers: Option<Array3<f32>>,
+}
+
+impl Engine {
+    /// Loads every graph of `bundle` on the device and starts its owner thread.
+    ///
+    /// # Errors
+    /// ONNX Runtime not found or not loadable, a device that is not there, a graph that ONNX Runtime refuses or
+    /// whose inputs and outputs are not what the manifest says.
+    pub fn start(bundle: Bundle, options: EngineOptions) -> Result<Self> {
+        let library = runtime::locate(options.library.as_deref())?;
+        let environment = runtime::environment(&library)?;
+        let device = options.device.resolve();
+        let threads = if options.threads == 0 { device::physical_cores() } else { options.threads };
+        let counters = Arc::new(Counters::default());
+        let (calls, receiver) = bounded(QUEUE);
+        let worker = Worker::load(&environment, &bundle, threads, receiver, Arc::clone(&counters))?;
+        thread::Builder::new()
+            .name(format!("engram-{device}"))
+            .spawn(move || worker.run())
+            .context(StartThreadSnafu)?;
+        let signatures = Graph::ALL.into_iter().map(|graph| Signature::of(graph, bundle.spec())).collect();
+        let budget = Budget::new(options.max_batch.max(1), options.memory_budget_bytes);
+        tracing::info!(bundle = bundle.id(), %device, threads, library = %library.display(), "engine started");
+        Ok(Self { inner: Arc::new(Inner { bundle, device, signatures, budget, calls, counters }) })
+    }
+
+    /// What the bundle's manifest says.
+    pub fn spec(&self) -> &BundleSpec {
+        self.inner.bundle.spec()
+    }
+
+    /// The bundle.
+    pub fn bundle(&self) -> &Bundle {
+        &self.inner.bundle
+    }
+
+    /// The device it computes on; never [`Device::Auto`].
+    pub fn device(&self) -> Device {
+        self.inner.device
+    }
+
+    /// Memories (N) that the budget allows a slice to be conditioned on.
+    pub fn max_memories(&self) -> usize {
+        self.inner.budget.max_memories(self.spec())
+    }
+
+    /// What has been computed since the start.
+    pub fn metrics(&self) -> EngineMetrics {
+        self.inner.counters.snapshot()
+    }
+
+    /// Retrieval vectors of images `[B, 3, s, s]`, normalised as [`RetrievalSpec`](crate::RetrievalSpec) says.
+    ///
+    /// # Errors
+    /// See [`Engine`].
+    pub fn retrieval(&self, images: Array4<f32>) -> Result<Retrieval> {
+        let mut answer = self.call(Graph::Retrieval, vec![floats(images)])?;
+        Ok(Retrieval { cls: answer.take()?, patches: answer.take_optional()? })
+    }
+
+    /// Features of images `[B, 3, S, S]`, normalised as [`InputSpec`](crate::InputSpec) says.
+    ///
+    /// # Errors
+    /// See [`Engine`].
+    pub fn encode_image(&self, images: Array4<f32>) -> Result<ImageFeatures> {
+        let mut answer = self.call(Graph::ImageEncoder, vec![floats(images)])?;
+        Ok(ImageFeatures { embed: answer.take()?, high_res_0: answer.take()?, high_res_1: answer.take()? })
+    }
+
+    /// Memories `[B, M, h, h]` of features `[B, C, h, h]` with masks `[B, 1, S, S]` (scaled as
+    /// [`MemorySpec`](crate::MemorySpec) says) and object scores `[B, 1]` (logits).
+    ///
+    /// # Errors
+    /// See [`Engine`].
+    pub fn encode_memory(
+        &self,
+        embed: Array4<f32>,
+        mask: Array4<f32>,
+        object_score: Array2<f32>,
+    ) -> Result<Array4<f32>> {
+        let inputs = vec![floats(embed), floats(mask), floats(object_score)];
+        self.call(Graph::MemoryEncoder, inputs)?.take()
+    }
+
+    /// Features `[B, C, h, h]` conditioned on memories `[B, N, M, h, h]`, N at least 1, whose temporal indices
+    /// `[N]` are the same for every row. Answers `[B, C2, h, h]`. `pointers` as the bundle uses them or not.
+    ///
+    /// # Errors
+    /// See [`Engine`].
+    pub fn attend(
+        &self,
+        embed: Array4<f32>,
+        memories: Array5<f32>,
+        tpos: &[i64],
+        pointers: Option<Pointers>,
+    ) -> Result<Array4<f32>> {
+        let graph = Graph::MemoryAttention;
+        self.same_use(graph, "pointers", self.spec().pointers.used, pointers.is_some())?;
+        let indices = Value::I64(Array1::from(tpos.to_vec()).into_dyn());
+        let mut inputs = vec![floats(embed), floats(memories), indices];
+        if let Some(Pointers { vectors, time_differences }) = pointers {
+            inputs.extend([floats(vectors), floats(Array1::from(time_differences))]);
+        }
+        self.call(graph, inputs)?.take()
+    }
+
+    /// Masks from conditioned features `[B, C2, h, h]` and the image's high-resolution features, a row each.
+    /// `prompts` as the bundle uses them or not.
+    ///
+    /// # Errors
+    /// See [`Engine`].
+    pub fn decode(
+        &self,
+        cond: Array4<f32>,
+        high_res_0: Array4<f32>,
+        high_res_1: Array4<f32>,
+        prompts: Option<Prompts>,
+    ) -> Result<Decoded> {
+        let graph = Graph::MaskDecoder;
+        self.same_use(graph, "prompts", self.spec().prompts.used, prompts.is_some())?;
+        let mut inputs = vec![floats(cond), floats(high_res_0), floats(high_res_1)];
+        if let Some(Prompts { sparse, dense }) = prompts {
+            inputs.extend([floats(sparse), floats(dense)]);
+        }
+        let mut answer = self.call(graph, inputs)?;
+        Ok(Decoded {
+            masks: answer.take()?,
+            iou: answer.take()?,
+            object_score: answer.take()?,
+            pointers: answer.take_optional()?,
+        })
+    }
+
+    fn same_use(&self, graph: Graph, what: &str, used: bool, given: bool) -> Result<()> {
+        let reason = || match used {
+            true => format!("this bundle needs {what}"),
+            false => format!("this bundle takes no {what}"),
+        };
+        ensure!(used == given, CallShapeSnafu { graph, reason: reason() });
+        Ok(())
+    }
+
+    fn call(&self, graph: Graph, inputs: Vec<Value>) -> Result<Outputs> {
+        let inner = &*self.inner;
+        let counts = check(graph, &inner.signatures[graph.position()], &inputs)?;
+        let max_rows = inner.budget.rows(graph, self.spec(), counts.memories)?;
+        let (reply, answer) = bounded(1);
+        let request = Request { graph, rows: counts.rows, max_rows, inputs, reply };
+        inner.calls.send(request).ok().context(DeviceStoppedSnafu)?;
+        let answer = answer.recv().ok().context(DeviceStoppedSnafu)?.map_err(|failure| failure.of(graph))?;
+        Ok(Outputs { graph, answer: answer.into_iter() })
+    }
+}
+
+fn floats<D: Dimension>(array: Array<f32, D>) -> Value {
+    Value::F32(array.into_dyn())
+}
+
+/// A graph's outputs, taken in the order of its signature.
+struct Outputs {
+    graph: Graph,
+    answer: <Answer as IntoIterator>::IntoIter,
+}
+
+impl Outputs {
+    fn take<D: Dimension>(&mut self) -> Result<Array<f32, D>> {
+        let reason = "an output is missing";
+        self.take_optional()?.context(AnswerShapeSnafu { graph: self.graph, reason })
+    }
+
+    fn take_optional<D: Dimension>(&mut self) -> Result<Option<Array<f32, D>>> {
+        let Some(array) = self.answer.next().flatten() else { return Ok(None) };
+        let reason = "an output has another rank than its role";
+        let array = array.into_dimensionality().ok();
+        array.context(AnswerShapeSnafu { graph: self.graph, reason }).map(Some)
+    }
+}

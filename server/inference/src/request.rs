@@ -1,0 +1,155 @@
+//! One call as it travels to the owner thread: checked, priced, and comparable with others.
+
+use crossbeam_channel::Sender;
+use ndarray::{ArrayD, ArrayViewD, Axis, CowArray, IxDyn, Slice};
+use snafu::ensure;
+
+use crate::error::CallShapeSnafu;
+use crate::signature::{Dim, Dims, Element, Port, Signature};
+use crate::{Error, Graph, Result};
+
+/// An input tensor.
+#[derive(Debug)]
+pub(crate) enum Value {
+    F32(ArrayD<f32>),
+    I64(ArrayD<i64>),
+}
+
+impl Value {
+    pub(crate) fn shape(&self) -> &[usize] {
+        match self {
+            Value::F32(array) => array.shape(),
+            Value::I64(array) => array.shape(),
+        }
+    }
+
+    fn element(&self) -> Element {
+        match self {
+            Value::F32(_) => Element::F32,
+            Value::I64(_) => Element::I64,
+        }
+    }
+
+    /// The whole tensor, without a copy where it lies in memory row by row.
+    pub(crate) fn whole(&self) -> Tensor<'_> {
+        match self {
+            Value::F32(array) => Tensor::F32(array.as_standard_layout()),
+            Value::I64(array) => Tensor::I64(array.as_standard_layout()),
+        }
+    }
+
+    /// Some rows of it, likewise.
+    pub(crate) fn rows(&self, from: usize, to: usize) -> Tensor<'_> {
+        match self {
+            Value::F32(array) => Tensor::F32(standard(array.slice_axis(Axis(0), Slice::from(from..to)))),
+            Value::I64(array) => Tensor::I64(standard(array.slice_axis(Axis(0), Slice::from(from..to)))),
+        }
+    }
+}
+
+/// An input tensor in standard layout, borrowed where possible.
+pub(crate) enum Tensor<'a> {
+    F32(CowArray<'a, f32, IxDyn>),
+    I64(CowArray<'a, i64, IxDyn>),
+}
+
+fn standard<T: Clone>(view: ArrayViewD<'_, T>) -> CowArray<'_, T, IxDyn> {
+    if view.is_standard_layout() {
+        CowArray::from(view)
+    } else {
+        CowArray::from(view.as_standard_layout().into_owned())
+    }
+}
+
+/// What the graph answered, an output each in the order of its signature; `None` where an optional one is not there.
+pub(crate) type Answer = Vec<Option<ArrayD<f32>>>;
+
+/// Why there is no answer. Every call of a failed batch gets a copy.
+#[derive(Debug, Clone)]
+pub(crate) enum Failure {
+    Compute(String),
+    Answer(String),
+}
+
+impl Failure {
+    pub(crate) fn of(self, graph: Graph) -> Error {
+        match self {
+            Failure::Compute(message) => Error::Compute { graph, message },
+            Failure::Answer(reason) => Error::AnswerShape { graph, reason },
+        }
+    }
+}
+
+/// A call on its way.
+pub(crate) struct Request {
+    pub(crate) graph: Graph,
+    /// Rows of the call.
+    pub(crate) rows: usize,
+    /// Rows that the batch limit and the memory budget allow at once, at least 1.
+    pub(crate) max_rows: usize,
+    /// In the order of the signature.
+    pub(crate) inputs: Vec<Value>,
+    pub(crate) reply: Sender<Result<Answer, Failure>>,
+}
+
+impl Request {
+    /// Whether two calls may be one batch: same graph, same shape of every row, same shared tensors.
+    pub(crate) fn fits(&self, other: &Request, signature: &Signature) -> bool {
+        self.graph == other.graph
+            && signature.inputs.iter().zip(self.inputs.iter().zip(&other.inputs)).all(|(port, pair)| {
+                match pair {
+                    (a, b) if port.by_row() => a.shape().get(1..) == b.shape().get(1..),
+                    (Value::F32(a), Value::F32(b)) => a == b,
+                    (Value::I64(a), Value::I64(b)) => a == b,
+                    _ => false,
+                }
+            })
+    }
+}
+
+/// The dynamic dimensions of a call.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) rows: usize,
+    pub(crate) memories: usize,
+    pub(crate) pointers: usize,
+    pub(crate) prompts: usize,
+}
+
+impl Counts {
+    fn slot(&mut self, dim: Dim) -> Option<&mut usize> {
+        match dim {
+            Dim::Rows => Some(&mut self.rows),
+            Dim::Memories => Some(&mut self.memories),
+            Dim::Pointers => Some(&mut self.pointers),
+            Dim::Prompts => Some(&mut self.prompts),
+            Dim::Any | Dim::Fixed(_) => None,
+        }
+    }
+}
+
+/// Checks a call's tensors against the signature and finds its dynamic dimensions.
+pub(crate) fn check(graph: Graph, signature: &Signature, inputs: &[Value]) -> Result<Counts> {
+    let (given, wanted) = (inputs.len(), signature.inputs.len());
+    let reason = || format!("{given} tensors were given, the bundle wants {wanted}");
+    ensure!(given == wanted, CallShapeSnafu { graph, reason: reason() });
+    let mut counts = Counts::default();
+    for (port, value) in signature.inputs.iter().zip(inputs) {
+        let reason = || format!("\"{}\" is {:?}, not {}", port.name, value.shape(), Dims(&port.dims));
+        ensure!(fits(port, value, &mut counts), CallShapeSnafu { graph, reason: reason() });
+    }
+    Ok(counts)
+}
+
+fn fits(port: &Port, value: &Value, counts: &mut Counts) -> bool {
+    value.element() == port.element
+        && value.shape().len() == port.dims.len()
+        && value.shape().iter().zip(&port.dims).all(|(&size, &dim)| match counts.slot(dim) {
+            Some(known) if *known == 0 => {
+                *known = size;
+                size > 0
+            }
+            Some(known) => *known == size,
+            None => !matches!(dim, Dim::Fixed(wanted) if wanted != size),
+        })
+}

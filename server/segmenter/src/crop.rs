@@ -1,0 +1,104 @@
+//! The part of a slice around a small organ.
+
+use engram_imaging::resample::Region;
+use engram_inference::MemorySpec;
+use ndarray::ArrayView3;
+
+/// Rows and columns that hold an object, in pixels: first and one past last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PixelBox {
+    pub rows: (usize, usize),
+    pub columns: (usize, usize),
+}
+
+impl PixelBox {
+    /// The box of the non-zero pixels of all slices together. None where there are none.
+    pub fn of_mask(mask: ArrayView3<u8>) -> Option<Self> {
+        let mut found: Option<Self> = None;
+        for ((_, row, column), value) in mask.indexed_iter() {
+            if *value != 0 {
+                found = Some(found.map_or_else(|| Self::pixel(row, column), |b| b.with(row, column)));
+            }
+        }
+        found
+    }
+
+    fn pixel(row: usize, column: usize) -> Self {
+        Self { rows: (row, row + 1), columns: (column, column + 1) }
+    }
+
+    fn with(self, row: usize, column: usize) -> Self {
+        Self {
+            rows: (self.rows.0.min(row), self.rows.1.max(row + 1)),
+            columns: (self.columns.0.min(column), self.columns.1.max(column + 1)),
+        }
+    }
+
+    /// The region that a second pass looks at: square in millimetres, the box in its middle with the manifest's
+    /// margin on each side of its longer side. None where that is not much smaller than the slice, so that a
+    /// second look would show nothing new.
+    ///
+    /// `native`: rows and columns of the slice; `pixel_spacing`: row spacing, column spacing.
+    pub fn region(
+        self,
+        native: (usize, usize),
+        pixel_spacing: [f64; 2],
+        memory: &MemorySpec,
+    ) -> Option<Region> {
+        let [row_mm, column_mm] = pixel_spacing;
+        let rows = (self.rows.1 - self.rows.0) as f64;
+        let columns = (self.columns.1 - self.columns.0) as f64;
+        let longer_mm = (rows * row_mm).max(columns * column_mm);
+        let side_mm = longer_mm * (1.0 + 2.0 * f64::from(memory.crop_margin));
+        let slice_mm = (native.0 as f64 * row_mm).max(native.1 as f64 * column_mm);
+        if side_mm > slice_mm * f64::from(memory.crop_max_extent) {
+            return None;
+        }
+        let (height, width) = (side_mm / row_mm, side_mm / column_mm);
+        let middle_row = (self.rows.0 + self.rows.1) as f64 / 2.0;
+        let middle_column = (self.columns.0 + self.columns.1) as f64 / 2.0;
+        Some(Region { top: middle_row - height / 2.0, left: middle_column - width / 2.0, height, width })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array3;
+
+    fn manifest() -> MemorySpec {
+        MemorySpec {
+            mask_scale: 1.0,
+            mask_bias: 0.0,
+            binarise_exemplar: true,
+            binarise_predicted: false,
+            conditioning_tpos: 6,
+            recent_memories: 6,
+            exemplars_per_slice: 8,
+            crop_margin: 0.5,
+            crop_max_extent: 0.6,
+        }
+    }
+
+    #[test]
+    fn a_small_object_gets_a_square_around_it_and_a_large_one_none() {
+        let mut mask = Array3::zeros((2, 100, 100));
+        mask[[0, 10, 40]] = 1;
+        mask[[1, 19, 49]] = 1;
+        let found = PixelBox::of_mask(mask.view()).unwrap();
+        assert_eq!(found, PixelBox { rows: (10, 20), columns: (40, 50) });
+        let region = found.region((100, 100), [1.0, 1.0], &manifest()).unwrap();
+        assert_eq!(region, Region { top: 5.0, left: 35.0, height: 20.0, width: 20.0 });
+        let large = PixelBox { rows: (10, 50), columns: (40, 50) };
+        assert_eq!(large.region((100, 100), [1.0, 1.0], &manifest()), None);
+        assert_eq!(PixelBox::of_mask(Array3::zeros((1, 4, 4)).view()), None);
+    }
+
+    #[test]
+    fn the_square_is_one_of_millimetres() {
+        let found = PixelBox { rows: (10, 20), columns: (40, 50) };
+        let region = found.region((100, 100), [2.0, 1.0], &manifest()).unwrap();
+        assert_eq!((region.height, region.width), (20.0, 40.0));
+        assert_eq!((region.top, region.left), (5.0, 25.0));
+    }
+}

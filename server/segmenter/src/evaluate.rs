@@ -1,0 +1,221 @@
+//! How good results are against annotations: the part of the protocols that needs no file.
+//!
+//! Dice is per target volume; a label absent from both result and truth is left out, a label in only one of them
+//! counts 0. Exemplars of the target's own patient never count.
+
+use crate::baselines::Baselines;
+use crate::encode::{LabelMask, encode_exemplars};
+use crate::exemplars::{Exemplars, MemoryExemplars};
+use crate::metrics::{Spread, dice, label_sharing};
+use crate::models::Models;
+use crate::observer::{Observer, Stage, Steps};
+use crate::target::Target;
+use crate::{BoxError, Neighbour, Result, Segmentation};
+use engram_imaging::Volume;
+use engram_memory::{ExemplarId, View};
+use ndarray::{Array1, Array3, ArrayView1, Axis};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// An annotated volume.
+pub struct Case<'a> {
+    /// What to call it in reports.
+    pub name: &'a str,
+    /// Tells patients apart.
+    pub patient: &'a str,
+    /// The images.
+    pub volume: &'a Volume,
+    /// The truth.
+    pub masks: Vec<LabelMask<'a>>,
+}
+
+impl Case<'_> {
+    /// Takes the slices named into a bank. The patient stands for the study too, so that a patient's several
+    /// volumes vote as one.
+    ///
+    /// # Errors
+    /// As [`encode_exemplars`].
+    pub fn remember(
+        &self,
+        models: &dyn Models,
+        bank: &mut MemoryExemplars,
+        slices: &[usize],
+        observer: &dyn Observer,
+    ) -> Result<()> {
+        let exemplars = encode_exemplars(models, self.volume, &self.masks, slices, observer)?;
+        bank.insert(self.patient, &self.volume.modality, exemplars);
+        Ok(())
+    }
+
+    /// All slices of the volume.
+    pub fn slices(&self) -> Vec<usize> {
+        (0..self.volume.voxels.len_of(Axis(0))).collect()
+    }
+}
+
+/// A bank without what it knows from one patient.
+pub struct OtherPatients<'a> {
+    /// The bank; each study in it is one patient's.
+    pub bank: &'a MemoryExemplars,
+    /// Whom to leave out.
+    pub patient: &'a str,
+}
+
+impl Exemplars for OtherPatients<'_> {
+    fn modalities(&self, label: &str) -> Result<BTreeSet<String>, BoxError> {
+        self.bank.modalities(label)
+    }
+
+    fn nearest(
+        &self,
+        label: &str,
+        modality: &str,
+        vector: ArrayView1<f32>,
+        limit: usize,
+    ) -> Result<Vec<Neighbour>, BoxError> {
+        let own = self.bank.slices_of(self.patient);
+        let mut found = self.bank.nearest(label, modality, vector, limit.saturating_add(own))?;
+        found.retain(|neighbour| &*neighbour.study != self.patient);
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    fn memory(&self, exemplar: ExemplarId, view: View) -> Result<Option<Arc<Array3<f32>>>, BoxError> {
+        self.bank.memory(exemplar, view)
+    }
+}
+
+/// Dice of one target, by label key; labels absent from both are left out.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct TargetScore {
+    /// Name of the case.
+    pub target: String,
+    /// Dice by label key.
+    pub dice: BTreeMap<String, f64>,
+}
+
+impl TargetScore {
+    /// Of masks given in the order of the case's labels; slices in `left_out` do not count.
+    pub fn of(case: &Case, found: &[Array3<bool>], left_out: &[usize]) -> Self {
+        let slices: Vec<usize> =
+            case.slices().into_iter().filter(|slice| !left_out.contains(slice)).collect();
+        let scored = case.masks.iter().zip(found).filter_map(|(truth, found)| {
+            let truth_mask = truth.mask.select(Axis(0), &slices).mapv(|value| value != 0);
+            Some((truth.label.to_owned(), dice(&found.select(Axis(0), &slices), &truth_mask)?))
+        });
+        Self { target: case.name.to_owned(), dice: scored.collect() }
+    }
+
+    /// Of a segmentation.
+    pub fn of_segmentation(case: &Case, result: &Segmentation, left_out: &[usize]) -> Self {
+        let none = || Array3::from_elem(result.voxels.dim(), false);
+        let found: Vec<_> =
+            case.masks.iter().map(|truth| result.mask(truth.label).unwrap_or_else(none)).collect();
+        Self::of(case, &found, left_out)
+    }
+
+    /// Mean over the labels; None where none counts.
+    pub fn mean(&self) -> Option<f64> {
+        (!self.dice.is_empty()).then(|| self.dice.values().sum::<f64>() / self.dice.len() as f64)
+    }
+}
+
+/// Scores over targets.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Summary {
+    /// Mean over targets of each target's mean over labels.
+    pub mean_dice: f64,
+    /// Over targets, by label key.
+    pub labels: BTreeMap<String, Spread>,
+    /// Each target.
+    pub targets: Vec<TargetScore>,
+}
+
+impl Summary {
+    /// Of all targets' scores.
+    pub fn of(targets: Vec<TargetScore>) -> Self {
+        let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for (label, dice) in targets.iter().flat_map(|target| &target.dice) {
+            values.entry(label.clone()).or_default().push(*dice);
+        }
+        Self {
+            mean_dice: Spread::of(targets.iter().filter_map(TargetScore::mean)).mean,
+            labels: values.into_iter().map(|(label, values)| (label, Spread::of(values))).collect(),
+            targets,
+        }
+    }
+}
+
+/// How many labels a slice shares with the slices found for it: mean Jaccard index of the sets of labels present,
+/// over slices and the K found for each.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct LabelSharing {
+    /// K nearest by the bundle's retrieval vectors.
+    pub retrieval: f64,
+    /// K nearest by the correlation of 16 x 16 thumbnails.
+    pub correlation: f64,
+    /// Expected of K random ones: all of them.
+    pub random: f64,
+}
+
+/// Measures [`LabelSharing`] of `k` slices, over all slices of the targets, among all slices of the exemplars.
+///
+/// # Errors
+/// What the bundle cannot do, cancellation.
+pub fn retrieval_sharing(
+    models: &dyn Models,
+    exemplars: &[Case],
+    targets: &[Case],
+    k: usize,
+    observer: &dyn Observer,
+) -> Result<LabelSharing> {
+    let labels: BTreeSet<&str> =
+        exemplars.iter().flat_map(|case| &case.masks).map(|mask| mask.label).collect();
+    let labels: Vec<&str> = labels.into_iter().collect();
+    let mut baselines = Baselines::new(&labels, &models.spec().input);
+    let (mut vectors, mut sets) = (vec![], vec![]);
+    for case in exemplars {
+        baselines.insert(case.volume, &case.masks, &case.slices())?;
+        vectors.extend(unit_vectors(models, case, observer)?);
+        sets.extend(case.slices().into_iter().map(|slice| label_set(case, &labels, slice)));
+    }
+    let (mut retrieval, mut correlation, mut random) = (vec![], vec![], vec![]);
+    for case in targets {
+        let correlated = baselines.most_similar(case.volume, k)?;
+        for ((slice, vector), correlated) in
+            unit_vectors(models, case, observer)?.iter().enumerate().zip(correlated)
+        {
+            let own = label_set(case, &labels, slice);
+            let share = |index: usize| label_sharing(&own, &sets[index]);
+            let mut ranked: Vec<(usize, f32)> =
+                vectors.iter().map(|other| vector.dot(other)).enumerate().collect();
+            ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+            retrieval.extend(ranked.iter().take(k).map(|(index, _)| share(*index)));
+            correlation.extend(correlated.into_iter().map(share));
+            random.extend((0..sets.len()).map(share));
+        }
+    }
+    let mean = |values: Vec<f64>| Spread::of(values).mean;
+    Ok(LabelSharing { retrieval: mean(retrieval), correlation: mean(correlation), random: mean(random) })
+}
+
+fn unit_vectors(models: &dyn Models, case: &Case, observer: &dyn Observer) -> Result<Vec<Array1<f32>>> {
+    let target = Target::new(case.volume, &models.spec().input)?;
+    let slices = case.slices();
+    let vectors = Steps::run(observer, Stage::Prepare, slices.len(), |steps| {
+        target.retrieval_vectors(models, &slices, steps)
+    })?;
+    Ok(vectors
+        .outer_iter()
+        .map(|vector| &vector / vector.dot(&vector).sqrt().max(f32::MIN_POSITIVE))
+        .collect())
+}
+
+fn label_set(case: &Case, labels: &[&str], slice: usize) -> Vec<bool> {
+    let present = |label: &&str| {
+        let mask = case.masks.iter().find(|mask| mask.label == *label);
+        mask.is_some_and(|mask| mask.mask.index_axis(Axis(0), slice).iter().any(|value| *value != 0))
+    };
+    labels.iter().map(present).collect()
+}

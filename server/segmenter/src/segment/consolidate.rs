@@ -1,0 +1,112 @@
+//! From beliefs to voxels on the native grid.
+
+use super::components::drop_small_components;
+use super::fuse::Belief;
+use crate::models::sigmoid;
+use engram_imaging::resample::Letterbox;
+use ndarray::{Array2, Array3, Array4, ArrayViewMut3, Axis, Zip, s};
+use rayon::prelude::*;
+
+/// Logit of what no view shows.
+const UNSEEN: f32 = -12.0;
+/// What a closer look counts against one at the whole slice.
+const CLOSE_WEIGHT: f32 = 0.6;
+
+/// A label as seen in one view.
+pub(crate) struct Seen {
+    pub letterbox: Letterbox,
+    /// By slice.
+    pub beliefs: Vec<Option<Belief>>,
+}
+
+/// All that is believed of a label.
+pub(crate) struct LabelBeliefs {
+    pub whole: Seen,
+    pub close: Option<Seen>,
+    /// By slice, whether the label is there.
+    pub present: Vec<bool>,
+}
+
+/// A mask that the caller gave for a slice.
+pub(crate) struct GivenMask<'a> {
+    pub label: usize,
+    pub slice: usize,
+    /// Not 0 in the object.
+    pub mask: ndarray::ArrayView2<'a, u8>,
+}
+
+impl LabelBeliefs {
+    /// Logits of a slice on the native grid. None where the label is not there.
+    pub fn logits(&self, slice: usize) -> Option<Array2<f32>> {
+        if !self.present[slice] {
+            return None;
+        }
+        let whole = self.whole.native(slice, UNSEEN)?;
+        let Some(close) = self.close.as_ref().and_then(|close| close.native(slice, f32::NAN)) else {
+            return Some(whole);
+        };
+        Some(Zip::from(&whole).and(&close).map_collect(|whole, close| {
+            if close.is_nan() { *whole } else { CLOSE_WEIGHT * close + (1.0 - CLOSE_WEIGHT) * whole }
+        }))
+    }
+}
+
+impl Seen {
+    fn native(&self, slice: usize, fill: f32) -> Option<Array2<f32>> {
+        let belief = self.beliefs[slice].as_ref()?;
+        Some(self.letterbox.restore(belief.logits.view(), fill))
+    }
+}
+
+/// Each voxel to the label that is surest of it, or to none; then small components go, and given masks return.
+/// Answers voxels `[slice, row, column]`, and probabilities `[label, slice, row, column]` where wanted.
+pub(crate) fn consolidate(
+    labels: &[LabelBeliefs],
+    given: &[GivenMask],
+    shape: (usize, usize, usize),
+    keep_component: f64,
+    with_probabilities: bool,
+) -> (Array3<u8>, Option<Array4<u8>>) {
+    let mut voxels = Array3::zeros(shape);
+    let wanted = if with_probabilities { labels.len() } else { 0 };
+    let mut probabilities = Array4::zeros((shape.0, wanted, shape.1, shape.2));
+    let rows: Vec<_> = voxels.outer_iter_mut().zip(probabilities.outer_iter_mut()).enumerate().collect();
+    rows.into_par_iter().for_each(|(slice, (mut voxels, mut probabilities))| {
+        let mut best = Array2::<f32>::zeros(voxels.dim());
+        for (index, (value, label)) in (1_u8..=u8::MAX).zip(labels).enumerate() {
+            let Some(logits) = label.logits(slice) else { continue };
+            Zip::from(&mut voxels).and(&mut best).and(&logits).for_each(|voxel, best, logit| {
+                if *logit > *best {
+                    (*voxel, *best) = (value, *logit);
+                }
+            });
+            if with_probabilities {
+                quantise(&logits, &mut probabilities, index);
+            }
+        }
+    });
+    drop_small_components(&mut voxels, keep_component);
+    for given in given {
+        put_given(&mut voxels, given);
+    }
+    let probabilities = with_probabilities
+        .then(|| probabilities.permuted_axes([1, 0, 2, 3]).as_standard_layout().into_owned());
+    (voxels, probabilities)
+}
+
+fn quantise(logits: &Array2<f32>, probabilities: &mut ArrayViewMut3<u8>, label: usize) {
+    Zip::from(probabilities.index_axis_mut(Axis(0), label))
+        .and(logits)
+        .for_each(|out, logit| *out = (sigmoid(*logit) * 255.0).round() as u8);
+}
+
+fn put_given(voxels: &mut Array3<u8>, given: &GivenMask) {
+    let Ok(value) = u8::try_from(given.label + 1) else { return };
+    Zip::from(voxels.slice_mut(s![given.slice, .., ..])).and(&given.mask).for_each(|voxel, mask| {
+        if *mask != 0 {
+            *voxel = value;
+        } else if *voxel == value {
+            *voxel = 0;
+        }
+    });
+}

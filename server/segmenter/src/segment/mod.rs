@@ -1,0 +1,26 @@
+//! The method: from a volume, a bank and a bundle to a label volume.
+//!
+//! Zhao et al., "Retrieval-augmented few-shot medical image segmentation with foundation models" (arXiv
+//! 2408.08813), gives the first pass: exemplars retrieved by likeness condition each slice through SAM 2's memory
+//! attention. Propagation follows SAM 2's video predictor, in both directions through the slices.
+
+mod cache;
+mod components;
+mod conditions;
+mod consolidate;
+mod features;
+mod first_pass;
+mod fuse;
+mod given;
+mod line;
+mod locate;
+mod predict;
+mod propagate;
+mod retrieve;
+mod run;
+
+pub use given::Prompt;
+pub use run::{Request, segment};
+
+#[cfg(test)]
+mod tests;

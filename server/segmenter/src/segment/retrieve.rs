@@ -1,0 +1,126 @@
+//! Which exemplars a slice and label is conditioned on.
+//!
+//! The bank answers the slices that look most alike, each by itself; here studies vote. A study that resembles the
+//! whole target counts for more than one slice's likeness, and no study fills the list, so that neither one
+//! slice's accident nor one patient decides.
+
+use crate::Result;
+use crate::error::{BankSnafu, ModalityMismatchSnafu, NoExemplarsSnafu, UnknownLabelSnafu};
+use crate::exemplars::{Exemplars, Neighbour};
+use crate::observer::Steps;
+use ndarray::Array2;
+use snafu::{ResultExt, ensure};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Candidates looked at for each exemplar that is taken.
+const CANDIDATES: usize = 4;
+/// How much of a study's lead over the average study is added to the similarity of its slices.
+const STUDY_WEIGHT: f32 = 0.5;
+/// A study may take this many times its equal share of a list.
+const STUDY_SHARE: f32 = 1.5;
+
+/// The exemplars of one slice and label, the most similar first.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Selection {
+    pub exemplars: Vec<Neighbour>,
+}
+
+impl Selection {
+    /// Share of the exemplars in which the label has pixels.
+    #[cfg(test)]
+    pub fn vote(&self) -> f32 {
+        let present = self.exemplars.iter().filter(|neighbour| neighbour.present).count();
+        present as f32 / self.exemplars.len().max(1) as f32
+    }
+
+    /// Whether any exemplar shows the label.
+    pub fn any_present(&self) -> bool {
+        self.exemplars.iter().any(|neighbour| neighbour.present)
+    }
+}
+
+/// Selections of one label for every slice, `wanted` exemplars each at the most.
+/// Empty where the label has no exemplar to offer and `optional` says that this is no error.
+pub(crate) fn select(
+    exemplars: &dyn Exemplars,
+    label: &str,
+    modality: &str,
+    vectors: &Array2<f32>,
+    wanted: usize,
+    optional: bool,
+    steps: &mut Steps,
+) -> Result<Vec<Selection>> {
+    let action = "search exemplars";
+    let mut candidates = vec![];
+    for vector in vectors.outer_iter() {
+        let limit = wanted.saturating_mul(CANDIDATES);
+        candidates.push(exemplars.nearest(label, modality, vector, limit).context(BankSnafu { action })?);
+        steps.advance(1)?;
+    }
+    let anything = candidates.iter().flatten().any(|neighbour| neighbour.present);
+    if !anything && !optional {
+        explain(exemplars, label, modality)?;
+    }
+    if !anything {
+        return Ok(vec![Selection::default(); candidates.len()]);
+    }
+    let leads = study_leads(&candidates);
+    Ok(candidates.into_iter().map(|found| choose(found, &leads, wanted)).collect())
+}
+
+/// Why a label has no exemplar here; always an error.
+fn explain(exemplars: &dyn Exemplars, label: &str, modality: &str) -> Result<()> {
+    let known = exemplars.modalities(label).context(BankSnafu { action: "look up a label" })?;
+    ensure!(!known.is_empty(), UnknownLabelSnafu { label });
+    ensure!(
+        known.contains(modality),
+        ModalityMismatchSnafu { label, modality, available: Vec::from_iter(known) }
+    );
+    NoExemplarsSnafu { label }.fail()
+}
+
+/// How much more each study resembles the whole target than the studies do on average: its best similarity,
+/// averaged over the slices in which it is a candidate.
+fn study_leads(candidates: &[Vec<Neighbour>]) -> HashMap<Arc<str>, f32> {
+    let mut sums: HashMap<Arc<str>, (f32, usize)> = HashMap::new();
+    for found in candidates {
+        let mut best: HashMap<&Arc<str>, f32> = HashMap::new();
+        for neighbour in found {
+            let slot = best.entry(&neighbour.study).or_insert(neighbour.similarity);
+            *slot = slot.max(neighbour.similarity);
+        }
+        for (study, similarity) in best {
+            let sum = sums.entry(Arc::clone(study)).or_default();
+            *sum = (sum.0 + similarity, sum.1 + 1);
+        }
+    }
+    let means: HashMap<_, _> =
+        sums.into_iter().map(|(study, (sum, count))| (study, sum / count.max(1) as f32)).collect();
+    let average = means.values().sum::<f32>() / means.len().max(1) as f32;
+    means.into_iter().map(|(study, mean)| (study, mean - average)).collect()
+}
+
+/// The best of the candidates, no study with more than its share as long as others have something to offer.
+fn choose(mut found: Vec<Neighbour>, leads: &HashMap<Arc<str>, f32>, wanted: usize) -> Selection {
+    let rank = |neighbour: &Neighbour| {
+        neighbour.similarity + STUDY_WEIGHT * leads.get(&neighbour.study).copied().unwrap_or_default()
+    };
+    found.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
+    let mut taken: BTreeMap<Arc<str>, usize> =
+        found.iter().map(|neighbour| (Arc::clone(&neighbour.study), 0)).collect();
+    let share = (STUDY_SHARE * wanted as f32 / taken.len().max(1) as f32).ceil() as usize;
+    let (mut chosen, mut spare) = (vec![], vec![]);
+    for neighbour in found {
+        let count = taken.entry(Arc::clone(&neighbour.study)).or_default();
+        if *count < share && chosen.len() < wanted {
+            *count += 1;
+            chosen.push(neighbour);
+        } else {
+            spare.push(neighbour);
+        }
+    }
+    let missing = wanted.saturating_sub(chosen.len());
+    chosen.extend(spare.into_iter().take(missing));
+    Selection { exemplars: chosen }
+}

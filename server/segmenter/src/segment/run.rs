@@ -1,0 +1,233 @@
+//! The steps in their order.
+
+use super::conditions::{Conditions, Look};
+use super::consolidate::{GivenMask, LabelBeliefs, Seen, consolidate};
+use super::features::{FeatureStore, WHOLE};
+use super::first_pass::first_pass;
+use super::fuse::{Belief, fuse, presence_along};
+use super::given::{self, Prompt};
+use super::line::Line;
+use super::locate::locate;
+use super::predict::{Prediction, Predictor};
+use super::propagate::{Visits, propagate};
+use super::retrieve::{Selection, select};
+use crate::Result;
+use crate::error::{NoLabelsSnafu, TooManyLabelsSnafu};
+use crate::exemplars::Exemplars;
+use crate::models::Models;
+use crate::observer::{Observer, Stage, Steps};
+use crate::options::Options;
+use crate::result::{Segmentation, SliceReport};
+use crate::target::Target;
+use engram_imaging::Volume;
+use engram_imaging::resample::Letterbox;
+use engram_memory::View;
+use ndarray::Axis;
+use snafu::ensure;
+
+/// Labels of one result: a voxel is one byte, 0 is background.
+const MOST_LABELS: usize = 255;
+
+/// What to segment.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// The target.
+    pub volume: &'a Volume,
+    /// Keys of the labels wanted, in the order of the result's values.
+    pub labels: &'a [&'a str],
+    /// Slices of the target that are annotated already; none for a fresh target.
+    pub prompts: &'a [Prompt<'a>],
+    /// Choices.
+    pub options: Options,
+}
+
+/// Segments a volume.
+///
+/// # Errors
+/// [`NoLabels`](crate::Error::NoLabels), [`TooManyLabels`](crate::Error::TooManyLabels),
+/// [`EmptyVolume`](crate::Error::EmptyVolume); for a label that has neither exemplars nor prompts
+/// [`UnknownLabel`](crate::Error::UnknownLabel), [`ModalityMismatch`](crate::Error::ModalityMismatch) or
+/// [`NoExemplars`](crate::Error::NoExemplars); prompts that do not fit; what bundle or bank cannot do;
+/// [`Cancelled`](crate::Error::Cancelled).
+pub fn segment(
+    models: &dyn Models,
+    exemplars: &dyn Exemplars,
+    request: &Request,
+    observer: &dyn Observer,
+) -> Result<Segmentation> {
+    let count = request.labels.len();
+    ensure!(count > 0, NoLabelsSnafu);
+    ensure!(count <= MOST_LABELS, TooManyLabelsSnafu { count, limit: MOST_LABELS });
+    let target = Target::new(request.volume, &models.spec().input)?;
+    let given = given::sort(request.prompts, request.labels, &target)?;
+    let slices: Vec<usize> = (0..target.slices()).collect();
+
+    let vectors = Steps::run(observer, Stage::Prepare, slices.len(), |steps| {
+        target.retrieval_vectors(models, &slices, steps)
+    })?;
+    let selections = Steps::run(observer, Stage::Retrieve, slices.len() * count, |steps| {
+        let wanted = request.options.exemplars_per_slice.unwrap_or(models.spec().memory.exemplars_per_slice);
+        let select_label = |(index, label): (usize, &&str)| {
+            let prompted = given.iter().any(|given| given.label == index);
+            select(exemplars, label, &request.volume.modality, &vectors, wanted.max(1), prompted, steps)
+        };
+        request.labels.iter().enumerate().map(select_label).collect::<Result<Vec<_>>>()
+    })?;
+
+    let options = &request.options;
+    let temporal_index = models.spec().memory.conditioning_tpos;
+    let mut run = Run {
+        predictor: Predictor {
+            models,
+            features: FeatureStore::new(models, &target, options.cache_bytes),
+            batch_bytes: options.batch_bytes,
+        },
+        conditions: Conditions::new(exemplars, selections, temporal_index, options.cache_bytes),
+        line: Line::new(&request.volume.geometry, slices.len(), options.slice_order),
+        axis: Line::new(&request.volume.geometry, slices.len(), Default::default()),
+        target: &target,
+        given: &given,
+        options,
+        observer,
+    };
+    let labels = run.believe(count)?;
+    let selections = run.conditions.selections;
+    Steps::run(observer, Stage::Consolidate, slices.len() * count, |steps| {
+        let result = finish(models, request, &labels, &given, selections);
+        steps.advance(slices.len() * count)?;
+        Ok(result)
+    })
+}
+
+struct Run<'a, 'g> {
+    predictor: Predictor<'a>,
+    conditions: Conditions<'a>,
+    /// The order of propagation.
+    line: Line,
+    /// The order along the normal.
+    axis: Line,
+    target: &'a Target<'a>,
+    given: &'a [GivenMask<'g>],
+    options: &'a Options,
+    observer: &'a dyn Observer,
+}
+
+impl Run<'_, '_> {
+    /// Looks at whole slices, then closer at small labels.
+    fn believe(&mut self, labels: usize) -> Result<Vec<LabelBeliefs>> {
+        let slices = self.target.slices();
+        let looks: Vec<Look> = (0..labels)
+            .map(|label| Look { label, view: WHOLE, kind: View::Whole, wanted: vec![true; slices] })
+            .collect();
+        let whole = self.look(&looks, Stage::FirstPass, Stage::Propagate)?;
+        let letterbox = *self.predictor.features.letterbox(WHOLE);
+        let mut beliefs: Vec<LabelBeliefs> = whole
+            .into_iter()
+            .map(|beliefs| {
+                let present = presence_along(&beliefs, &self.axis);
+                LabelBeliefs { whole: Seen { letterbox, beliefs }, close: None, present }
+            })
+            .collect();
+        if self.options.crop {
+            self.look_closer(&mut beliefs)?;
+        }
+        Ok(beliefs)
+    }
+
+    /// First pass and propagation in some views, fused.
+    fn look(&mut self, looks: &[Look], first: Stage, then: Stage) -> Result<Vec<Vec<Option<Belief>>>> {
+        let slices = self.target.slices();
+        let total = looks.iter().flat_map(|look| &look.wanted).filter(|wanted| **wanted).count();
+        let Self { predictor, conditions, line, given, options, observer, .. } = self;
+        let table = Steps::run(*observer, first, total, |steps| {
+            for look in looks {
+                conditions.give(
+                    look.label,
+                    look.view,
+                    given::memories(predictor, given, look.label, look.view)?,
+                );
+            }
+            first_pass(predictor, conditions, looks, slices, steps)
+        })?;
+        let visits: Visits = if options.propagate {
+            Steps::run(*observer, then, total * 2, |steps| {
+                propagate(predictor, conditions, looks, &table, line, steps)
+            })?
+        } else {
+            looks.iter().map(|_| vec![vec![]; slices]).collect()
+        };
+        let fused = |(first, visits): (Vec<Option<Prediction>>, Vec<Vec<Prediction>>)| {
+            let each = first.iter().zip(&visits);
+            each.map(|(first, visits)| fuse(first.iter().chain(visits))).collect()
+        };
+        Ok(table.into_iter().zip(visits).map(fused).collect())
+    }
+
+    /// A second look at small labels, on crops around where the first one found them.
+    fn look_closer(&mut self, labels: &mut [LabelBeliefs]) -> Result<()> {
+        let spacing = self.target.volume.geometry.pixel_spacing;
+        let spec = self.predictor.models.spec();
+        let mut looks = vec![];
+        for (label, beliefs) in labels.iter().enumerate() {
+            let found = locate(&beliefs.whole.beliefs, &beliefs.present, &beliefs.whole.letterbox);
+            let region = found.and_then(|found| found.region(self.target.native(), spacing, &spec.memory));
+            let Some(region) = region else { continue };
+            let letterbox =
+                Letterbox::of_region(self.target.native(), region, spacing, spec.input.image_size);
+            let view = self.predictor.features.add_view(letterbox);
+            looks.push(Look { label, view, kind: View::Crop, wanted: beliefs.present.clone() });
+        }
+        let close = self.look(&looks, Stage::CropPass, Stage::CropPass)?;
+        for (look, beliefs) in looks.into_iter().zip(close) {
+            let letterbox = *self.predictor.features.letterbox(look.view);
+            labels[look.label].close = Some(Seen { letterbox, beliefs });
+        }
+        Ok(())
+    }
+}
+
+fn finish(
+    models: &dyn Models,
+    request: &Request,
+    labels: &[LabelBeliefs],
+    given: &[GivenMask],
+    selections: Vec<Vec<Selection>>,
+) -> Segmentation {
+    let options = &request.options;
+    let shape = request.volume.voxels.dim();
+    let (voxels, probabilities) =
+        consolidate(labels, given, shape, options.keep_component, options.probabilities);
+    let mut reports: Vec<Vec<SliceReport>> =
+        labels.iter().zip(selections).map(|(label, selections)| report(label, selections)).collect();
+    for (slice, plane) in voxels.axis_iter(Axis(0)).enumerate() {
+        for value in plane.iter().filter(|value| **value != 0) {
+            reports[usize::from(*value) - 1][slice].pixels += 1;
+        }
+    }
+    for given in given {
+        let report = &mut reports[given.label][given.slice];
+        (report.given, report.confidence) = (true, 1.0);
+    }
+    Segmentation {
+        labels: request.labels.iter().map(|label| (*label).to_owned()).collect(),
+        voxels,
+        probabilities,
+        slices: reports,
+        bundle: models.spec().id.clone(),
+    }
+}
+
+fn report(label: &LabelBeliefs, selections: Vec<Selection>) -> Vec<SliceReport> {
+    let believed = label.whole.beliefs.iter().zip(&label.present);
+    believed
+        .zip(selections)
+        .map(|((belief, present), selection)| {
+            let confidence = match belief {
+                Some(belief) if *present => belief.presence * belief.iou,
+                Some(belief) => 1.0 - belief.presence,
+                None => 1.0,
+            };
+            SliceReport { confidence, provenance: selection.exemplars, ..SliceReport::default() }
+        })
+        .collect()
+}

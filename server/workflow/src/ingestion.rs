@@ -1,0 +1,448 @@
+//! From annotations to exemplars. What exemplars a series should have follows from what the archive holds and
+//! what people said; ingestion compares that with the bank and closes the gap, so that order of arrival, a
+//! repeated job and a crash in between change nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use engram_imaging::Volume;
+use engram_memory::{
+    ImageIdentity, LabelDefinition, ListFilter, NewLabel, NewSlice, Rectangle, SliceId, Superseded, Thinning,
+};
+use engram_seg::{AlgorithmType, ReferencedSlice, Segmentation};
+use engram_segmenter::{LabelMask, Observer, PreparedExemplar, PreparedLabel, encode_exemplars};
+use ndarray::{Array3, Axis};
+use serde::{Deserialize, Serialize};
+use snafu::{OptionExt, ResultExt};
+
+use crate::annotations::Annotation;
+use crate::error::{ArchiveSnafu, BankSnafu, NoSuchSegmentationSnafu, ReadSegmentationSnafu, Result};
+use crate::labels::LabelTemplate;
+use crate::series::{self, LoadedSeries};
+use crate::{Error, Workflow};
+
+/// The collection of exemplars that neither a rule nor a request puts elsewhere.
+pub const DEFAULT_COLLECTION: &str = "default";
+
+/// The payload of an ingestion job: bring the bank up to date with this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IngestionJob {
+    /// A SEG arrived.
+    Segmentation {
+        /// SOPInstanceUID.
+        sop_instance: String,
+    },
+    /// The images of a series, or what was said about its SEGs, changed.
+    Series {
+        /// StudyInstanceUID.
+        study: String,
+        /// SeriesInstanceUID.
+        series: String,
+    },
+}
+
+/// What an ingestion did: a job's `result`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct IngestionSummary {
+    /// Slices taken into the bank.
+    pub slices_added: usize,
+    /// SEGs whose exemplars were made.
+    pub ingested: Vec<String>,
+    /// SEGs whose exemplars were removed.
+    pub removed: Vec<String>,
+    /// SEGs that wait for images that are not stored yet.
+    pub waiting: Vec<String>,
+    /// SEGs that give no exemplars, and why.
+    pub passed_over: Vec<(String, String)>,
+}
+
+/// Exemplars that a SEG should have on a series.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    labels: BTreeSet<String>,
+    collection: String,
+    partial: bool,
+}
+
+/// Which labels of which annotation count: of several annotations of a label, the latest.
+fn latest_labels(eligible: &[(Annotation, BTreeSet<String>)]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut holder: BTreeMap<&str, &str> = BTreeMap::new();
+    for (annotation, labels) in eligible {
+        holder.extend(labels.iter().map(|label| (label.as_str(), annotation.segmentation.as_str())));
+    }
+    let mut by_segmentation: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (label, segmentation) in holder {
+        by_segmentation.entry(segmentation.to_owned()).or_default().insert(label.to_owned());
+    }
+    by_segmentation
+}
+
+impl Workflow {
+    /// Brings the bank up to date with one series.
+    pub(crate) fn reconcile(
+        &self,
+        study: &str,
+        series: &str,
+        observer: &dyn Observer,
+    ) -> Result<IngestionSummary> {
+        let _one_at_a_time = self.ingesting.lock();
+        let mut summary = IngestionSummary::default();
+        let wanted = self.wanted(study, series, &mut summary)?;
+        let present = self.in_bank(series)?;
+        for segmentation in present.keys().filter(|held| !wanted.contains_key(*held)) {
+            self.remove_from_bank(segmentation, series)?;
+            summary.removed.push(segmentation.clone());
+        }
+        let to_make: Vec<_> = wanted
+            .into_iter()
+            .filter(|(segmentation, wanted)| !self.is_up_to_date(segmentation, series, wanted, &present))
+            .collect();
+        if to_make.is_empty() {
+            return Ok(summary);
+        }
+        let loaded = self.load_series(study, series)?;
+        for (segmentation, wanted) in to_make {
+            summary.slices_added += self.ingest(&loaded, &segmentation, &wanted, observer)?;
+            self.made.lock().insert((segmentation.clone(), series.to_owned()), wanted);
+            summary.ingested.push(segmentation);
+        }
+        Ok(summary)
+    }
+
+    /// Takes out of the bank what the series no longer teaches; computes nothing.
+    pub(crate) fn drop_unwanted(&self, study: &str, series: &str) -> Result<()> {
+        let wanted = self.wanted(study, series, &mut IngestionSummary::default())?;
+        for segmentation in self.in_bank(series)?.keys().filter(|held| !wanted.contains_key(*held)) {
+            self.remove_from_bank(segmentation, series)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the bank holds just what the series teaches.
+    pub(crate) fn series_is_up_to_date(&self, study: &str, series: &str) -> Result<bool> {
+        let wanted = self.wanted(study, series, &mut IngestionSummary::default())?;
+        let present = self.in_bank(series)?;
+        Ok(present.keys().all(|held| wanted.contains_key(held))
+            && wanted.iter().all(|(segmentation, w)| self.is_up_to_date(segmentation, series, w, &present)))
+    }
+
+    fn is_up_to_date(
+        &self,
+        segmentation: &str,
+        series: &str,
+        wanted: &Wanted,
+        present: &BTreeMap<String, Held>,
+    ) -> bool {
+        let made = self.made.lock();
+        match made.get(&(segmentation.to_owned(), series.to_owned())) {
+            Some(made) => made == wanted,
+            None => present.get(segmentation).is_some_and(|held| {
+                held.labels == wanted.labels
+                    && held.collection == wanted.collection
+                    && held.bundle_id == self.engine.bundle().id()
+            }),
+        }
+    }
+
+    fn remove_from_bank(&self, segmentation: &str, series: &str) -> Result<()> {
+        self.bank.remove_by_seg(segmentation).context(BankSnafu)?;
+        self.made.lock().remove(&(segmentation.to_owned(), series.to_owned()));
+        Ok(())
+    }
+
+    /// What exemplars the series should have, by SEG.
+    fn wanted(
+        &self,
+        study: &str,
+        series: &str,
+        summary: &mut IngestionSummary,
+    ) -> Result<BTreeMap<String, Wanted>> {
+        let (annotations, waiting) = {
+            let index = self.annotations.lock();
+            (index.complete(series), index.waiting_for(series))
+        };
+        summary.waiting = waiting;
+        let actions = self.actions(study, series)?;
+        let mut eligible = Vec::new();
+        for annotation in annotations {
+            match self.eligible_labels(&annotation, actions.automatic_segmentations_are_exemplars) {
+                Ok(labels) => eligible.push((annotation, labels)),
+                Err(reason) => summary.passed_over.push((annotation.segmentation, reason)),
+            }
+        }
+        let wanted = latest_labels(&eligible).into_iter().map(|(segmentation, labels)| {
+            let flags = self.flags.of(&segmentation);
+            let collection = flags
+                .collection
+                .or_else(|| actions.collection.clone())
+                .unwrap_or_else(|| DEFAULT_COLLECTION.to_owned());
+            (segmentation, Wanted { labels, collection, partial: flags.partial })
+        });
+        Ok(wanted.collect())
+    }
+
+    /// The labels of an annotation that may become exemplars (DESIGN, "Who may be an exemplar").
+    fn eligible_labels(&self, annotation: &Annotation, automatic: bool) -> Result<BTreeSet<String>, String> {
+        let flags = self.flags.of(&annotation.segmentation);
+        if flags.withdrawn {
+            return Err("a person took it out of the bank".into());
+        }
+        let labels: BTreeSet<String> = annotation
+            .labels
+            .iter()
+            .filter(|(_, made)| **made != AlgorithmType::Automatic || automatic || flags.approved)
+            .map(|(label, _)| label.clone())
+            .filter(|label| !flags.withdrawn_labels.contains(label))
+            .collect();
+        if labels.is_empty() {
+            return Err("it is AUTOMATIC, and no person or rule vouches for it".into());
+        }
+        Ok(labels)
+    }
+
+    /// What the bank holds of the series, by SEG.
+    fn in_bank(&self, series: &str) -> Result<BTreeMap<String, Held>> {
+        let filter = ListFilter { series_instance_uid: Some(series), ..ListFilter::default() };
+        let mut held: BTreeMap<String, Held> = BTreeMap::new();
+        let mut after: Option<SliceId> = None;
+        loop {
+            let page = self.bank.slices(&filter, after, usize::MAX).context(BankSnafu)?;
+            let Some(last) = page.last() else { return Ok(held) };
+            after = Some(last.id);
+            for slice in &page {
+                let entry = held.entry(slice.seg_sop_instance_uid.clone()).or_insert_with(|| Held {
+                    labels: BTreeSet::new(),
+                    collection: slice.collection.clone(),
+                    bundle_id: slice.bundle_id.clone(),
+                });
+                entry.labels.extend(slice.labels.iter().map(|label| label.label_key.clone()));
+            }
+        }
+    }
+
+    /// Makes the exemplars of one SEG on a loaded series.
+    fn ingest(
+        &self,
+        loaded: &LoadedSeries,
+        segmentation: &str,
+        wanted: &Wanted,
+        observer: &dyn Observer,
+    ) -> Result<usize> {
+        let entry = self.archive.find_instance(segmentation).context(ArchiveSnafu)?;
+        let entry = entry.context(NoSuchSegmentationSnafu { segmentation })?;
+        let object = series::open_instance(&entry)?;
+        let read = engram_seg::read(&object).context(ReadSegmentationSnafu { segmentation })?;
+        let definitions = definitions(&read, &wanted.labels)?;
+        let mut ingest = self.bank.ingest(segmentation, definitions).context(BankSnafu)?;
+        for volume in &loaded.volumes {
+            let Some(annotated) = annotated(&read, segmentation, volume, wanted)? else { continue };
+            let masks: Vec<LabelMask> =
+                annotated.masks.iter().map(|(label, mask)| LabelMask { label, mask: mask.view() }).collect();
+            let prepared = encode_exemplars(&self.models, volume, &masks, &annotated.slices, observer)
+                .map_err(Error::from)?;
+            for exemplar in prepared {
+                if let Some(slice) = annotated.new_slice(exemplar, volume, wanted, self.now()) {
+                    ingest.push(slice).context(BankSnafu)?;
+                }
+            }
+        }
+        ingest.commit(&self.superseded(segmentation, loaded, wanted)).context(BankSnafu)
+    }
+
+    /// Labels of the series that other SEGs still hold in the bank.
+    fn superseded(&self, segmentation: &str, loaded: &LoadedSeries, wanted: &Wanted) -> Vec<Superseded> {
+        let series = loaded.volumes.first().map(|v| v.series_instance_uid.as_str()).unwrap_or_default();
+        let held = self.in_bank(series).unwrap_or_default();
+        held.into_iter()
+            .filter(|(other, _)| other != segmentation)
+            .flat_map(|(other, held)| {
+                held.labels.intersection(&wanted.labels).cloned().collect::<Vec<_>>().into_iter().map(
+                    move |label| Superseded { seg_sop_instance_uid: other.clone(), label_key: Some(label) },
+                )
+            })
+            .collect()
+    }
+}
+
+/// What the bank holds of a SEG on a series.
+struct Held {
+    labels: BTreeSet<String>,
+    collection: String,
+    bundle_id: String,
+}
+
+fn definitions(segmentation: &Segmentation, labels: &BTreeSet<String>) -> Result<Vec<LabelDefinition>> {
+    let mut definitions: BTreeMap<String, LabelDefinition> = BTreeMap::new();
+    for segment in segmentation.description.foreground() {
+        let key = segment.concept.key();
+        if labels.contains(&key) && !definitions.contains_key(&key) {
+            definitions.insert(key, LabelTemplate::of(segment).definition()?);
+        }
+    }
+    Ok(definitions.into_values().collect())
+}
+
+/// A SEG's masks on a volume, and which of its slices are worth an exemplar.
+struct Annotated {
+    masks: BTreeMap<String, Array3<u8>>,
+    /// By label: which slices to keep as exemplars.
+    kept: BTreeMap<String, Vec<bool>>,
+    /// Slices that any label keeps.
+    slices: Vec<usize>,
+}
+
+/// Places the wanted labels on the volume; `None` where the SEG has nothing to say about it.
+fn annotated(
+    segmentation: &Segmentation,
+    uid: &str,
+    volume: &Volume,
+    wanted: &Wanted,
+) -> Result<Option<Annotated>> {
+    let sources = ReferencedSlice::of_volume(volume);
+    let mut masks: BTreeMap<String, Array3<u8>> = BTreeMap::new();
+    let mut touched = vec![false; sources.len()];
+    for segment in segmentation.description.foreground() {
+        let key = segment.concept.key();
+        if !wanted.labels.contains(&key) {
+            continue;
+        }
+        let placed = segmentation
+            .masks_on(segment.number, &sources)
+            .context(ReadSegmentationSnafu { segmentation: uid })?;
+        touched.iter_mut().zip(&placed.frames_present).for_each(|(t, present)| *t |= present);
+        match masks.get_mut(&key) {
+            // Several segments of one label are one label.
+            Some(mask) => mask.zip_mut_with(&placed.mask, |a, b| *a |= b),
+            None => {
+                masks.insert(key, placed.mask);
+            }
+        }
+    }
+    if masks.is_empty() || (wanted.partial && !touched.contains(&true)) {
+        return Ok(None);
+    }
+    Ok(Some(Annotated::new(masks, if wanted.partial { Some(&touched) } else { None })))
+}
+
+impl Annotated {
+    /// `annotated`: the slices a partial annotation speaks of; none: all of them.
+    fn new(masks: BTreeMap<String, Array3<u8>>, annotated: Option<&[bool]>) -> Self {
+        let kept: BTreeMap<String, Vec<bool>> = masks
+            .iter()
+            .map(|(label, mask)| {
+                let present: Vec<bool> =
+                    mask.axis_iter(Axis(0)).map(|slice| slice.iter().any(|v| *v != 0)).collect();
+                let kept = match annotated {
+                    Some(annotated) => annotated.to_vec(),
+                    None => Thinning::default().keep(&present),
+                };
+                (label.clone(), kept)
+            })
+            .collect();
+        let count = kept.values().map(Vec::len).max().unwrap_or(0);
+        let is_kept = |slice: usize| kept.values().any(|k| k.get(slice).copied().unwrap_or(false));
+        let slices = (0..count).filter(|slice| is_kept(*slice)).collect();
+        Self { masks, kept, slices }
+    }
+
+    fn keeps(&self, label: &str, slice: usize) -> bool {
+        self.kept.get(label).and_then(|kept| kept.get(slice)).copied().unwrap_or(false)
+    }
+
+    /// The exemplar as the bank takes it; `None` where no label keeps it.
+    fn new_slice(
+        &self,
+        exemplar: PreparedExemplar,
+        volume: &Volume,
+        wanted: &Wanted,
+        created: u64,
+    ) -> Option<NewSlice> {
+        let slice = exemplar.slice;
+        let source = volume.sources.get(slice)?;
+        let mut present = Vec::new();
+        let mut absent = Vec::new();
+        let mut empty = None;
+        for label in exemplar.labels {
+            if label.present {
+                present.push(new_label(label));
+            } else if self.keeps(&label.label, slice) {
+                empty.get_or_insert_with(|| label.whole.as_ref().clone());
+                absent.push(label.label);
+            }
+        }
+        if present.is_empty() && absent.is_empty() {
+            return None;
+        }
+        let last = volume.sources.len().saturating_sub(1).max(1);
+        Some(NewSlice {
+            image: ImageIdentity {
+                study_instance_uid: volume.study_instance_uid.clone(),
+                series_instance_uid: volume.series_instance_uid.clone(),
+                sop_instance_uid: source.sop_instance_uid.clone(),
+                frame: source.frame,
+                patient_id: volume.patient_id.clone(),
+                modality: volume.modality.clone(),
+            },
+            slice_index: u32::try_from(slice).unwrap_or(u32::MAX),
+            slice_position: slice as f32 / last as f32,
+            collection: wanted.collection.clone(),
+            created,
+            vector: exemplar.vector.to_vec(),
+            present,
+            absent,
+            empty,
+        })
+    }
+}
+
+fn new_label(label: PreparedLabel) -> NewLabel {
+    NewLabel {
+        label_key: label.label,
+        area_fraction: label.area_fraction,
+        whole: label.whole.as_ref().clone(),
+        crop: label.crop.map(|crop| {
+            let rectangle = Rectangle {
+                row: crop.region.top as f32,
+                column: crop.region.left as f32,
+                rows: crop.region.height as f32,
+                columns: crop.region.width as f32,
+            };
+            (rectangle, crop.memory.as_ref().clone())
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn annotation(segmentation: &str, labels: &[&str]) -> (Annotation, BTreeSet<String>) {
+        let annotation = Annotation {
+            segmentation: segmentation.into(),
+            own_series: String::new(),
+            study: String::new(),
+            made: String::new(),
+            labels: BTreeMap::new(),
+            targets: BTreeMap::new(),
+        };
+        (annotation, labels.iter().map(|l| (*l).to_owned()).collect())
+    }
+
+    #[test]
+    fn the_latest_annotation_of_a_label_counts() {
+        let latest = latest_labels(&[annotation("early", &["a", "b"]), annotation("late", &["b", "c"])]);
+        assert_eq!(latest["early"], ["a".to_owned()].into());
+        assert_eq!(latest["late"], ["b".to_owned(), "c".to_owned()].into());
+    }
+
+    #[test]
+    fn a_partial_annotation_is_silent_about_other_slices() {
+        let mut mask = Array3::zeros((5, 2, 2));
+        mask[[2, 0, 0]] = 1;
+        let masks: BTreeMap<String, Array3<u8>> = [("a".to_owned(), mask)].into();
+        let partial = Annotated::new(masks.clone(), Some(&[false, false, true, true, false]));
+        assert_eq!(partial.slices, [2, 3]);
+        let complete = Annotated::new(masks, None);
+        assert_eq!(complete.slices, [0, 1, 2, 3, 4]);
+    }
+}

@@ -1,0 +1,419 @@
+//! From a request to a DICOM-SEG.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use engram_archive::StoreRequirements;
+use engram_imaging::Volume;
+use engram_jobs::{Claimed, Job, NewJob};
+use engram_seg::{
+    AlgorithmIdentification, AlgorithmType, Content, Encoding, Equipment, NewSegment, NewSegmentation,
+    ReferencedSlice, ResultUids, SegmentProvenance, Voxels,
+};
+use engram_segmenter::{self as segmenter, BankExemplars, Observer, Options, Prompt, Request};
+use ndarray::{Array3, Axis};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use snafu::{OptionExt, ResultExt};
+
+use crate::error::{
+    ArchiveSnafu, BadRequestSnafu, BankSnafu, FileSnafu, JsonSnafu, NoExemplarsSnafu, NoSuchSeriesSnafu,
+    OtherModalitySnafu, QueueSnafu, Result, StoreResultSnafu, UnknownLabelSnafu, WriteSegmentationSnafu,
+};
+use crate::labels::LabelTemplate;
+use crate::progress::JobObserver;
+use crate::request::{
+    FixedUids, LabelSummary, ResultEncoding, SegmentationJob, SegmentationRequest, SegmentationSummary,
+};
+use crate::series::LoadedSeries;
+use crate::{Error, SEGMENTATION_KIND, Workflow};
+
+/// Labels that one result can hold: a voxel is one byte.
+const MOST_LABELS: usize = 255;
+
+/// The part of the bank that a target may draw from.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// Only this collection.
+    pub collection: Option<String>,
+    /// Never these series: the target's own.
+    pub excluded_series: Vec<String>,
+    /// Never these patients: when measuring.
+    pub excluded_patients: Vec<String>,
+}
+
+/// A series, segmented: what the method found and its DICOM-SEG.
+pub struct SegmentedSeries {
+    /// What the method answered, for each volume of the series.
+    pub found: Vec<segmenter::Segmentation>,
+    /// The DICOM-SEG, Part 10.
+    pub part10: Vec<u8>,
+    /// What to tell of it.
+    pub summary: SegmentationSummary,
+}
+
+/// Which exemplars led to one slice's mask of one label. Holds identifiers of other patients' studies: it stays in
+/// the API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Provenance {
+    /// SOPInstanceUID of the target's slice.
+    pub sop_instance: String,
+    /// Its frame.
+    pub frame: u32,
+    /// The label's key.
+    pub label: String,
+    /// Pixels of the label.
+    pub pixels: usize,
+    /// 0 to 1.
+    pub confidence: f32,
+    /// The exemplars, most similar first.
+    pub exemplars: Vec<Source>,
+}
+
+/// One exemplar of a provenance.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// The exemplar's identity in the bank.
+    pub exemplar: String,
+    /// StudyInstanceUID it comes from.
+    pub study: String,
+    /// Cosine of the retrieval vectors.
+    pub similarity: f32,
+    /// Whether the label is on it.
+    pub present: bool,
+}
+
+impl Workflow {
+    /// Takes a request into the queue. What can be told to be wrong now is an error now.
+    pub fn request_segmentation(&self, request: SegmentationRequest) -> Result<Job> {
+        let (study, series) = (request.study.as_str(), request.series.as_str());
+        let entry = self.archive.series(study).context(ArchiveSnafu)?;
+        let entry = entry.into_iter().find(|s| s.series_instance_uid == series);
+        let entry = entry.context(NoSuchSeriesSnafu { study, series })?;
+        self.labels_for(&request, &entry.modality)?;
+        let job = SegmentationJob { request, uids: FixedUids::fresh() };
+        let payload = serde_json::to_value(&job).context(JsonSnafu { what: "a segmentation job" })?;
+        self.queue.enqueue(NewJob::new(SEGMENTATION_KIND, payload)).context(QueueSnafu)
+    }
+
+    /// The labels to segment: those asked for, or all that the modality and collection offer.
+    fn labels_for(&self, request: &SegmentationRequest, modality: &str) -> Result<Vec<String>> {
+        let mut by_label: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let in_collection = |collection: &String| request.collection.as_ref().is_none_or(|c| c == collection);
+        for counts in self.bank.labels() {
+            if counts.present > 0 && in_collection(&counts.collection) {
+                by_label.entry(counts.label_key).or_default().push(counts.modality);
+            }
+        }
+        let fits = |modalities: &Vec<String>| modalities.iter().any(|m| m == modality);
+        let Some(asked) = &request.labels else {
+            let offered: Vec<String> =
+                by_label.iter().filter(|(_, m)| fits(m)).map(|(label, _)| label.clone()).collect();
+            return match offered.is_empty() {
+                false => Ok(offered),
+                true => {
+                    NoExemplarsSnafu { reason: nothing_to_draw_from(&by_label, request, modality) }.fail()
+                }
+            };
+        };
+        if asked.is_empty() || asked.len() > MOST_LABELS {
+            return BadRequestSnafu { reason: format!("name 1 to {MOST_LABELS} labels, or none at all") }
+                .fail();
+        }
+        let mut labels = Vec::with_capacity(asked.len());
+        for asked in asked {
+            let label = asked.parse::<engram_seg::LabelConcept>().map_or_else(|_| asked.clone(), |c| c.key());
+            let available = by_label.get(&label).context(UnknownLabelSnafu { label: &label })?;
+            if !fits(available) {
+                let available = available.clone();
+                return OtherModalitySnafu { label, modality, available }.fail();
+            }
+            if !labels.contains(&label) {
+                labels.push(label);
+            }
+        }
+        Ok(labels)
+    }
+
+    /// Does a segmentation job; run twice, it makes one SEG.
+    pub(crate) fn run_segmentation(&self, claimed: &Claimed, stop: &Arc<AtomicBool>) -> Result<Value> {
+        let job: SegmentationJob = serde_json::from_value(claimed.job().payload.clone())
+            .context(JsonSnafu { what: "a segmentation job" })?;
+        claimed.stage("load", 0);
+        let loaded = self.load_series(&job.request.study, &job.request.series)?;
+        let slices = loaded.volumes.iter().map(|v| v.sources.len()).sum();
+        let observer = JobObserver::new(claimed, stop, slices);
+        let result = self.segment(&loaded, &job.request, &job.uids, &observer)?;
+        claimed.stage("store", 0);
+        let provenance = serde_json::to_vec(&provenance(&loaded.volumes, &result.found))
+            .context(JsonSnafu { what: "provenance" })?;
+        let id = claimed.job().id;
+        self.keep(&self.provenance_path(id), &provenance)?;
+        if job.request.store {
+            self.store_result(&result)?;
+        } else {
+            self.keep(&self.preview_path(id), &result.part10)?;
+        }
+        serde_json::to_value(&result.summary).context(JsonSnafu { what: "a summary" })
+    }
+
+    fn store_result(&self, result: &SegmentedSeries) -> Result<()> {
+        let mut incoming = self.archive.incoming().context(ArchiveSnafu)?;
+        let path = std::path::Path::new(&result.summary.sop_instance);
+        incoming.write_all(&result.part10).context(FileSnafu { action: "write", path })?;
+        let outcome =
+            self.archive.store(incoming, &StoreRequirements::default()).context(StoreResultSnafu)?;
+        self.instance_stored(outcome.instance());
+        Ok(())
+    }
+
+    /// Segments a loaded series; stores nothing.
+    pub fn segment(
+        &self,
+        loaded: &LoadedSeries,
+        request: &SegmentationRequest,
+        uids: &FixedUids,
+        observer: &dyn Observer,
+    ) -> Result<SegmentedSeries> {
+        let first = loaded.volumes.first().context(NoExemplarsSnafu { reason: "the series is empty" })?;
+        let labels = self.labels_for(request, &first.modality)?;
+        let scope = Scope {
+            collection: request.collection.clone(),
+            excluded_series: vec![first.series_instance_uid.clone()],
+            excluded_patients: Vec::new(),
+        };
+        let options = self.method_options(request);
+        let found = loaded
+            .volumes
+            .iter()
+            .map(|volume| self.segment_volume(volume, &labels, &[], &scope, &options, observer))
+            .collect::<Result<Vec<_>>>()?;
+        self.write(loaded, request, uids, found)
+    }
+
+    /// The method on one volume, drawing from the bank within `scope`.
+    pub fn segment_volume(
+        &self,
+        volume: &Volume,
+        labels: &[String],
+        prompts: &[Prompt<'_>],
+        scope: &Scope,
+        options: &Options,
+        observer: &dyn Observer,
+    ) -> Result<segmenter::Segmentation> {
+        let exemplars = BankExemplars {
+            bank: &self.bank,
+            collection: scope.collection.as_deref(),
+            excluded_series: &scope.excluded_series,
+            excluded_patients: &scope.excluded_patients,
+        };
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        // Views are invariant in their lifetime, so the method gets views of its own.
+        let prompts: Vec<Prompt> = prompts
+            .iter()
+            .map(|prompt| Prompt { label: prompt.label, slice: prompt.slice, mask: prompt.mask.view() })
+            .collect();
+        let request = Request { volume, labels: &labels, prompts: &prompts, options: options.clone() };
+        segmenter::segment(&self.models, &exemplars, &request, observer).map_err(Error::from)
+    }
+
+    /// The method's options: as asked for, else as configured, else as the bundle recommends.
+    pub fn method_options(&self, request: &SegmentationRequest) -> Options {
+        let configured = self.options.segmentation;
+        let per_slice = request.options.exemplars_per_slice.unwrap_or(configured.exemplars_per_slice);
+        Options {
+            exemplars_per_slice: (per_slice > 0).then_some(per_slice),
+            propagate: request.options.propagation.unwrap_or(configured.propagation),
+            crop: request.options.close_up.unwrap_or(configured.close_up),
+            ..Options::default()
+        }
+    }
+
+    /// Puts a result into DICOM.
+    fn write(
+        &self,
+        loaded: &LoadedSeries,
+        request: &SegmentationRequest,
+        uids: &FixedUids,
+        found: Vec<segmenter::Segmentation>,
+    ) -> Result<SegmentedSeries> {
+        let slices: Vec<ReferencedSlice> =
+            loaded.volumes.iter().flat_map(ReferencedSlice::of_volume).collect();
+        let voxels = stacked(&found)?;
+        let mut summaries = self.summarise(&found)?;
+        // A SEG without a voxel is still an answer; its segments then say so.
+        let any = summaries.iter().any(|s| s.voxels > 0);
+        let written: Vec<usize> = (0..summaries.len()).filter(|i| summaries[*i].voxels > 0 || !any).collect();
+        let masks: Vec<Array3<u8>> =
+            written.iter().map(|index| voxels.mapv(|v| u8::from(usize::from(v) == index + 1))).collect();
+        let mut segments = Vec::with_capacity(written.len());
+        for (number, index) in (1u16..).zip(&written) {
+            let summary = &mut summaries[*index];
+            summary.segment_number = Some(number);
+            segments.push(self.new_segment(summary, &found)?);
+        }
+        let bundle = self.engine.bundle().spec();
+        let new = NewSegmentation {
+            slices: &slices,
+            source: &loaded.template,
+            voxels: Voxels::Masks(masks.iter().map(|mask| mask.view()).collect()),
+            segments,
+            encoding: match request.options.encoding {
+                ResultEncoding::Labelmap => Encoding::LabelMap,
+                ResultEncoding::Binary => Encoding::Binary,
+            },
+            uids: ResultUids {
+                sop_instance_uid: uids.sop_instance_uid.clone(),
+                series_instance_uid: uids.series_instance_uid.clone(),
+            },
+            content: Content {
+                series_number: 9000,
+                series_description: "Engram segmentation".into(),
+                label: "ENGRAM".into(),
+                description: "Automatic segmentation from annotated cases".into(),
+                creator_name: None,
+                date: uids.content.0.clone(),
+                time: uids.content.1.clone(),
+            },
+            equipment: Equipment {
+                manufacturer: "Engram".into(),
+                model_name: "Engram".into(),
+                device_serial_number: "1".into(),
+                software_versions: env!("CARGO_PKG_VERSION").into(),
+                contribution: "Segmented from annotated cases".into(),
+            },
+            algorithm: Some(AlgorithmIdentification {
+                name: bundle.name.clone(),
+                version: bundle.version.clone(),
+            }),
+        };
+        let object = engram_seg::write(&new).context(WriteSegmentationSnafu)?;
+        let part10 = engram_seg::to_part10(&object).context(WriteSegmentationSnafu)?;
+        let summary = SegmentationSummary {
+            study: loaded.volumes.first().map(|v| v.study_instance_uid.clone()).unwrap_or_default(),
+            series: uids.series_instance_uid.clone(),
+            sop_instance: uids.sop_instance_uid.clone(),
+            sop_class: object.meta().media_storage_sop_class_uid().trim_end_matches('\0').to_owned(),
+            stored: request.store,
+            slices: slices.len(),
+            labels: summaries,
+            notes: loaded.volumes.iter().flat_map(|v| v.notes.iter().map(ToString::to_string)).collect(),
+        };
+        Ok(SegmentedSeries { found, part10, summary })
+    }
+
+    fn summarise(&self, found: &[segmenter::Segmentation]) -> Result<Vec<LabelSummary>> {
+        let Some(first) = found.first() else { return Ok(Vec::new()) };
+        first
+            .labels
+            .iter()
+            .enumerate()
+            .map(|(index, label)| {
+                let reports = || found.iter().filter_map(|f| f.slices.get(index)).flatten();
+                let shown: Vec<f64> =
+                    reports().filter(|r| r.pixels > 0).map(|r| f64::from(r.confidence)).collect();
+                let definition = self.bank.label(label).context(BankSnafu)?;
+                Ok(LabelSummary {
+                    label: label.clone(),
+                    meaning: definition.map(|d| d.name).unwrap_or_default(),
+                    segment_number: None,
+                    voxels: reports().map(|r| r.pixels as u64).sum(),
+                    confidence: mean(&shown),
+                })
+            })
+            .collect()
+    }
+
+    fn new_segment(&self, summary: &LabelSummary, found: &[segmenter::Segmentation]) -> Result<NewSegment> {
+        let definition = self.bank.label(&summary.label).context(BankSnafu)?;
+        let definition = definition.context(UnknownLabelSnafu { label: &summary.label })?;
+        let template = LabelTemplate::parse(&definition)?;
+        let bundle = self.engine.bundle().spec();
+        let sources: Vec<(String, f64)> = found
+            .iter()
+            .filter_map(|f| Some(&f.slices[f.labels.iter().position(|l| *l == summary.label)?]))
+            .flatten()
+            .flat_map(|report| &report.provenance)
+            .map(|n| (n.exemplar.to_string(), f64::from(n.similarity)))
+            .collect();
+        let distinct: std::collections::BTreeSet<&str> = sources.iter().map(|(id, _)| id.as_str()).collect();
+        let similarities: Vec<f64> = sources.iter().map(|(_, s)| *s).collect();
+        Ok(NewSegment {
+            label: template.name,
+            description: None,
+            concept: template.concept,
+            anatomic_regions: template.anatomic_regions,
+            algorithm_type: AlgorithmType::Automatic,
+            tracking_id: None,
+            tracking_uid: None,
+            recommended_cielab: template.recommended_cielab,
+            provenance: Some(SegmentProvenance {
+                exemplars: u32::try_from(distinct.len()).unwrap_or(u32::MAX),
+                similarity: mean(&similarities),
+                confidence: summary.confidence,
+                bundle: format!("{} {}", bundle.name, bundle.version),
+            }),
+        })
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
+}
+
+/// Why no label can be segmented, in words that say what is there.
+fn nothing_to_draw_from(
+    by_label: &BTreeMap<String, Vec<String>>,
+    request: &SegmentationRequest,
+    modality: &str,
+) -> String {
+    let mut modalities: Vec<&str> = by_label.values().flatten().map(String::as_str).collect();
+    modalities.sort_unstable();
+    modalities.dedup();
+    match (modalities.is_empty(), &request.collection) {
+        (true, None) => "nobody stored an annotated study yet".into(),
+        (true, Some(collection)) => format!("the collection \"{collection}\" has no annotated study"),
+        (false, _) => {
+            format!("the target is {modality}, and every annotated study is {}", modalities.join(", "))
+        }
+    }
+}
+
+/// The volumes' labels one after the other, as one stack of slices.
+fn stacked(found: &[segmenter::Segmentation]) -> Result<Array3<u8>> {
+    let views: Vec<_> = found.iter().map(|f| f.voxels.view()).collect();
+    ndarray::concatenate(Axis(0), &views)
+        .ok()
+        .context(BadRequestSnafu { reason: "the volumes of the series differ in size; segment them apart" })
+}
+
+/// Provenance of every slice that shows a label.
+fn provenance(volumes: &[Volume], found: &[segmenter::Segmentation]) -> Vec<Provenance> {
+    let mut all = Vec::new();
+    for (volume, found) in volumes.iter().zip(found) {
+        for (label, reports) in found.labels.iter().zip(&found.slices) {
+            for (source, report) in volume.sources.iter().zip(reports).filter(|(_, r)| r.pixels > 0) {
+                all.push(Provenance {
+                    sop_instance: source.sop_instance_uid.clone(),
+                    frame: source.frame,
+                    label: label.clone(),
+                    pixels: report.pixels,
+                    confidence: report.confidence,
+                    exemplars: report
+                        .provenance
+                        .iter()
+                        .map(|neighbour| Source {
+                            exemplar: neighbour.exemplar.to_string(),
+                            study: neighbour.study.to_string(),
+                            similarity: neighbour.similarity,
+                            present: neighbour.present,
+                        })
+                        .collect(),
+                });
+            }
+        }
+    }
+    all
+}

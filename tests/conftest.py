@@ -1,0 +1,189 @@
+"""Fixtures for all tests from outside: a running server with a fresh store.
+
+The server is `engram serve`, or what ENGRAM_BIN names. Until the binary can serve, the DICOMweb room's example server
+(`cargo build -p engram-dicomweb --example serve`) stands in; tests that need more than DICOMweb should ask for the
+`engram_binary` fixture, which insists on the real one.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+START_SECONDS = 60
+STOP_SECONDS = 20
+
+
+def pytest_report_header():
+    return f"engram: {find_server() or 'not built'}"
+
+
+def shared_folder() -> Path:
+    """Where real data lies: ENGRAM_SHARED, else `../shared` beside the repository."""
+    return Path(os.environ.get("ENGRAM_SHARED", ROOT.parent / "shared"))
+
+
+def skip_or_fail(reason: str):
+    """Skips the test, or in strict mode (ENGRAM_STRICT=1) fails it."""
+    if os.environ.get("ENGRAM_STRICT") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data; the test is skipped where it is absent."""
+    folder = shared_folder()
+    if not folder.is_dir():
+        skip_or_fail("../shared is absent")
+    return folder
+
+
+def target_folder() -> Path:
+    return Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+
+
+def find_server() -> Path | None:
+    """The server's executable: ENGRAM_BIN; else the newest `engram` that can serve; else the example server."""
+    if named := os.environ.get("ENGRAM_BIN"):
+        return Path(named)
+    profiles = [target_folder() / profile for profile in ("debug", "release")]
+    binaries = sorted((p / "engram" for p in profiles if (p / "engram").is_file()), key=modified, reverse=True)
+    examples = sorted((p / "examples" / "serve" for p in profiles if (p / "examples" / "serve").is_file()),
+                      key=modified, reverse=True)
+    return next((one for one in binaries if can_serve(one)), next(iter(examples), None))
+
+
+def modified(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def can_serve(binary: Path) -> bool:
+    try:
+        return subprocess.run([binary, "serve", "--help"], capture_output=True, timeout=20).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class Server:
+    """A running server. `base` is its root URL, `dicomweb` that of its DICOMweb services."""
+
+    base: str
+    data: Path
+    process: subprocess.Popen
+    log: Path
+
+    @property
+    def dicomweb(self) -> str:
+        return f"{self.base}/dicomweb"
+
+    def stop(self) -> int:
+        """Asks it to end, and insists if it does not. Returns its exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        return self.process.wait()
+
+    def kill(self):
+        """Ends it as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+
+
+def start_server(data: Path, *extra: str, config: Path | None = None, binary: Path | None = None) -> Server:
+    """Starts a server on a free loopback port over `data` and waits until it is healthy.
+
+    A port may be taken between finding and binding it, hence the second and third attempt.
+    """
+    binary = binary or find_server()
+    if binary is None:
+        skip_or_fail("no server is built: cargo build")
+    data.mkdir(parents=True, exist_ok=True)
+    log = data.parent / f"{data.name}.log"
+    for attempt in (1, 2, 3):
+        port = free_port()
+        arguments = ["serve"] if binary.name == "engram" else []
+        arguments += ["--bind", f"127.0.0.1:{port}", "--data", str(data), *extra]
+        if config:
+            arguments += ["--config", str(config)]
+        with log.open("ab") as output:
+            process = subprocess.Popen([binary, *arguments], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
+                                       stdin=subprocess.DEVNULL)
+        server = Server(f"http://127.0.0.1:{port}", data, process, log)
+        if wait_until_healthy(server):
+            return server
+        server.stop()
+        if attempt == 3 or "ddress already in use" not in log.read_text(errors="replace"):
+            break
+    pytest.fail(f"{binary} did not come up:\n{log.read_text(errors='replace')[-4000:]}")
+
+
+def wait_until_healthy(server: Server) -> bool:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{server.base}/api/v1/health", timeout=5) as answer:
+                if answer.status == 200:
+                    return True
+        except (urllib.error.URLError, OSError):
+            pass
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture(scope="session")
+def engram_binary() -> Path:
+    """The real `engram` executable."""
+    binary = find_server()
+    if binary is None or binary.name != "engram":
+        skip_or_fail("engram is not built, or cannot serve yet: cargo build -p engram")
+    return binary
+
+
+@pytest.fixture
+def start_engram(tmp_path):
+    """A function that starts a server over a folder (`tmp_path/"data"` by default); all are ended with the test."""
+    servers = []
+
+    def start(*extra: str, data: Path | None = None, config: Path | None = None) -> Server:
+        servers.append(start_server(data or tmp_path / "data", *extra, config=config))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def engram(tmp_path_factory):
+    """A server with a fresh store, shared by the tests of a module."""
+    server = start_server(tmp_path_factory.mktemp("engram") / "data")
+    yield server
+    server.stop()
+    if server.process.returncode not in (0, -15):
+        print(server.log.read_text(errors="replace")[-4000:], file=sys.stderr)
+        pytest.fail(f"the server ended with status {server.process.returncode}")
+
+
+@pytest.fixture
+def engram_server(start_engram) -> str:
+    """Base URL of a server with a fresh store, for this test alone."""
+    return start_engram().base

@@ -1,0 +1,113 @@
+//! Who may know whom (docs/architecture.md), held against what the manifests ask for.
+
+use std::collections::BTreeMap;
+
+use xtask::metadata::{self, Package};
+
+/// The rooms from the ground up. A room may depend on those before it, never on those after it.
+const ROOMS: [&str; 12] = [
+    "engram-imaging",
+    "engram-seg",
+    "engram-archive",
+    "engram-inference",
+    "engram-memory",
+    "engram-segmenter",
+    "engram-jobs",
+    "engram-routing",
+    "engram-workflow",
+    "engram-dimse",
+    "engram-dicomweb",
+    "engram",
+];
+
+/// Rooms that must not know these rooms, although they lie below.
+const BLIND_TO: [(&str, &[&str]); 7] = [
+    ("engram-seg", &["engram-archive"]),
+    ("engram-inference", &["engram-*"]),
+    ("engram-memory", &["engram-imaging", "engram-seg", "engram-archive"]),
+    ("engram-segmenter", &["engram-archive"]),
+    ("engram-jobs", &["engram-*"]),
+    ("engram-routing", &["engram-*"]),
+    ("engram-dicomweb", &["engram-inference", "engram-memory", "engram-segmenter"]),
+];
+
+/// Outside crates that belong to some rooms alone, in what they ship; their tests may use what they like.
+const ONLY_IN: [(&str, &[&str]); 9] = [
+    ("sled", &["engram-archive", "engram-memory", "engram-jobs", "engram"]),
+    ("ort", &["engram-inference"]),
+    ("hnsw_rs", &["engram-memory"]),
+    ("actix-*", &["engram-dicomweb", "engram"]),
+    ("ureq", &["engram"]),
+    ("dicom-ul", &["engram-dimse", "engram"]),
+    ("dicom-pixeldata", &["engram-imaging"]),
+    (
+        "dicom-*",
+        &[
+            "engram-imaging",
+            "engram-seg",
+            "engram-archive",
+            "engram-workflow",
+            "engram-dimse",
+            "engram-dicomweb",
+            "engram",
+        ],
+    ),
+    ("clap", &["engram"]),
+];
+
+fn rooms() -> BTreeMap<String, Package> {
+    let metadata = metadata::read().expect("cargo metadata answers");
+    metadata
+        .packages
+        .into_iter()
+        .filter(|package| package.source.is_none() && package.name != "xtask")
+        .map(|package| (package.name.clone(), package))
+        .collect()
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    pattern.strip_suffix('*').map_or(name == pattern, |prefix| name.starts_with(prefix))
+}
+
+#[test]
+fn every_crate_is_a_room_and_every_room_a_crate() {
+    let mut expected: Vec<&str> = ROOMS.to_vec();
+    expected.sort_unstable();
+    assert_eq!(rooms().keys().map(String::as_str).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_room_depends_on_rooms_below_it_only() {
+    let height = |name: &str| ROOMS.iter().position(|room| *room == name);
+    for (name, package) in rooms() {
+        for dependency in &package.dependencies {
+            if let (Some(above), Some(below)) = (height(&name), height(&dependency.name)) {
+                assert!(below < above, "{name} must not depend on {}", dependency.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_room_is_blind_to_what_it_must_never_know() {
+    let rooms = rooms();
+    for (name, unknown) in BLIND_TO {
+        for dependency in rooms[name].dependencies.iter().filter(|dependency| dependency.kind.is_none()) {
+            let known = unknown.iter().any(|pattern| matches(pattern, &dependency.name));
+            assert!(!known, "{name} must never know {}", dependency.name);
+        }
+    }
+}
+
+#[test]
+fn an_outside_crate_stays_in_its_rooms() {
+    for (name, package) in rooms() {
+        for dependency in package.dependencies.iter().filter(|dependency| dependency.kind.is_none()) {
+            for (pattern, homes) in ONLY_IN {
+                if matches(pattern, &dependency.name) {
+                    assert!(homes.contains(&name.as_str()), "{name} must not use {}", dependency.name);
+                }
+            }
+        }
+    }
+}
