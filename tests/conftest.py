@@ -1,14 +1,18 @@
 """Fixtures for all tests from outside: a running server with a fresh store.
 
-The server is `engram serve`, or what ENGRAM_BIN names. Until the binary can serve, the DICOMweb room's example server
-(`cargo build -p engram-dicomweb --example serve`) stands in; tests that need more than DICOMweb should ask for the
-`engram_binary` fixture, which insists on the real one.
+ENGRAM_BINARY (or ENGRAM_BIN) names the executable; without it the newest `engram` in cargo's target folder is taken, and
+where none can serve, the DICOMweb room's example server (`cargo build -p engram-dicomweb --example serve`), which has
+no more than DICOMweb. Tests that need more ask for the `engram` fixture, which insists on the real one.
+
+- `engram`: path of the executable.
+- `server`: a running server, shared by the tests of a module. `engram_server`: base URL of one for this test alone.
+- `start_engram`: starts servers over folders, with options.
+- `shared`: the folder of real data.
 """
 
 import os
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -52,8 +56,8 @@ def target_folder() -> Path:
 
 
 def find_server() -> Path | None:
-    """The server's executable: ENGRAM_BIN; else the newest `engram` that can serve; else the example server."""
-    if named := os.environ.get("ENGRAM_BIN"):
+    """The server's executable: the named one; else the newest `engram` that can serve; else the example server."""
+    if named := os.environ.get("ENGRAM_BINARY") or os.environ.get("ENGRAM_BIN"):
         return Path(named)
     profiles = [target_folder() / profile for profile in ("debug", "release")]
     binaries = sorted((p / "engram" for p in profiles if (p / "engram").is_file()), key=modified, reverse=True)
@@ -68,7 +72,8 @@ def modified(path: Path) -> float:
 
 def can_serve(binary: Path) -> bool:
     try:
-        return subprocess.run([binary, "serve", "--help"], capture_output=True, timeout=20).returncode == 0
+        help_text = subprocess.run([binary, "serve", "--help"], capture_output=True, timeout=20).stdout
+        return b"--bind" in help_text
     except (OSError, subprocess.TimeoutExpired):
         return False
 
@@ -150,7 +155,7 @@ def wait_until_healthy(server: Server) -> bool:
 
 
 @pytest.fixture(scope="session")
-def engram_binary() -> Path:
+def engram() -> Path:
     """The real `engram` executable."""
     binary = find_server()
     if binary is None or binary.name != "engram":
@@ -173,14 +178,13 @@ def start_engram(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def engram(tmp_path_factory):
+def server(tmp_path_factory):
     """A server with a fresh store, shared by the tests of a module."""
-    server = start_server(tmp_path_factory.mktemp("engram") / "data")
-    yield server
-    server.stop()
-    if server.process.returncode not in (0, -15):
-        print(server.log.read_text(errors="replace")[-4000:], file=sys.stderr)
-        pytest.fail(f"the server ended with status {server.process.returncode}")
+    running = start_server(tmp_path_factory.mktemp("engram") / "data")
+    yield running
+    status = running.stop()
+    if status not in (0, -15):
+        pytest.fail(f"the server ended with status {status}:\n{running.log.read_text(errors='replace')[-4000:]}")
 
 
 @pytest.fixture

@@ -1,12 +1,11 @@
 """The public `dicomweb-client` against the server: store, search, retrieve, delete."""
 
-import numpy as np
 import pydicom
 import pytest
 import requests
 from dicomweb_client.api import DICOMwebClient
 
-from conftest import SERIES, STUDY, make_ct
+from small_ct import SERIES, STUDY, make_ct
 
 
 def test_store_answers_what_it_stored(client):
@@ -38,15 +37,18 @@ def test_objects_come_back_as_stored(client, stored):
     assert sum(1 for _ in client.iter_study(STUDY)) == 5
 
 
-def test_metadata_reads_back_with_its_bulk_data(engram, client, stored):
+def test_metadata_reads_back_with_its_bulk_data(server, client, stored):
     for item in client.retrieve_series_metadata(STUDY, SERIES):
         uri = item["7FE00010"]["BulkDataURI"]
         assert uri.startswith("/"), "relative, so that no Host header matters"
-        pixels = client.retrieve_bulkdata(f"{engram.base}{uri}")[0]
+        pixels = client.retrieve_bulkdata(f"{server.base}{uri}")[0]
         original = next(ds for ds in stored if ds.SOPInstanceUID == item["00080018"]["Value"][0])
         assert pixels == original.PixelData
-        read = pydicom.Dataset.from_json(item, bulk_data_uri_handler=lambda _uri: pixels)
-        assert read == original
+        read = pydicom.Dataset.from_json(item, bulk_data_uri_handler=lambda _uri: b"")
+        del read.PixelData
+        assert {element.tag: element.value for element in read} == {
+            element.tag: element.value for element in original if element.keyword != "PixelData"
+        }
 
 
 def test_frames_and_pictures(client, stored):
@@ -57,17 +59,6 @@ def test_frames_and_pictures(client, stored):
     assert client.retrieve_instance_rendered(STUDY, SERIES, uid, media_types=("image/png",))[:4] == b"\x89PNG"
     jpeg = client.retrieve_instance_frames_rendered(STUDY, SERIES, uid, [1], media_types=("image/jpeg",))
     assert jpeg[:2] == b"\xff\xd8"
-
-
-def test_public_url_makes_bulk_data_absolute(start_engram):
-    server = start_engram()
-    if server.process.args[0].name == "engram":
-        pytest.skip("the public URL of `engram serve` is in its configuration")
-    server.stop()
-    server = start_engram("--public-url", "https://pacs.example/dicomweb/")
-    DICOMwebClient(url=server.dicomweb).store_instances([make_ct(1)])
-    item = requests.get(f"{server.dicomweb}/studies/{STUDY}/metadata").json()[0]
-    assert item["7FE00010"]["BulkDataURI"].startswith(f"https://pacs.example/dicomweb/studies/{STUDY}/series/")
 
 
 def test_deletion(client):

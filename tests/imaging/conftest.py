@@ -10,6 +10,18 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
+def transfer_syntaxes():
+    """The folder of real files. Absent: the test is skipped, or fails where ENGRAM_STRICT asks for it."""
+    shared = Path(os.environ.get("ENGRAM_SHARED", REPOSITORY.parent / "shared"))
+    folder = shared / "data/transfer-syntaxes"
+    if not folder.is_dir():
+        if os.environ.get("ENGRAM_STRICT") == "1":
+            pytest.fail("../shared is absent")
+        pytest.skip("../shared is absent")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def dump_pixels(tmp_path_factory):
     """Decodes a file by the crate's example (`cargo build -p engram-imaging --example dump_pixels` makes it): the
     error's text, or a dictionary with `stored` (frames, rows, columns, samples), `photometric`, and `rgb` where there

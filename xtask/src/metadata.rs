@@ -42,13 +42,6 @@ pub struct Dependency {
     pub kind: Option<String>,
 }
 
-impl Metadata {
-    /// The crates of this workspace.
-    pub fn members(&self) -> impl Iterator<Item = &Package> {
-        self.packages.iter().filter(|package| package.source.is_none())
-    }
-}
-
 /// Asks cargo.
 ///
 /// # Errors

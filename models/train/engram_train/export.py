@@ -44,7 +44,7 @@ def graphs(model: Compact, retrieval: Retrieval) -> dict:
     """Name -> (module, inputs, outputs, maker of example inputs for a batch B and N memories)."""
     s = model.shape
     image = lambda b, n: (torch.rand(b, 3, IMAGE_SIZE, IMAGE_SIZE),)  # noqa: E731
-    embed = lambda b: torch.randn(b, s.embed, GRID, GRID)  # noqa: E731
+    embed = lambda b: torch.randn(b, s.embed, GRID, GRID) * 0.5  # noqa: E731
     return {
         "retrieval": (retrieval, ["image"], ["cls", "patches"], image),
         "image_encoder": (
@@ -69,7 +69,7 @@ def graphs(model: Compact, retrieval: Retrieval) -> dict:
             ["cond_embed"],
             lambda b, n: (
                 embed(b),
-                torch.randn(b, n, s.memory, GRID, GRID),
+                torch.randn(b, n, s.memory, GRID, GRID) * 0.5,
                 torch.randint(0, s.time_indices, (n,)),
             ),
         ),

@@ -23,6 +23,7 @@ class Shape:
     features: int = 128  # learnt channels of the embedding
     raw: int = STRIDE * STRIDE  # the slice itself, 8x8 pixels folded into each cell
     fine: int = 16  # width of a fine key, at S / 4; four are folded into each cell
+    plain: int = 8  # of which the last are plain intensities, not learnt
     high_res_0: int = 32  # at S / 2
     high_res_1: int = 64  # at S / 4
     deep: int = 160  # at S / 16, inside the encoder only
@@ -82,6 +83,20 @@ def upsample(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
+def intensities(grey: Tensor) -> Tensor:
+    """What a place looks like, unlearnt: [B,1,S,S] in -1..1 -> [B,8,S/4,S/4] in units of grey.
+
+    Its four quarters, the means of 12, 28 and 60 pixels around it, the deviation over 12.
+    """
+    grey = grey * 0.5
+    quarters = F.pixel_unshuffle(F.avg_pool2d(grey, 2), 2)
+    place = F.avg_pool2d(grey, 4)
+    means = [F.avg_pool2d(place, k, 1, k // 2, count_include_pad=False) for k in (3, 7, 15)]
+    square = F.avg_pool2d(F.avg_pool2d(grey * grey, 4), 3, 1, 1, count_include_pad=False)
+    deviation = torch.sqrt(F.relu(square - means[0] * means[0]) + 1e-4)
+    return torch.cat([quarters, *means, deviation], dim=1)
+
+
 class ImageEncoder(nn.Module):
     """Residual CNN with one top-down step: [B,3,S,S] -> embedding and two finer levels."""
 
@@ -99,7 +114,7 @@ class ImageEncoder(nn.Module):
         self.merge = Residual(shape.features)
         self.lateral = nn.Conv2d(shape.features, shape.high_res_1, 1)
         self.smooth = nn.Conv2d(shape.high_res_1, shape.high_res_1, 3, padding=1)
-        self.fine = nn.Conv2d(shape.high_res_1, shape.fine, 1)
+        self.fine = nn.Conv2d(shape.high_res_1, shape.fine - shape.plain, 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns image_embed [B,C,h,h], high_res_0 [B,c0,4h,4h], high_res_1 [B,c1,2h,2h]."""
@@ -113,7 +128,8 @@ class ImageEncoder(nn.Module):
         middle = self.smooth(F.relu(middle + upsample(self.lateral(features), 2)))
         key = self.fine(F.relu(middle))
         key = key * torch.rsqrt(key.square().sum(dim=1, keepdim=True) + 1e-6)
-        return torch.cat([features, raw, F.pixel_unshuffle(key, 2)], dim=1), fine, middle
+        key = F.pixel_unshuffle(torch.cat([key, intensities(grey)], dim=1), 2)
+        return torch.cat([features, raw, key], dim=1), fine, middle
 
 
 class KeyProjection(nn.Module):
@@ -239,14 +255,18 @@ class ReadOut(nn.Module):
 class FineReadOut(nn.Module):
     """The mask of the memories carried over at S / 4: [B,C,h,h], [B,N,M,h,h] -> [B,bins,h,h].
 
-    Cosine of fine keys with a Gaussian spatial prior; what is read is the mask, 2x2 bins a place.
+    Cosine of learnt keys, Gaussians of intensity differences and of distance; what is read is the
+    mask, 2x2 bins a place. Untrained it is a soft nearest-neighbour vote on intensity and
+    position, so training starts from there.
     """
 
     def __init__(self, shape: Shape):
         super().__init__()
         self.shape = shape
-        self.temperature = nn.Parameter(torch.tensor(2.7))
-        self.log_sigma = nn.Parameter(torch.tensor(0.12).log())
+        self.temperature = nn.Parameter(torch.tensor(0.7))
+        sigma = torch.tensor([0.2, 0.2, 0.2, 0.2, 0.10, 0.12, 0.15, 0.08])
+        self.log_spread = nn.Parameter(sigma.log())
+        self.log_sigma = nn.Parameter(torch.tensor(0.08).log())
         self.time_bias = nn.Parameter(torch.zeros(shape.time_indices))
         self.register_buffer("position", grid_positions(2 * GRID), persistent=False)
 
@@ -255,9 +275,15 @@ class FineReadOut(nn.Module):
         batch, count = memories.shape[0], memories.shape[1]
         width, side = shape.fine, 2 * GRID
         q = F.pixel_shuffle(embed[:, -4 * width :], 2).reshape(batch, width, places)
-        q = q.transpose(1, 2) * torch.exp(self.temperature)
+        ratio = torch.cat(
+            [torch.exp(self.temperature).expand(width - shape.plain), torch.exp(-self.log_spread)]
+        )
+        q = q.transpose(1, 2) * ratio
         k = F.pixel_shuffle(memories[:, :, -4 * width :].flatten(0, 1), 2)
         k = k.reshape(batch, count, width, places).transpose(2, 3)
+        learnt, looks = k.split([width - shape.plain, shape.plain], dim=-1)
+        looks = looks * torch.exp(-self.log_spread)
+        k = torch.cat([learnt, looks], dim=-1)
         first = shape.key + shape.value - shape.bins
         bins = memories[:, :, first : first + shape.bins].flatten(0, 1)
         v = F.pixel_unshuffle(F.pixel_shuffle(bins, 4), 2).reshape(batch, count, 4, places)
@@ -268,6 +294,7 @@ class FineReadOut(nn.Module):
         q = torch.cat([q, near_q[None].expand(batch, -1, -1)], dim=-1)
         near_k = scaled[None, None].expand(batch, count, -1, -1)
         bias = half + self.time_bias[time][..., None, None]
+        bias = bias - 0.5 * looks.square().sum(-1, keepdim=True)
         k = torch.cat([k, near_k, bias], dim=-1).reshape(batch, 1, count * places, width + 3)
         v = v.reshape(batch, 1, count * places, 4)
         if not plain:  # the fused kernel wants equal widths
@@ -389,6 +416,9 @@ class MaskDecoder(nn.Module):
         self.join0 = nn.Conv2d(3 * c0 + 1, c0, 1)
         self.mix0 = Residual(c0)
         self.out = nn.Conv2d(c0, 4, 3, padding=1)
+        with torch.no_grad():
+            self.out.weight *= 0.1
+        self.gain = nn.Parameter(torch.tensor(1.5))
         self.coarse = nn.Conv2d(shape.cond, 1, 1)
         self.shape = shape
         self.judge = nn.Sequential(nn.Linear(2 * shape.cond + 3, 64), nn.ReLU(), nn.Linear(64, 2))
@@ -413,7 +443,7 @@ class MaskDecoder(nn.Module):
         a, b = upsample(self.to0(x), 2).chunk(2, dim=1)
         skip = self.skip0(high_res_0)
         x = F.relu(self.mix0(self.join0(torch.cat([a, skip, b * skip, carried], dim=1))))
-        logits = F.pixel_shuffle(self.out(x), 2)
+        logits = F.pixel_shuffle(self.out(x), 2) + self.gain * upsample(carried, 2)
 
         coarse = self.coarse(cond)
         inside = torch.sigmoid(F.avg_pool2d(logits.detach(), STRIDE))

@@ -108,7 +108,11 @@ def load_case(folder: Path, name: str, patient: str) -> Case:
     masks = {label: np.zeros(volume.shape, bool) for label in names.values()}
     frames = seg.pixel_array.reshape(-1, *volume.shape[1:])
     for frame, group in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
-        number = int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        if "SegmentIdentificationSequence" in group:
+            number = int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        else:
+            shared = seg.SharedFunctionalGroupsSequence[0].SegmentIdentificationSequence[0]
+            number = int(shared.ReferencedSegmentNumber)
         source = group.DerivationImageSequence[0].SourceImageSequence[0]
         masks[names[number]][order[source.ReferencedSOPInstanceUID]] |= frame > 0
     return Case(name, patient, volume, spacing, masks)

@@ -244,6 +244,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         #[test]
         fn a_journal_cut_anywhere_keeps_the_records_before_the_cut(
             records in prop::collection::vec("\\PC{0,20}", 1..6), cut in 0.0..1.0f64,

@@ -77,6 +77,7 @@ fn inspect_data_set(
     walk::walk(&mut input, encoding(syntax), &mut writer)?;
     drop(input);
     let json = writer.finish();
+    refuse_missing_pixels(&json, size)?;
     let (uids, sop_class_uid) = identity(&json, meta)?;
     let data_set_sha256 = digest(file, meta.data_set_offset).map_err(unreadable)?;
     Ok(Inspected {
@@ -173,7 +174,28 @@ fn data_set<'f>(
     }
 }
 
-/// The data set's UIDs, held against the file meta information.
+/// Refuses an Image Pixel module (PS3.3 section C.7.6.3) that describes pixels and has none: a file cut between two elements.
+fn refuse_missing_pixels(json: &DataSetJson, size: u64) -> Result<(), StoreError> {
+    let has = |tag: &Tag| json.elements.contains_key(tag);
+    let describes =
+        [tags::ROWS, tags::COLUMNS, tags::BITS_ALLOCATED, tags::PIXEL_REPRESENTATION].iter().all(has);
+    let holds = [
+        tags::PIXEL_DATA,
+        tags::FLOAT_PIXEL_DATA,
+        tags::DOUBLE_FLOAT_PIXEL_DATA,
+        tags::PIXEL_DATA_PROVIDER_URL,
+    ];
+    if describes && !holds.iter().any(has) {
+        return Err(StoreError::Truncated {
+            offset: size,
+            element: "PixelData, which never begins".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// The data set's UIDs. Its SOP class must be the one in the file meta information, which chose how the object is understood; a
+/// SOPInstanceUID that differs there is left behind by software that gives an object a new UID, and the data set is right.
 fn identity(json: &DataSetJson, meta: &FileMeta) -> Result<(InstanceUids, String), StoreError> {
     let read = |tag: Tag, attribute: &'static str| uid::checked(json.text(tag), attribute);
     let sop_class_uid = read(tags::SOP_CLASS_UID, "SOPClassUID")?;
@@ -182,16 +204,19 @@ fn identity(json: &DataSetJson, meta: &FileMeta) -> Result<(InstanceUids, String
         series_instance_uid: read(tags::SERIES_INSTANCE_UID, "SeriesInstanceUID")?,
         sop_instance_uid: read(tags::SOP_INSTANCE_UID, "SOPInstanceUID")?,
     };
-    agree("SOPClassUID", &meta.sop_class_uid, &sop_class_uid)?;
-    agree("SOPInstanceUID", &meta.sop_instance_uid, &uids.sop_instance_uid)?;
-    Ok((uids, sop_class_uid))
-}
-
-fn agree(attribute: &'static str, meta: &str, data_set: &str) -> Result<(), StoreError> {
-    if meta == data_set {
-        return Ok(());
+    if meta.sop_class_uid != sop_class_uid {
+        let (meta, data_set) = (meta.sop_class_uid.clone(), sop_class_uid);
+        return Err(StoreError::MetaMismatch { attribute: "SOPClassUID", meta, data_set });
     }
-    Err(StoreError::MetaMismatch { attribute, meta: meta.to_owned(), data_set: data_set.to_owned() })
+    if meta.sop_instance_uid != uids.sop_instance_uid {
+        let sop_instance_uid = &uids.sop_instance_uid;
+        tracing::warn!(
+            sop_instance_uid,
+            meta.sop_instance_uid,
+            "the file meta information names another instance"
+        );
+    }
+    Ok((uids, sop_class_uid))
 }
 
 /// SHA-256 of the file's bytes from `offset` on.

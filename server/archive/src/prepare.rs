@@ -39,6 +39,8 @@ pub(crate) fn run(shared: &Shared, received: &Receiver<Received>, commands: &Sen
                 }
             }
             Err(failure) => {
+                // A refusal leaves nothing behind by the time it is heard.
+                drop(incoming);
                 let _ = answer.send(Err(failure));
             }
         }

@@ -289,6 +289,13 @@ impl Search<'_> {
             }
             return Ok(());
         }
+        let has_keys = self.keys_at(Home::Instance).next().is_some();
+        let count = usize::try_from(series.record.instances).unwrap_or(usize::MAX);
+        if !has_keys && count <= self.query.offset.saturating_sub(self.passed) {
+            // All of them match and all are passed over.
+            self.passed += count;
+            return Ok(());
+        }
         let reader = series.study.reader;
         let mut kept = SeriesMetadata::open(&reader.shared.layout, &series.study.uid, series.uid);
         for (uids, record) in reader.instances(&series.study.uid, series.uid)? {
@@ -366,11 +373,9 @@ impl Search<'_> {
 fn complete(elements: Vec<(Tag, Option<Value>)>) -> Map<String, Value> {
     let mut item = Map::new();
     for (tag, element) in elements {
-        match element {
-            Some(mut element) => {
-                if drop_bulk_data(&mut element) {
-                    item.insert(model::key(tag), element);
-                }
+        match element.map(without_bulk_data) {
+            Some(Some(element)) => {
+                item.insert(model::key(tag), element);
             }
             None if NEVER_LEFT_OUT.contains(&tag) => {
                 item.insert(model::key(tag), json!({"vr": vr(tag).to_string()}));
@@ -381,15 +386,16 @@ fn complete(elements: Vec<(Tag, Option<Value>)>) -> Map<String, Value> {
     item
 }
 
-/// Drops elements that are bulk data, at any depth; false where the element itself is.
-fn drop_bulk_data(element: &mut Value) -> bool {
+/// The element without bulk data, at any depth; `None` where it is bulk data itself.
+fn without_bulk_data(mut element: Value) -> Option<Value> {
     if element.get("BulkDataURI").is_some() {
-        return false;
+        return None;
     }
     if let Some(Value::Array(items)) = element.get_mut("Value") {
         for item in items.iter_mut().filter_map(Value::as_object_mut) {
-            item.retain(|_, element| drop_bulk_data(element));
+            let kept = std::mem::take(item).into_iter();
+            *item = kept.filter_map(|(key, element)| Some((key, without_bulk_data(element)?))).collect();
         }
     }
-    true
+    Some(element)
 }

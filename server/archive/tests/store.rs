@@ -1,4 +1,5 @@
 //! Storing, reading back and deleting.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 
@@ -282,4 +283,18 @@ fn opening_after_a_crash_adopts_and_drops() {
     assert_eq!(recovery.dropped, [lost.uids]);
     assert!(!path.exists());
     assert_consistent(&archive);
+}
+
+#[test]
+fn the_data_set_says_which_instance_it_is() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = open(root.path());
+    let meta = dicom_object::FileMetaTableBuilder::new()
+        .transfer_syntax(uids::EXPLICIT_VR_LITTLE_ENDIAN)
+        .media_storage_sop_class_uid(uids::CT_IMAGE_STORAGE)
+        .media_storage_sop_instance_uid("2.25.99");
+    let mut bytes = Vec::new();
+    let object = Slice::new(1, 1, 1).object().with_exact_meta(meta.build().unwrap());
+    object.write_all(&mut bytes).unwrap();
+    assert_eq!(store(&archive, &bytes).unwrap().instance().uids.sop_instance_uid, "2.25.1.1.1");
 }

@@ -94,7 +94,6 @@ pub enum Error {
     #[snafu(display("could not read the stored object: {source}"))]
     ReadObject {
         /// Why.
-        #[snafu(source(from(dicom_object::ReadError, Box::new)))]
         source: Box<dicom_object::ReadError>,
     },
     /// The object's pixels cannot be had as asked.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use engram_imaging::DecodeLimits;
+
 use crate::multipart::MultipartLimits;
 
 /// Limits of the DICOMweb room. Every buffer a request can make grow is bounded by one of them.
@@ -24,6 +26,8 @@ pub struct DicomWebOptions {
     pub max_search_results: usize,
     /// Largest object that is read into memory whole, for decoding or rendering, in bytes.
     pub max_decode_bytes: u64,
+    /// Largest decoded frame, in bytes.
+    pub max_frame_bytes: u64,
     /// Most frames in one request.
     pub max_frames: usize,
     /// The URL under which clients reach these services, e.g. `https://pacs.example/dicomweb`. Where it is given,
@@ -44,6 +48,7 @@ impl Default for DicomWebOptions {
             buffer_bytes: 512 << 10,
             max_search_results: 10_000,
             max_decode_bytes: 2 << 30,
+            max_frame_bytes: 512 << 20,
             max_frames: 4096,
             public_url: None,
             allow_delete: true,
@@ -52,6 +57,10 @@ impl Default for DicomWebOptions {
 }
 
 impl DicomWebOptions {
+    pub(crate) fn decoding(&self) -> DecodeLimits {
+        DecodeLimits { max_frame_bytes: self.max_frame_bytes }
+    }
+
     pub(crate) fn multipart(&self) -> MultipartLimits {
         MultipartLimits {
             max_parts: self.max_parts,

@@ -2,7 +2,11 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use actix_web::test::TestRequest;
+use engram_archive::ArchiveOptions;
+use engram_dicomweb::{DicomWebOptions, NoObserver};
 use support::*;
 
 const STUDY: &str = "/studies/1.1";
@@ -148,6 +152,19 @@ async fn metadata_has_validators_and_bulk_data_that_can_be_fetched() {
     let fetch = |accept: &str| TestRequest::get().uri(uri).insert_header(("accept", accept.to_owned()));
     assert_eq!(fixture.call(fetch("*/*")).await.parts()[0].1, pixels());
     assert_eq!(fixture.call(fetch("application/octet-stream")).await.body, pixels());
+}
+
+#[actix_web::test]
+async fn a_public_url_makes_bulk_data_absolute() {
+    let public_url = Some("https://pacs.example/dicomweb/".to_owned());
+    let options = DicomWebOptions { public_url, ..DicomWebOptions::default() };
+    let fixture = Fixture::with(options, ArchiveOptions::new(""), Arc::new(NoObserver));
+    fixture.call(stow("/studies", &[(DICOM, &ct("1.1", "1.1.1", "1.1.1.1"))])).await;
+    let metadata = fixture.call(get(&format!("{INSTANCE}/metadata"))).await.json();
+    let uri = metadata[0]["7FE00010"]["BulkDataURI"].as_str().unwrap();
+    assert_eq!(uri, format!("https://pacs.example/dicomweb{INSTANCE}/bulkdata/7FE00010"));
+    let url = &fixture.call(get("/studies")).await.json()[0]["00081190"]["Value"][0];
+    assert_eq!(url, "https://pacs.example/dicomweb/studies/1.1");
 }
 
 #[actix_web::test]

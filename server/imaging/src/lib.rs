@@ -17,6 +17,8 @@ mod error;
 mod part10;
 mod pixels;
 pub mod resample;
+#[cfg(test)]
+mod testing;
 mod transform;
 mod volume;
 

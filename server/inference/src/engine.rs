@@ -195,7 +195,8 @@ impl Engine {
     }
 
     /// Features `[B, C, h, h]` conditioned on memories `[B, N, M, h, h]`, N at least 1, whose temporal indices
-    /// `[N]` are the same for every row. Answers `[B, C2, h, h]`. `pointers` as the bundle uses them or not.
+    /// `[N]` are the same for every row: [`MemorySpec::conditioning_tpos`](crate::MemorySpec::conditioning_tpos) or
+    /// below [`MemorySpec::recent_memories`](crate::MemorySpec::recent_memories). Answers `[B, C2, h, h]`. `pointers` as the bundle uses them or not.
     ///
     /// # Errors
     /// See [`Engine`].
@@ -208,6 +209,12 @@ impl Engine {
     ) -> Result<Array4<f32>> {
         let graph = Graph::MemoryAttention;
         self.same_use(graph, "pointers", self.spec().pointers.used, pointers.is_some())?;
+        let memory = &self.spec().memory;
+        let recent = i64::try_from(memory.recent_memories).unwrap_or(i64::MAX);
+        // The graph would take a negative index from the end, and fail in its middle for one beyond.
+        let unknown = tpos.iter().find(|t| **t != memory.conditioning_tpos && !(0..recent).contains(*t));
+        let reason = || format!("the bundle knows no temporal index {}", unknown.unwrap_or(&0));
+        ensure!(unknown.is_none(), CallShapeSnafu { graph, reason: reason() });
         let indices = Value::I64(Array1::from(tpos.to_vec()).into_dyn());
         let mut inputs = vec![floats(embed), floats(memories), indices];
         if let Some(Pointers { vectors, time_differences }) = pointers {

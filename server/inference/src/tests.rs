@@ -215,6 +215,8 @@ fn calls_of_other_shapes_are_refused() {
     };
     refused(attend(&embed, &memories, &[6, 6]), "tpos_idx");
     refused(attend(&embed, &memories, &[]), "tpos_idx");
+    refused(attend(&embed, &memories, &[6, -1, 0]), "index -1");
+    refused(attend(&embed, &memories, &[6, 0, 7]), "index 7");
     refused(attend(&embed, &memories.slice(s![..1, .., .., .., ..]).to_owned(), &[6; 3]), "memories");
     refused(attend(&embed, &memories.slice(s![.., ..0, .., .., ..]).to_owned(), &[]), "memories");
     refused(attend(&retrieval, &memories, &[6; 3]), "image_embed");
@@ -227,7 +229,7 @@ fn calls_of_other_shapes_are_refused() {
 #[test]
 fn the_budget_bounds_memories() {
     let bundle = Bundle::open(compact()).unwrap();
-    let options = EngineOptions { memory_budget_bytes: 64 << 20, threads: 1, ..EngineOptions::default() };
+    let options = EngineOptions { memory_budget_bytes: 128 << 20, threads: 1, ..EngineOptions::default() };
     let engine = Engine::start(bundle, options).unwrap();
     let most = engine.max_memories();
     assert!(most >= engine.spec().memory.exemplars_per_slice, "{most}");

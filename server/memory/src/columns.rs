@@ -5,37 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::exemplar::ExemplarSlice;
 use crate::query::{Filter, LabelCounts};
-
-/// Stands for a text: equal texts have equal symbols.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Symbol(u32);
-
-#[derive(Debug, Default)]
-struct Symbols {
-    of: HashMap<Box<str>, Symbol>,
-    texts: Vec<Box<str>>,
-}
-
-impl Symbols {
-    fn make(&mut self, text: &str) -> Symbol {
-        if let Some(symbol) = self.of.get(text) {
-            return *symbol;
-        }
-        // Not more texts than slices have attributes: far below u32.
-        let symbol = Symbol(self.texts.len() as u32);
-        self.of.insert(text.into(), symbol);
-        self.texts.push(text.into());
-        symbol
-    }
-
-    fn find(&self, text: &str) -> Option<Symbol> {
-        self.of.get(text).copied()
-    }
-
-    fn text(&self, symbol: Symbol) -> &str {
-        self.texts.get(symbol.0 as usize).map_or("", |text| text)
-    }
-}
+use crate::symbols::{Symbol, Symbols};
 
 /// A label on a slice.
 #[derive(Debug, Clone, Copy)]
@@ -124,10 +94,8 @@ pub(crate) struct Columns {
     vectors: Vec<f32>,
     free: Vec<u32>,
     slots: BTreeMap<u64, u32>,
-    /// Usable slices of each label, those where it is present and those where it is not.
-    postings: HashMap<(Symbol, bool), BTreeSet<u32>>,
-    /// How many there are of each group.
-    counts: HashMap<Group, usize>,
+    /// Usable slices of each group.
+    postings: HashMap<Group, BTreeSet<u32>>,
     /// Slices that point into each pack.
     packs: HashMap<u64, usize>,
     /// Usable slices that the graph does not have.
@@ -146,7 +114,6 @@ impl Columns {
             free: Vec::new(),
             slots: BTreeMap::new(),
             postings: HashMap::new(),
-            counts: HashMap::new(),
             packs: HashMap::new(),
             tail: BTreeSet::new(),
             usable: 0,
@@ -296,23 +263,24 @@ impl Columns {
         })
     }
 
-    /// Slices that pass a filter but for what it excludes: an upper bound of those that pass it.
+    /// Number of slices that pass a filter but for studies and patients: at least as many as pass it.
     pub(crate) fn candidates(&self, wanted: &Wanted) -> usize {
+        self.groups(wanted).map(BTreeSet::len).sum()
+    }
+
+    /// Those slices.
+    pub(crate) fn alike(&self, wanted: &Wanted) -> impl Iterator<Item = (&Row, &[f32])> {
+        self.groups(wanted).flatten().map(|slot| self.slot(*slot))
+    }
+
+    fn groups(&self, wanted: &Wanted) -> impl Iterator<Item = &BTreeSet<u32>> {
         let fits = |group: &Group| {
             group.label == wanted.label
                 && wanted.present.is_none_or(|present| present == group.present)
                 && wanted.modality.is_none_or(|modality| modality == group.modality)
                 && wanted.collection.is_none_or(|collection| collection == group.collection)
         };
-        self.counts.iter().filter(|(group, _)| fits(group)).map(|(_, count)| count).sum()
-    }
-
-    /// Every slice of a filter's label.
-    pub(crate) fn of_label(&self, wanted: &Wanted) -> impl Iterator<Item = (&Row, &[f32])> {
-        let sides =
-            [true, false].into_iter().filter(|side| wanted.present.is_none_or(|wanted| wanted == *side));
-        let slots = sides.filter_map(|present| self.postings.get(&(wanted.label, present))).flatten();
-        slots.map(|slot| self.slot(*slot))
+        self.postings.iter().filter(move |(group, _)| fits(group)).map(|(_, slots)| slots)
     }
 
     pub(crate) fn symbol(&self, text: &str) -> Option<Symbol> {
@@ -394,18 +362,14 @@ impl Columns {
 
     fn post(&mut self, slot: u32, row: &Row) {
         for entry in row.entries.iter().filter(|_| row.usable) {
-            self.postings.entry((entry.label, entry.present)).or_default().insert(slot);
-            *self.counts.entry(group(row, entry)).or_default() += 1;
+            self.postings.entry(group(row, entry)).or_default().insert(slot);
         }
     }
 
     fn unpost(&mut self, slot: u32, row: &Row) {
         for entry in row.entries.iter().filter(|_| row.usable) {
-            if let Some(slots) = self.postings.get_mut(&(entry.label, entry.present)) {
+            if let Some(slots) = self.postings.get_mut(&group(row, entry)) {
                 slots.remove(&slot);
-            }
-            if let Some(count) = self.counts.get_mut(&group(row, entry)) {
-                *count -= 1;
             }
         }
     }

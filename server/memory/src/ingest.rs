@@ -6,7 +6,8 @@ use ndarray::Array3;
 use snafu::ensure;
 
 use crate::Result;
-use crate::bank::{Bank, Plan};
+use crate::bank::Bank;
+use crate::change::Plan;
 use crate::columns::Columns;
 use crate::error::{FullSnafu, RefuseSliceSnafu};
 use crate::exemplar::{ExemplarSlice, LabelDefinition, NewLabel, NewSlice, SliceId, SliceLabel};

@@ -11,6 +11,7 @@
 
 mod bank;
 mod cache;
+mod change;
 mod columns;
 mod error;
 mod exemplar;
@@ -22,6 +23,7 @@ mod query;
 mod rebuild;
 mod records;
 mod search;
+mod symbols;
 mod thinning;
 mod top;
 mod versions;

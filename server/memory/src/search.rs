@@ -29,7 +29,7 @@ const MARGIN: usize = 3;
 /// The last hit must come in the first half of what the graph answered.
 const TRUSTED_SHARE: usize = 2;
 /// What a point asked of the graph costs, in slices scanned: its neighbours' distances and the bookkeeping.
-const POINT_COST: usize = 24;
+const POINT_COST: usize = 16;
 
 impl Bank {
     /// The exemplars most similar to a slice, most similar first, at most `k` (and 1024). At equal similarity the
@@ -79,10 +79,10 @@ impl Bank {
     }
 }
 
-/// Every slice of the label.
+/// Every slice that may pass.
 fn scan(state: &State, vector: &[f32], k: usize, wanted: &Wanted) -> Vec<Scored> {
     let mut top = Top::new(k);
-    for (row, of_row) in state.columns.of_label(wanted) {
+    for (row, of_row) in state.columns.alike(wanted) {
         offer(&mut top, row, of_row, vector, wanted);
     }
     top.into_best()

@@ -26,7 +26,7 @@ mod result;
 mod segment;
 mod target;
 
-pub use bank::BankExemplars;
+pub use bank::{BankExemplars, Origin};
 pub use encode::{CropMemory, LabelMask, PreparedExemplar, PreparedLabel, encode_exemplars};
 pub use engine::EngineModels;
 pub use error::{BoxError, Error, Result};

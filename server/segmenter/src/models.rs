@@ -8,7 +8,7 @@ use snafu::ensure;
 
 /// Object score of an annotated slice where the label is there; an empty mask has its negative. SAM 2 gives a
 /// given mask the same (`sam2_base.py`, `_use_mask_as_output`).
-const GIVEN_SCORE: f32 = 10.0;
+pub(crate) const GIVEN_SCORE: f32 = 10.0;
 
 /// The numbers of a bundle's manifest that the method needs.
 #[derive(Debug, Clone, PartialEq)]

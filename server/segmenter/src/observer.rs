@@ -87,23 +87,12 @@ impl<'a> Steps<'a> {
         outcome
     }
 
-    /// Work that nobody watches.
-    #[cfg(test)]
-    pub fn unobserved() -> Steps<'static> {
-        Steps { observer: &Unobserved, stage: Stage::Prepare, done: 0, total: 0 }
-    }
-
     /// `count` more steps are over.
     pub fn advance(&mut self, count: usize) -> Result<()> {
         self.done = self.done.saturating_add(count);
         self.total = self.total.max(self.done);
         self.observer.progress(self.stage, self.done, self.total);
         self.check()
-    }
-
-    /// `count` more steps came to light.
-    pub fn expect_more(&mut self, count: usize) {
-        self.total = self.total.saturating_add(count);
     }
 
     fn check(&self) -> Result<()> {

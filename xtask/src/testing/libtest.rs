@@ -23,24 +23,29 @@ pub fn run(tools: &Path, strict: bool) -> Result<Tally> {
 struct Report {
     tally: Tally,
     among_successes: bool,
+    /// Tests of the running program that libtest says passed, but that said themselves they were skipped.
+    skipped: usize,
+    /// Whether the test whose output is being read has said so.
+    said_so: bool,
 }
 
 impl Report {
     /// Takes in one line; whether a person wants to see it.
     fn read(&mut self, line: &str) -> bool {
-        match line {
-            "successes:" => self.among_successes = true,
-            "failures:" => self.among_successes = false,
-            _ => {}
-        }
-        if let Some(reason) = line.strip_prefix("SKIPPED ") {
-            self.tally.skipped.push(reason.to_owned());
-            // libtest knows no skipping: to it, the test passed.
-            self.tally.passed = self.tally.passed.saturating_sub(1);
-        } else if let Some(counts) = line.strip_prefix("test result: ") {
+        if line == "successes:" {
+            self.among_successes = true;
+        } else if line == "failures:" {
             self.among_successes = false;
-            self.tally.passed += count(counts, "passed");
+        } else if line.starts_with("---- ") {
+            self.said_so = false;
+        } else if let Some(reason) = line.strip_prefix("SKIPPED ") {
+            self.tally.skipped.extend((!self.said_so).then(|| reason.to_owned()));
+            self.skipped += usize::from(!self.said_so);
+            self.said_so = true;
+        } else if let Some(counts) = line.strip_prefix("test result: ") {
+            self.tally.passed += count(counts, "passed").saturating_sub(std::mem::take(&mut self.skipped));
             self.tally.failed += count(counts, "failed");
+            self.among_successes = false;
         } else if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ignored"))
         {
             self.tally.skipped.push(format!("{}: ignored{}", name.0, name.1));
@@ -74,6 +79,7 @@ successes:
 
 ---- b stdout ----
 SKIPPED b: ../shared is absent
+SKIPPED b: and so is its neighbour
 
 successes:
     a

@@ -80,8 +80,8 @@ mod tests {
 
     #[test]
     fn a_phantoms_images_are_one_volume_in_the_order_of_its_truth() {
-        let patient = crate::phantom::patient(7).unwrap();
-        let volume = volume(&patient).unwrap();
+        let patient = crate::phantom::example();
+        let volume = volume(patient).unwrap();
         assert!(volume.geometry.spatial);
         assert_eq!(volume.voxels, patient.pixels.mapv(f32::from));
     }

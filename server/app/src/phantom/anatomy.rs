@@ -10,6 +10,9 @@ use super::Organ;
 use super::shape::{Capsule, Ellipsoid, Point, Solid, Waves, vary, vary_point};
 use super::tissue::Tissue;
 
+/// How far the warp moves a point in each direction at the most, mm.
+const WARP: f64 = 9.0;
+
 /// One person's anatomy.
 pub struct Anatomy {
     /// Bends everything: no two people's organs lie alike.
@@ -63,7 +66,7 @@ impl Anatomy {
         let size = vary(rng, 1.0, 0.08);
         let liver = liver(rng, size);
         Self {
-            warp: std::array::from_fn(|_| Waves::new(rng, 3, 90.0..200.0, 9.0)),
+            warp: std::array::from_fn(|_| Waves::new(rng, 3, 90.0..200.0, WARP)),
             trunk: Trunk {
                 half_width: vary(rng, 162.0, 14.0) * size,
                 half_depth: vary(rng, 112.0, 10.0) * size,
@@ -94,6 +97,9 @@ impl Anatomy {
 
     /// What a point is made of, and the labelled organ it belongs to.
     pub fn at(&self, point: Point) -> (Tissue, Option<Organ>) {
+        if self.trunk.is_far_from(point) {
+            return (Tissue::Air, None);
+        }
         let p: Point = std::array::from_fn(|i| point[i] + self.warp[i].at(point));
         let depth = self.trunk.depth(p);
         if depth < 0.0 {
@@ -157,6 +163,11 @@ impl Anatomy {
 }
 
 impl Trunk {
+    /// Whether the point is outside however the warp moves it: most points of a scan are, and need no more.
+    fn is_far_from(&self, p: Point) -> bool {
+        p[0].abs() > self.half_width + WARP || p[1].abs() > self.half_depth + WARP
+    }
+
     /// How far below the skin, in mm; negative outside.
     fn depth(&self, p: Point) -> f64 {
         let [x, y] = [(p[0] / self.half_width).abs(), (p[1] / self.half_depth).abs()];

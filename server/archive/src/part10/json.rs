@@ -51,7 +51,7 @@ impl DataSetJson {
     pub(crate) fn text(&self, tag: Tag) -> String {
         let element =
             self.element(tag).and_then(|json| serde_json::from_slice::<serde_json::Value>(json).ok());
-        element.as_ref().and_then(|element| crate::model::first_text(element)).unwrap_or_default()
+        element.as_ref().and_then(crate::model::first_text).unwrap_or_default()
     }
 }
 

@@ -53,7 +53,7 @@ fn values(vr: VR, bytes: &[u8], encoding: Encoding, charset: &Charset) -> Vec<Op
         VR::UV => {
             chunks(bytes, |b| if big { u64::from_be_bytes(b) } else { u64::from_le_bytes(b) }.to_string())
         }
-        VR::FL => chunks(bytes, |b| float(if big { f32::from_be_bytes(b) } else { f32::from_le_bytes(b) })),
+        VR::FL => chunks(bytes, |b| float(f64::from(if big { f32::from_be_bytes(b) } else { f32::from_le_bytes(b) }))),
         VR::FD => chunks(bytes, |b| float(if big { f64::from_be_bytes(b) } else { f64::from_le_bytes(b) })),
         VR::DS | VR::IS => strings(&String::from_utf8_lossy(bytes), number),
         VR::PN => strings(&charset.decode(bytes), |name| person_name(name.trim_end())),
@@ -99,15 +99,14 @@ fn is_json_number(value: &str) -> bool {
     serde_json::from_str::<serde_json::Number>(value).is_ok()
 }
 
-/// JSON has no NaN and no infinity: they are strings.
-fn float(value: impl Into<f64> + std::fmt::Display + Copy) -> String {
-    let wide: f64 = value.into();
-    if wide.is_finite() {
-        let shown = value.to_string();
-        if is_json_number(&shown) { shown } else { wide.to_string() }
-    } else if wide.is_nan() {
+/// JSON has no NaN and no infinity: they are strings. A single-precision number is shown as the double it is equal to, so that readers
+/// that know only doubles get the very value.
+fn float(value: f64) -> String {
+    if value.is_finite() {
+        serde_json::Value::from(value).to_string()
+    } else if value.is_nan() {
         "\"NaN\"".to_owned()
-    } else if wide > 0.0 {
+    } else if value > 0.0 {
         "\"inf\"".to_owned()
     } else {
         "\"-inf\"".to_owned()
@@ -153,7 +152,7 @@ mod tests {
 
     #[test]
     fn writes_each_kind_of_value() {
-        let cases: [(VR, &[u8], &str); 16] = [
+        let cases: [(VR, &[u8], &str); 17] = [
             (VR::CS, b"ORIGINAL\\PRIMARY ", r#"{"vr":"CS","Value":["ORIGINAL","PRIMARY"]}"#),
             (VR::CS, b"", r#"{"vr":"CS"}"#),
             (VR::LO, b"a\\\\b", r#"{"vr":"LO","Value":["a",null,"b"]}"#),
@@ -166,6 +165,7 @@ mod tests {
             (VR::SS, &[0xFF, 0xFF], r#"{"vr":"SS","Value":[-1]}"#),
             (VR::AT, &[0x10, 0, 0x20, 0], r#"{"vr":"AT","Value":["00100020"]}"#),
             (VR::FD, &1.5f64.to_le_bytes(), r#"{"vr":"FD","Value":[1.5]}"#),
+            (VR::FL, &0.1f32.to_le_bytes(), r#"{"vr":"FL","Value":[0.10000000149011612]}"#),
             (VR::FL, &f32::NAN.to_le_bytes(), r#"{"vr":"FL","Value":["NaN"]}"#),
             (VR::OB, &[1, 2, 3], r#"{"vr":"OB","InlineBinary":"AQID"}"#),
             (VR::PN, b"A^B=C^D", r#"{"vr":"PN","Value":[{"Alphabetic":"A^B","Ideographic":"C^D"}]}"#),

@@ -259,7 +259,7 @@ mod tests {
         fn no_key_makes_it_panic(key in "\\PC{0,30}", text in "\\PC{0,30}") {
             for vr in [VR::PN, VR::DA, VR::TM, VR::DT, VR::UI, VR::LO, VR::IS, VR::CS] {
                 for fuzzy in [false, true] {
-                    let _ = Matcher::new(vr, &key, fuzzy).takes(&json!({"vr": "LO", "Value": [text, null, {"Alphabetic": text}]}));
+                    let _taken = Matcher::new(vr, &key, fuzzy).takes(&json!({"vr": "LO", "Value": [text, null, {"Alphabetic": text}]}));
                 }
             }
         }

@@ -51,7 +51,9 @@ impl Writer {
         let mut by_sop: HashMap<String, usize> = HashMap::new();
         for Prepared { incoming, inspected, answer } in group {
             let sop = inspected.uids.sop_instance_uid.clone();
+            // Whatever is refused leaves nothing behind by the time that is heard.
             if let Some(twin) = by_sop.get(&sop).and_then(|index| placed.get_mut(*index)) {
+                drop(incoming);
                 if is_same(&twin.inspected, &inspected) {
                     twin.answers.push(answer);
                 } else {
@@ -62,6 +64,7 @@ impl Writer {
             }
             match self.present(&inspected) {
                 Ok(Some(present)) => {
+                    drop(incoming);
                     let _ = answer.send(present.map_err(|error| with_identity(error, &inspected)));
                     continue;
                 }

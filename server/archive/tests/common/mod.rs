@@ -1,5 +1,5 @@
 //! Synthetic objects and an archive in a temporary folder.
-#![allow(dead_code)]
+#![allow(clippy::unwrap_used, dead_code)]
 
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR, dicom_value};
 use dicom_dictionary_std::{tags, uids};

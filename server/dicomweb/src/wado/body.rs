@@ -1,13 +1,12 @@
 //! Answers made of stretches of files and of bytes in memory, read while they are sent.
 
 use std::fs::File;
-use std::future::Future;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use actix_web::body::SizedStream;
-use actix_web::rt::task::{JoinError, JoinHandle, spawn_blocking};
+use actix_web::rt::task::{JoinHandle, spawn_blocking};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
@@ -61,30 +60,21 @@ pub fn read_range(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
 type Reading = JoinHandle<(SegmentReader, io::Result<Option<Bytes>>)>;
 
 fn read_ahead(reader: SegmentReader) -> impl Stream<Item = io::Result<Bytes>> {
-    let start = |mut reader: SegmentReader| -> Reading {
-        spawn_blocking(move || {
-            let chunk = reader.next_chunk();
-            (reader, chunk)
-        })
-    };
-    stream::unfold(Some(reader).map(start), move |reading| next(reading, start))
+    stream::unfold(Some(start(reader)), async |reading| match reading?.await.map_err(io::Error::other) {
+        Ok((reader, Ok(Some(chunk)))) => Some((Ok(chunk), Some(start(reader)))),
+        Ok((_, Ok(None))) => None,
+        Ok((_, Err(error))) | Err(error) => {
+            tracing::error!(%error, "could not read a stored file while sending it");
+            Some((Err(error), None))
+        }
+    })
 }
 
-fn next(
-    reading: Option<Reading>,
-    start: impl Fn(SegmentReader) -> Reading,
-) -> impl Future<Output = Option<(io::Result<Bytes>, Option<Reading>)>> {
-    async move {
-        let given_up = |error: JoinError| io::Error::other(error);
-        match reading?.await.map_err(given_up) {
-            Ok((reader, Ok(Some(chunk)))) => Some((Ok(chunk), Some(start(reader)))),
-            Ok((_, Ok(None))) => None,
-            Ok((_, Err(error))) | Err(error) => {
-                tracing::error!(%error, "could not read a stored file while sending it");
-                Some((Err(error), None))
-            }
-        }
-    }
+fn start(mut reader: SegmentReader) -> Reading {
+    spawn_blocking(move || {
+        let chunk = reader.next_chunk();
+        (reader, chunk)
+    })
 }
 
 /// Reads segments one after the other. Small ones share a buffer.

@@ -1,10 +1,16 @@
 //! Finding instances, and opening their objects.
 
+use std::fs::File;
+use std::io::BufReader;
+
 use dicom_object::DefaultDicomObject;
 use engram_archive::{Archive, InstanceEntry};
+use engram_imaging::read_part10;
 use snafu::ResultExt;
 
-use crate::error::{ArchiveSnafu, NotFoundSnafu, ReadObjectSnafu, Result, TooLargeToDecodeSnafu};
+use crate::error::{
+    ArchiveSnafu, NotFoundSnafu, ReadFileSnafu, ReadObjectSnafu, Result, TooLargeToDecodeSnafu,
+};
 use crate::options::DicomWebOptions;
 use crate::place::Place;
 
@@ -45,5 +51,6 @@ pub fn open(entry: &InstanceEntry, options: &DicomWebOptions) -> Result<DefaultD
     if entry.size > limit {
         return TooLargeToDecodeSnafu { size: entry.size, limit }.fail();
     }
-    dicom_object::open_file(&entry.path).context(ReadObjectSnafu)
+    let file = File::open(&entry.path).context(ReadFileSnafu)?;
+    read_part10(BufReader::new(file)).context(ReadObjectSnafu)
 }

@@ -1,6 +1,7 @@
 //! A server over an archive in a temporary folder, and small DICOM objects to put into it.
 
 #![allow(dead_code, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "clippy takes helpers of tests for no tests")]
 
 use std::sync::Arc;
 

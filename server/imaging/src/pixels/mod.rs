@@ -11,3 +11,6 @@ mod syntax;
 pub(crate) use frame::with_samples;
 pub use frame::{Frame, FrameData, Photometric, StoredFrame};
 pub use reader::{DecodeLimits, PixelReader};
+
+#[cfg(test)]
+mod tests;

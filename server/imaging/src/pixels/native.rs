@@ -199,13 +199,13 @@ mod tests {
         // (value, big endian, bits allocated) -> the same little-endian bytes 1 2 3 4
         let cases = [
             (PrimitiveValue::from(vec![1u8, 2, 3, 4]), false, 8),
-            (PrimitiveValue::from(vec![0x0201u16, 0x0403]), false, 16),
-            (PrimitiveValue::from(vec![0x0201u16, 0x0403]), true, 8),
-            (PrimitiveValue::from(vec![0x0201u16, 0x0403]), true, 16),
-            (PrimitiveValue::from(vec![0x0201u16, 0x0403]), false, 32),
-            (PrimitiveValue::from(vec![0x0403u16, 0x0201]), true, 32),
+            (PrimitiveValue::U16([0x0201u16, 0x0403].as_slice().into()), false, 16),
+            (PrimitiveValue::U16([0x0201u16, 0x0403].as_slice().into()), true, 8),
+            (PrimitiveValue::U16([0x0201u16, 0x0403].as_slice().into()), true, 16),
+            (PrimitiveValue::U16([0x0201u16, 0x0403].as_slice().into()), false, 32),
+            (PrimitiveValue::U16([0x0403u16, 0x0201].as_slice().into()), true, 32),
             (PrimitiveValue::from(vec![4u8, 3, 2, 1]), true, 32),
-            (PrimitiveValue::from(vec![0x0403_0201u32]), false, 32),
+            (PrimitiveValue::U32([0x0403_0201u32].as_slice().into()), false, 32),
         ];
         for (value, big_endian, bits_allocated) in cases {
             let bytes = NativeBytes { value: &value, big_endian, bits_allocated };
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn an_odd_range_of_words_is_cut_to_the_byte() {
-        let value = PrimitiveValue::from(vec![0x0201u16, 0x0403]);
+        let value = PrimitiveValue::U16([0x0201u16, 0x0403].as_slice().into());
         let bytes = NativeBytes { value: &value, big_endian: false, bits_allocated: 8 };
         assert_eq!(bytes.get(1..3).as_deref(), Some(&[2, 3][..]));
     }

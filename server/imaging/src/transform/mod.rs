@@ -11,3 +11,6 @@ pub use lut::Lut;
 pub use modality::Modality;
 pub use render::{Picture, PictureFormat, RenderOptions, render};
 pub use voi::{Voi, VoiFunction, Window};
+
+#[cfg(test)]
+mod tests;

@@ -54,3 +54,6 @@ pub struct SliceSource {
     /// NumberOfFrames of the instance: 1 for a single-frame one.
     pub frames: u32,
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,8 @@ impl<'a> Conditions<'a> {
         Ok((!memories.is_empty()).then_some(memories))
     }
 
-    fn given_in(&self, look: &Look) -> &[GivenMemory] {
+    /// All annotated slices of a look.
+    pub fn given_in(&self, look: &Look) -> &[GivenMemory] {
         self.given.get(&(look.label, look.view)).map_or(&[], Vec::as_slice)
     }
 

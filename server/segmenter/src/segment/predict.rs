@@ -4,7 +4,7 @@ use super::features::{FeatureStore, Features, ViewIndex, stack};
 use crate::Result;
 use crate::encode::encode_memories;
 use crate::error::ModelsSnafu;
-use crate::models::{DecodedMasks, Models, expect_shape};
+use crate::models::{DecodedMasks, GIVEN_SCORE, Models, expect_shape};
 use crate::observer::Steps;
 use ndarray::{Array2, Array3, Array4, Array5, ArrayView1, Axis};
 use snafu::ResultExt;
@@ -86,7 +86,7 @@ impl Predictor<'_> {
                 let logits = enlarge(&prediction.logits, side);
                 let mask = logits.mapv_into(|logit| self.models.spec().predicted_mask(logit));
                 masks.index_axis_mut(Axis(0), row).index_axis_mut(Axis(0), 0).assign(&mask);
-                scores[[row, 0]] = prediction.score;
+                scores[[row, 0]] = prediction.score.clamp(-GIVEN_SCORE, GIVEN_SCORE);
             }
             let embed = stack(features.iter().map(|features| &features.embed));
             memories.extend(encode_memories(self.models, embed, masks, scores)?);

@@ -1,13 +1,17 @@
-//! Through the slices, each conditioned on its exemplars and on what was found in the slices just before.
+//! Through the slices: each conditioned on its exemplars and on what was found in the slices near it.
 //!
-//! All fronts (a label, a direction) advance together, a slice at a time, so that they share calls.
+//! First outwards: from the slice where the first pass was surest, in both directions, each slice remembering
+//! those before it. Then once more over all slices, each remembering its neighbours on both sides, so that what
+//! was found later corrects what came before. All labels advance together and share calls.
 
 use super::conditions::{Conditions, Look};
 use super::first_pass::Table;
 use super::line::Line;
 use super::predict::{Job, Prediction, Predictor, Remembered};
 use crate::Result;
+use crate::models::sigmoid;
 use crate::observer::Steps;
+use crate::target::SLICES_A_CALL;
 use ndarray::Array3;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,19 +19,36 @@ use std::sync::Arc;
 /// A prediction is remembered only if its guessed IoU is at least this.
 const REMEMBERED_IOU: f32 = 0.5;
 
-/// Predictions of the fronts that came by, `[look][slice]`.
+/// Predictions of the times a slice was visited, `[look][slice]`.
 pub(crate) type Visits = Vec<Vec<Vec<Prediction>>>;
+
+/// Steps of progress that propagation reports for every slice of every look.
+pub(crate) const VISITS: usize = 2;
+
+/// What is remembered of the target, `[look][slice]`.
+struct Trail {
+    memories: Vec<Vec<Option<Arc<Array3<f32>>>>>,
+    /// Places on the line, by slice.
+    places: Vec<usize>,
+}
+
+/// On which side of a slice to look for what is remembered.
+#[derive(Clone, Copy)]
+enum Side {
+    Before,
+    After,
+    Both,
+}
 
 /// A label followed in one direction.
 struct Front {
     look: usize,
+    side: Side,
     /// Slices still to visit, the next one first.
     ahead: VecDeque<usize>,
-    /// What is remembered, the nearest last.
-    recent: VecDeque<(usize, Arc<Array3<f32>>)>,
 }
 
-/// Follows every label from the slice where the first pass was surest, in both directions and back again.
+/// Follows every look of the first pass through the slices.
 pub(crate) fn propagate(
     predictor: &mut Predictor,
     conditions: &mut Conditions,
@@ -36,56 +57,155 @@ pub(crate) fn propagate(
     line: &Line,
     steps: &mut Steps,
 ) -> Result<Visits> {
-    let slices = line.order.len();
-    let mut visits: Visits = looks.iter().map(|_| vec![vec![]; slices]).collect();
-    let mut fronts: Vec<Front> =
-        (0..looks.len()).flat_map(|look| fronts(look, &looks[look], first, line)).collect();
-    while fronts.iter().any(|front| !front.ahead.is_empty()) {
-        let (mut jobs, mut movers) = (vec![], vec![]);
-        for (index, front) in fronts.iter_mut().enumerate() {
-            let look = &looks[front.look];
-            let Some(slice) = front.ahead.pop_front() else { continue };
-            if let Some(given) = conditions.given(look, slice) {
-                front.remember(
-                    slice,
-                    Arc::clone(&given.features),
-                    predictor.models.spec().memory.recent_memories,
-                );
-                steps.advance(1)?;
+    let mut walk = Walk { predictor, conditions, looks, line, trail: Trail::new(looks.len(), line) };
+    let mut visits: Visits = looks.iter().map(|_| vec![vec![]; line.order.len()]).collect();
+    walk.outwards(first, &mut visits, steps)?;
+    walk.again(&mut visits, steps)?;
+    Ok(visits)
+}
+
+struct Walk<'w, 'p, 'c> {
+    predictor: &'w mut Predictor<'p>,
+    conditions: &'w mut Conditions<'c>,
+    looks: &'w [Look],
+    line: &'w Line,
+    trail: Trail,
+}
+
+impl Walk<'_, '_, '_> {
+    /// From the surest slice of each look to both ends.
+    fn outwards(&mut self, first: &Table, visits: &mut Visits, steps: &mut Steps) -> Result<()> {
+        let mut fronts = vec![];
+        for (index, (look, first)) in self.looks.iter().zip(first).enumerate() {
+            self.remember_given(index);
+            let visited: Vec<usize> =
+                self.line.order.iter().copied().filter(|slice| look.wanted[*slice]).collect();
+            let Some(start) = surest(&visited, first) else {
+                steps.advance(visited.len())?;
                 continue;
+            };
+            if let Some(prediction) = first[visited[start]].as_ref() {
+                self.remember(&[(index, visited[start], prediction)])?;
             }
-            match conditions.of(look, slice)? {
+            steps.advance(1)?;
+            let (before, after) =
+                (visited[..start].iter().rev().copied(), visited[start + 1..].iter().copied());
+            fronts.push(Front { look: index, side: Side::After, ahead: before.collect() });
+            fronts.push(Front { look: index, side: Side::Before, ahead: after.collect() });
+        }
+        while fronts.iter().any(|front| !front.ahead.is_empty()) {
+            let next: Vec<(usize, usize, Side)> = fronts
+                .iter_mut()
+                .filter_map(|front| Some((front.look, front.ahead.pop_front()?, front.side)))
+                .collect();
+            let found = self.visit(&next, steps)?;
+            let items: Vec<_> =
+                found.iter().map(|(look, slice, prediction)| (*look, *slice, prediction)).collect();
+            self.remember(&items)?;
+            for (look, slice, prediction) in found {
+                visits[look][slice].push(prediction);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every slice with its neighbours on both sides.
+    fn again(&mut self, visits: &mut Visits, steps: &mut Steps) -> Result<()> {
+        let order = self.line.order.clone();
+        let mut found = vec![];
+        for chunk in order.chunks(SLICES_A_CALL) {
+            let places: Vec<(usize, usize, Side)> = chunk
+                .iter()
+                .flat_map(|slice| (0..self.looks.len()).map(|look| (look, *slice, Side::Both)))
+                .filter(|(look, slice, _)| self.looks[*look].wanted[*slice])
+                .collect();
+            found.extend(self.visit(&places, steps)?);
+        }
+        for (look, slice, prediction) in found {
+            visits[look][slice].push(prediction);
+        }
+        Ok(())
+    }
+
+    /// Predictions for slices that have anything near to remember; the others keep what the first pass says.
+    fn visit(
+        &mut self,
+        places: &[(usize, usize, Side)],
+        steps: &mut Steps,
+    ) -> Result<Vec<(usize, usize, Prediction)>> {
+        let (mut jobs, mut visited) = (vec![], vec![]);
+        for (index, slice, side) in places.iter().copied() {
+            let look = &self.looks[index];
+            let most = self.predictor.models.spec().memory.recent_memories;
+            let recent = self.trail.near(index, slice, side, self.line, most);
+            let given = self.conditions.given(look, slice).is_some();
+            match self.conditions.of(look, slice)?.filter(|_| !recent.is_empty() && !given) {
                 Some(mut memories) => {
-                    memories.extend(front.memories(
-                        slice,
-                        line,
-                        predictor.models.spec().memory.recent_memories,
-                    ));
+                    memories.extend(recent);
                     jobs.push(Job { view: look.view, slice, memories });
-                    movers.push(index);
+                    visited.push((index, slice));
                 }
                 None => steps.advance(1)?,
             }
         }
-        let predictions = predictor.predict(&jobs, steps)?;
-        let worthy: Vec<_> = jobs
+        let predictions = self.predictor.predict(&jobs, steps)?;
+        Ok(visited.into_iter().zip(predictions).map(|((look, slice), found)| (look, slice, found)).collect())
+    }
+
+    fn remember(&mut self, items: &[(usize, usize, &Prediction)]) -> Result<()> {
+        let worthy: Vec<_> =
+            items.iter().copied().filter(|(_, _, prediction)| is_worth_remembering(prediction)).collect();
+        let keys: Vec<_> = worthy
             .iter()
-            .zip(&movers)
-            .zip(predictions.iter())
-            .filter(|(_, prediction)| is_worth_remembering(prediction))
-            .map(|((job, mover), prediction)| (*mover, job.view, job.slice, prediction))
+            .map(|(look, slice, prediction)| (self.looks[*look].view, *slice, *prediction))
             .collect();
-        let items: Vec<_> =
-            worthy.iter().map(|(_, view, slice, prediction)| (*view, *slice, *prediction)).collect();
-        let memories = predictor.remember(&items)?;
-        for ((mover, _, slice, _), memory) in worthy.iter().zip(memories) {
-            fronts[*mover].remember(*slice, memory, predictor.models.spec().memory.recent_memories);
+        for ((look, slice, _), memory) in worthy.iter().zip(self.predictor.remember(&keys)?) {
+            self.trail.memories[*look][*slice] = Some(memory);
         }
-        for ((job, mover), prediction) in jobs.iter().zip(movers).zip(predictions) {
-            visits[fronts[mover].look][job.slice].push(prediction);
+        Ok(())
+    }
+
+    /// What a person drew is remembered from the start.
+    fn remember_given(&mut self, look: usize) {
+        for given in self.conditions.given_in(&self.looks[look]) {
+            self.trail.memories[look][given.slice] = Some(Arc::clone(&given.features));
         }
     }
-    Ok(visits)
+}
+
+impl Trail {
+    fn new(looks: usize, line: &Line) -> Self {
+        let mut places = vec![0; line.order.len()];
+        for (place, slice) in line.order.iter().enumerate() {
+            places[*slice] = place;
+        }
+        Self { memories: vec![vec![None; line.order.len()]; looks], places }
+    }
+
+    /// The nearest memories of a slice within `most` steps, `most` of them at the most, farthest first: k steps
+    /// away has temporal index k - 1.
+    fn near(&self, look: usize, slice: usize, side: Side, line: &Line, most: usize) -> Vec<Remembered> {
+        let place = self.places[slice];
+        let before = || line.order[..place].iter().rev().take(most);
+        let after = || line.order[place + 1..].iter().take(most);
+        let around: Vec<&usize> = match side {
+            Side::Before => before().collect(),
+            Side::After => after().collect(),
+            Side::Both => before().chain(after()).collect(),
+        };
+        let mut near: Vec<(usize, &Arc<Array3<f32>>)> = around
+            .into_iter()
+            .filter_map(|other| Some((line.steps(slice, *other), self.memories[look][*other].as_ref()?)))
+            .filter(|(steps, _)| *steps <= most)
+            .collect();
+        near.sort_by_key(|(steps, _)| *steps);
+        near.truncate(most);
+        let remembered = near.into_iter().rev().map(|(steps, features)| Remembered {
+            features: Arc::clone(features),
+            temporal_index: i64::try_from(steps.saturating_sub(1)).unwrap_or(i64::MAX),
+        });
+        remembered.collect()
+    }
 }
 
 /// The gate: a slice without the object, or with a doubtful mask, would mislead those after it.
@@ -95,33 +215,12 @@ fn is_worth_remembering(prediction: &Prediction) -> bool {
         && prediction.logits.iter().any(|logit| *logit > 0.0)
 }
 
-impl Front {
-    /// Recent memories for a slice, farthest first: k steps away has temporal index k - 1.
-    fn memories(&self, slice: usize, line: &Line, most: usize) -> Vec<Remembered> {
-        self.recent
-            .iter()
-            .filter_map(|(of, features)| {
-                let steps = line.steps(*of, slice);
-                let temporal_index = i64::try_from(steps.checked_sub(1)?).ok()?;
-                (steps <= most).then(|| Remembered { features: Arc::clone(features), temporal_index })
-            })
-            .collect()
-    }
-
-    fn remember(&mut self, slice: usize, memory: Arc<Array3<f32>>, most: usize) {
-        self.recent.push_back((slice, memory));
-        while self.recent.len() > most {
-            self.recent.pop_front();
-        }
-    }
-}
-
-/// Two fronts a label.
-fn fronts(index: usize, look: &Look, first: &Table, line: &Line) -> Vec<Front> {
-    let visited = |slice: &usize| look.wanted[*slice];
-    let up: VecDeque<usize> = line.order.iter().copied().filter(visited).collect();
-    let down: VecDeque<usize> = up.iter().rev().copied().collect();
-    let front = |ahead| Front { look: index, ahead, recent: VecDeque::new() };
-    let _ = first;
-    vec![front(up), front(down)]
+/// Where among `visited` to start: where the object is surely there, well seen and not a mere speck.
+fn surest(visited: &[usize], first: &[Option<Prediction>]) -> Option<usize> {
+    let surety = |prediction: &Prediction| {
+        let area = prediction.logits.iter().filter(|logit| **logit > 0.0).count();
+        sigmoid(prediction.score) * prediction.iou * (area as f32).powf(0.25)
+    };
+    let sure = visited.iter().map(|slice| first[*slice].as_ref().map_or(0.0, surety));
+    sure.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(place, _)| place)
 }

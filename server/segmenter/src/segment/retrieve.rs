@@ -27,13 +27,6 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// Share of the exemplars in which the label has pixels.
-    #[cfg(test)]
-    pub fn vote(&self) -> f32 {
-        let present = self.exemplars.iter().filter(|neighbour| neighbour.present).count();
-        present as f32 / self.exemplars.len().max(1) as f32
-    }
-
     /// Whether any exemplar shows the label.
     pub fn any_present(&self) -> bool {
         self.exemplars.iter().any(|neighbour| neighbour.present)

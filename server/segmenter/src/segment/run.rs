@@ -3,13 +3,13 @@
 use super::conditions::{Conditions, Look};
 use super::consolidate::{GivenMask, LabelBeliefs, Seen, consolidate};
 use super::features::{FeatureStore, WHOLE};
-use super::first_pass::first_pass;
+use super::first_pass::{Table, first_pass};
 use super::fuse::{Belief, fuse, presence_along};
 use super::given::{self, Prompt};
 use super::line::Line;
 use super::locate::locate;
 use super::predict::{Prediction, Predictor};
-use super::propagate::{Visits, propagate};
+use super::propagate::{VISITS, Visits, propagate};
 use super::retrieve::{Selection, select};
 use crate::Result;
 use crate::error::{NoLabelsSnafu, TooManyLabelsSnafu};
@@ -30,13 +30,13 @@ const MOST_LABELS: usize = 255;
 
 /// What to segment.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct Request<'a, 'm> {
     /// The target.
     pub volume: &'a Volume,
     /// Keys of the labels wanted, in the order of the result's values.
     pub labels: &'a [&'a str],
     /// Slices of the target that are annotated already; none for a fresh target.
-    pub prompts: &'a [Prompt<'a>],
+    pub prompts: &'a [Prompt<'m>],
     /// Choices.
     pub options: Options,
 }
@@ -119,7 +119,15 @@ impl Run<'_, '_> {
         let looks: Vec<Look> = (0..labels)
             .map(|label| Look { label, view: WHOLE, kind: View::Whole, wanted: vec![true; slices] })
             .collect();
-        let whole = self.look(&looks, Stage::FirstPass, Stage::Propagate)?;
+        let count = slices * labels;
+        let first = Steps::run(self.observer, Stage::FirstPass, count, |steps| self.first(&looks, steps))?;
+        let visits = match self.options.propagate {
+            true => Steps::run(self.observer, Stage::Propagate, count * VISITS, |steps| {
+                self.follow(&looks, &first, steps)
+            })?,
+            false => vec![],
+        };
+        let whole = fuse_all(first, visits);
         let letterbox = *self.predictor.features.letterbox(WHOLE);
         let mut beliefs: Vec<LabelBeliefs> = whole
             .into_iter()
@@ -134,33 +142,18 @@ impl Run<'_, '_> {
         Ok(beliefs)
     }
 
-    /// First pass and propagation in some views, fused.
-    fn look(&mut self, looks: &[Look], first: Stage, then: Stage) -> Result<Vec<Vec<Option<Belief>>>> {
-        let slices = self.target.slices();
-        let total = looks.iter().flat_map(|look| &look.wanted).filter(|wanted| **wanted).count();
-        let Self { predictor, conditions, line, given, options, observer, .. } = self;
-        let table = Steps::run(*observer, first, total, |steps| {
-            for look in looks {
-                conditions.give(
-                    look.label,
-                    look.view,
-                    given::memories(predictor, given, look.label, look.view)?,
-                );
-            }
-            first_pass(predictor, conditions, looks, slices, steps)
-        })?;
-        let visits: Visits = if options.propagate {
-            Steps::run(*observer, then, total * 2, |steps| {
-                propagate(predictor, conditions, looks, &table, line, steps)
-            })?
-        } else {
-            looks.iter().map(|_| vec![vec![]; slices]).collect()
-        };
-        let fused = |(first, visits): (Vec<Option<Prediction>>, Vec<Vec<Prediction>>)| {
-            let each = first.iter().zip(&visits);
-            each.map(|(first, visits)| fuse(first.iter().chain(visits))).collect()
-        };
-        Ok(table.into_iter().zip(visits).map(fused).collect())
+    /// Every look by itself.
+    fn first(&mut self, looks: &[Look], steps: &mut Steps) -> Result<Table> {
+        for look in looks {
+            let memories = given::memories(&mut self.predictor, self.given, look.label, look.view)?;
+            self.conditions.give(look.label, look.view, memories);
+        }
+        first_pass(&mut self.predictor, &mut self.conditions, looks, self.target.slices(), steps)
+    }
+
+    /// Through the slices, where that is wanted.
+    fn follow(&mut self, looks: &[Look], first: &Table, steps: &mut Steps) -> Result<Visits> {
+        propagate(&mut self.predictor, &mut self.conditions, looks, first, &self.line, steps)
     }
 
     /// A second look at small labels, on crops around where the first one found them.
@@ -177,13 +170,33 @@ impl Run<'_, '_> {
             let view = self.predictor.features.add_view(letterbox);
             looks.push(Look { label, view, kind: View::Crop, wanted: beliefs.present.clone() });
         }
-        let close = self.look(&looks, Stage::CropPass, Stage::CropPass)?;
+        let visits = if self.options.propagate { VISITS } else { 0 };
+        let count = looks.iter().flat_map(|look| &look.wanted).filter(|wanted| **wanted).count();
+        let close = Steps::run(self.observer, Stage::CropPass, count * (1 + visits), |steps| {
+            let first = self.first(&looks, steps)?;
+            let visits = if self.options.propagate { self.follow(&looks, &first, steps)? } else { vec![] };
+            Ok(fuse_all(first, visits))
+        })?;
         for (look, beliefs) in looks.into_iter().zip(close) {
             let letterbox = *self.predictor.features.letterbox(look.view);
             labels[look.label].close = Some(Seen { letterbox, beliefs });
         }
         Ok(())
     }
+}
+
+/// Beliefs `[look][slice]` of the first pass and of the fronts that came by, if any did.
+fn fuse_all(first: Table, visits: Visits) -> Vec<Vec<Option<Belief>>> {
+    let mut visits = visits.into_iter();
+    let fused = |first: Vec<Option<Prediction>>| {
+        let mut visits = visits.next().unwrap_or_default().into_iter();
+        let fused = first.into_iter().map(|first| {
+            let visits = visits.next().unwrap_or_default();
+            fuse(first.iter().chain(&visits))
+        });
+        fused.collect()
+    };
+    first.into_iter().map(fused).collect()
 }
 
 fn finish(

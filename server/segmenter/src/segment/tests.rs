@@ -231,7 +231,7 @@ impl Observer for Watch {
 #[test]
 fn stages_follow_one_another_and_progress_reaches_its_end() {
     let models = FakeModels::new();
-    let (exemplar, mask) = phantom(6, 5.0, 3);
+    let (exemplar, mask) = phantom(4, 5.0, 3);
     let bank = bank_of(&models, "a", &exemplar, &mask);
     let request = Request { volume: &exemplar, labels: &[ORGAN], prompts: &[], options: Options::default() };
     let watch = Watch::default();

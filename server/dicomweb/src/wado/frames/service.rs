@@ -28,7 +28,7 @@ enum Source {
     /// Uncompressed, little endian, each frame a whole number of bytes: read from the file as they are.
     File { path: PathBuf, start: u64, frame_bytes: u64 },
     /// Anything else: read whole, and decoded where the client wants it so.
-    Object { object: Arc<DefaultDicomObject>, stored: Option<(&'static str, String)> },
+    Object { object: Arc<DefaultDicomObject>, stored: Option<(&'static str, String)>, limits: DecodeLimits },
 }
 
 impl FrameSet {
@@ -47,13 +47,14 @@ impl FrameSet {
             return Ok(set);
         }
         let object = object::open(entry, options)?;
+        let limits = options.decoding();
         let (frames, stored) = {
-            let reader = PixelReader::open(&object, DecodeLimits::default()).context(PixelsSnafu)?;
+            let reader = PixelReader::open(&object, limits).context(PixelsSnafu)?;
             let frame = reader.stored_frame(first).context(PixelsSnafu)?;
             let compressed = frame.media_type != "application/octet-stream";
             (reader.number_of_frames(), compressed.then_some((frame.media_type, frame.transfer_syntax)))
         };
-        Ok(Self { source: Source::Object { object: Arc::new(object), stored }, frames })
+        Ok(Self { source: Source::Object { object: Arc::new(object), stored, limits }, frames })
     }
 
     /// NumberOfFrames.
@@ -98,8 +99,8 @@ impl FrameSet {
                 let range = start..start.saturating_add(*frame_bytes);
                 read_range(path, range).context(ReadFileSnafu).map(Bytes::from)
             }
-            Source::Object { object, stored } => {
-                let reader = PixelReader::open(object, DecodeLimits::default()).context(PixelsSnafu)?;
+            Source::Object { object, stored, limits } => {
+                let reader = PixelReader::open(object, *limits).context(PixelsSnafu)?;
                 let decode = stored.is_some() && offer.media_type == "application/octet-stream";
                 match decode {
                     true => Ok(little_endian(reader.frame(frame).context(PixelsSnafu)?.data)),

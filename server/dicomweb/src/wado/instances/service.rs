@@ -19,10 +19,7 @@ pub fn offers(entries: &[InstanceEntry]) -> Vec<Offer> {
     if entries.len() == 1 {
         forms.push(Offer::single("application/dicom"));
     }
-    let syntax = match common_syntax(entries) {
-        Some(uid) => uid,
-        None => "various",
-    };
+    let syntax = common_syntax(entries).unwrap_or("various");
     forms.into_iter().map(|form| form.in_syntax(syntax)).collect()
 }
 

@@ -2,7 +2,7 @@
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use engram_imaging::{DecodeLimits, render};
+use engram_imaging::render;
 use snafu::ResultExt;
 
 use super::parameters::render_options;
@@ -25,7 +25,7 @@ pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place)
     let picture = blocking(move || {
         let entry = object::entry(&state.archive, &place)?;
         let object = object::open(&entry, &state.options)?;
-        render(&object, frame, &options, DecodeLimits::default()).context(PixelsSnafu)
+        render(&object, frame, &options, state.options.decoding()).context(PixelsSnafu)
     })
     .await?;
     Ok(HttpResponse::Ok().content_type(picture.media_type).body(picture.bytes))

@@ -1,0 +1,141 @@
+//! Searching as QIDO-RS does.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{Slice, open, part10, request_attributes, store};
+use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
+use dicom_dictionary_std::{tags, uids};
+use engram_archive::{Archive, Include, Level, MatchKey, Query};
+
+/// Three patients: study 1 with CT (3 slices) and MR (1), study 2 and 3 with CT (1).
+fn filled(root: &std::path::Path) -> Archive {
+    let archive = open(root);
+    for (study, series, number) in [(1, 1, 10), (1, 1, 9), (1, 1, 2), (2, 1, 1), (3, 1, 1)] {
+        let slice = Slice::new(study, series, number);
+        let mut object = slice.object();
+        object.put(DataElement::new(
+            tags::STUDY_DATE,
+            VR::DA,
+            PrimitiveValue::from(format!("2024010{study}")),
+        ));
+        object.put(request_attributes(&format!("STEP{study}")));
+        store(&archive, &part10(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)).unwrap();
+    }
+    let mut mr = Slice::new(1, 2, 1).object();
+    mr.put(DataElement::new(tags::MODALITY, VR::CS, PrimitiveValue::from("MR")));
+    mr.put(DataElement::new(tags::SOP_CLASS_UID, VR::UI, PrimitiveValue::from(uids::MR_IMAGE_STORAGE)));
+    mr.put(DataElement::new(tags::ECHO_TIME, VR::DS, PrimitiveValue::from("4.5")));
+    store(&archive, &part10(mr, uids::IMPLICIT_VR_LITTLE_ENDIAN)).unwrap();
+    archive
+}
+
+fn key(tag: Tag, value: &str) -> MatchKey {
+    MatchKey { path: vec![tag], value: value.to_owned() }
+}
+
+/// What a search finds, by the last part of each UID.
+fn found(archive: &Archive, query: &Query, uid: &str) -> Vec<String> {
+    let result = archive.search(query).unwrap();
+    result.items.iter().map(|item| item[uid]["Value"][0].as_str().unwrap().replacen("2.25.", "", 1)).collect()
+}
+
+#[test]
+fn studies_are_found_by_every_sort_of_key() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = filled(root.path());
+    let step = MatchKey {
+        path: vec![tags::REQUEST_ATTRIBUTES_SEQUENCE, tags::SCHEDULED_PROCEDURE_STEP_ID],
+        value: "STEP3".to_owned(),
+    };
+    let cases: [(Vec<MatchKey>, &[&str]); 18] = [
+        (vec![], &["1", "2", "3"]),
+        (vec![key(tags::PATIENT_ID, "P2")], &["2"]),
+        (vec![key(tags::PATIENT_ID, "P?")], &["1", "2", "3"]),
+        (vec![key(tags::PATIENT_ID, "p2")], &[]),
+        (vec![key(tags::ACCESSION_NUMBER, "AP3")], &["3"]),
+        (vec![key(tags::STUDY_DATE, "20240102")], &["2"]),
+        (vec![key(tags::STUDY_DATE, "20240102-")], &["2", "3"]),
+        (vec![key(tags::STUDY_DATE, "-20240102"), key(tags::PATIENT_ID, "P*")], &["1", "2"]),
+        (vec![key(tags::PATIENT_NAME, "bench^p1")], &["1"]),
+        (vec![key(tags::PATIENT_NAME, "BENCH*")], &["1", "2", "3"]),
+        (vec![key(tags::STUDY_INSTANCE_UID, "2.25.3,2.25.1,2.25.77")], &["1", "3"]),
+        (vec![key(tags::MODALITIES_IN_STUDY, "MR")], &["1"]),
+        (vec![key(tags::SERIES_INSTANCE_UID, "2.25.2.1")], &["2"]),
+        (vec![key(tags::SOP_INSTANCE_UID, "2.25.3.1.1")], &["3"]),
+        (vec![key(tags::MODALITY, "CT"), key(tags::PATIENT_ID, "P1")], &["1"]),
+        (vec![key(tags::ECHO_TIME, "4.5")], &["1"]),
+        (vec![step], &["3"]),
+        (vec![key(tags::REFERRING_PHYSICIAN_NAME, "X")], &[]),
+    ];
+    for (matches, expected) in cases {
+        let query = Query { matches, ..Query::at(Level::Study) };
+        assert_eq!(found(&archive, &query, "0020000D"), expected, "{:?}", query.matches);
+    }
+    let fuzzy =
+        Query { matches: vec![key(tags::PATIENT_NAME, "p2")], fuzzy: true, ..Query::at(Level::Study) };
+    assert_eq!(found(&archive, &fuzzy, "0020000D"), ["2"]);
+}
+
+#[test]
+fn results_carry_what_the_standard_requires() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = filled(root.path());
+    let query = Query { matches: vec![key(tags::PATIENT_ID, "P1")], ..Query::at(Level::Study) };
+    let study = &archive.search(&query).unwrap().items[0];
+    assert_eq!(study["00080061"]["Value"], serde_json::json!(["CT", "MR"]));
+    assert_eq!(study["00201206"]["Value"][0], 2);
+    assert_eq!(study["00201208"]["Value"][0], 4);
+    assert_eq!(study["00080056"]["Value"][0], "ONLINE");
+    assert_eq!(study["00080090"], serde_json::json!({"vr": "PN"}));
+    assert!(!study.contains_key("00081030") || study["00081030"]["vr"] == "LO");
+
+    let query = Query { study_instance_uid: Some("2.25.1".to_owned()), ..Query::at(Level::Series) };
+    let series = archive.search(&query).unwrap().items;
+    assert_eq!(series.len(), 2);
+    assert_eq!(series[0]["00201209"]["Value"][0], 3);
+    assert!(!series[0].contains_key("00100020"), "the study is named in the request");
+    let everywhere = archive.search(&Query::at(Level::Series)).unwrap().items;
+    assert_eq!((everywhere.len(), &everywhere[0]["00100020"]["Value"][0]), (4, &serde_json::json!("P1")));
+
+    let query = Query {
+        study_instance_uid: Some("2.25.1".to_owned()),
+        series_instance_uid: Some("2.25.1.2".to_owned()),
+        include: Include::Attributes(vec![tags::ECHO_TIME]),
+        ..Query::at(Level::Instance)
+    };
+    let instance = &archive.search(&query).unwrap().items[0];
+    assert_eq!(
+        (&instance["00280010"]["Value"][0], &instance["00180081"]["Value"][0]),
+        (&16.into(), &4.5.into())
+    );
+    let all = Query { include: Include::All, ..query };
+    let instance = &archive.search(&all).unwrap().items[0];
+    assert!(instance.contains_key("00180050") && !instance.contains_key("7FE00010"));
+}
+
+#[test]
+fn instances_come_by_number_and_in_pages() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = filled(root.path());
+    let everything = Query::at(Level::Instance);
+    let all = found(&archive, &everything, "00080018");
+    assert_eq!(all, ["1.1.2", "1.1.9", "1.1.10", "1.2.1", "2.1.1", "3.1.1"]);
+    for limit in 1..=7 {
+        let mut pages = Vec::new();
+        for offset in (0..).step_by(limit) {
+            let query = Query { limit, offset, ..everything.clone() };
+            let result = archive.search(&query).unwrap();
+            pages.extend(found(&archive, &query, "00080018"));
+            assert_eq!(result.more, pages.len() < all.len());
+            if !result.more {
+                break;
+            }
+        }
+        assert_eq!(pages, all, "in pages of {limit}");
+    }
+    let ct = Query { matches: vec![key(tags::SOP_CLASS_UID, uids::MR_IMAGE_STORAGE)], ..everything.clone() };
+    assert_eq!(found(&archive, &ct, "00080018"), ["1.2.1"]);
+    let rows = Query { matches: vec![key(tags::ROWS, "16"), key(tags::INSTANCE_NUMBER, "9")], ..everything };
+    assert_eq!(found(&archive, &rows, "00080018"), ["1.1.9"]);
+}

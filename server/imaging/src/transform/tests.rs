@@ -1,0 +1,112 @@
+use super::*;
+use crate::testing::{image, set};
+use crate::{DecodeLimits, Error};
+use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_dictionary_std::tags;
+use dicom_object::DefaultDicomObject;
+
+fn png(object: &DefaultDicomObject, options: RenderOptions) -> image::DynamicImage {
+    let picture = render(object, 1, &options, DecodeLimits::default()).unwrap();
+    assert_eq!(picture.media_type, "image/png");
+    image::load_from_memory(&picture.bytes).unwrap()
+}
+
+fn grey(object: &DefaultDicomObject, options: RenderOptions) -> Vec<u8> {
+    png(object, options).to_luma8().into_raw()
+}
+
+fn windowed() -> DefaultDicomObject {
+    let mut object = image(1, 4, &[-100, 0, 50, 300]);
+    set(&mut object, tags::WINDOW_CENTER, VR::DS, "50");
+    set(&mut object, tags::WINDOW_WIDTH, VR::DS, "100");
+    set(&mut object, tags::VOILUT_FUNCTION, VR::CS, "LINEAR_EXACT");
+    object
+}
+
+#[test]
+fn the_window_is_the_options_else_the_files_else_robust() {
+    let object = windowed();
+    assert_eq!(grey(&object, RenderOptions::default()), [0, 0, 128, 255]);
+    let window = Window::new(100.0, 400.0, VoiFunction::LinearExact);
+    assert_eq!(grey(&object, RenderOptions { window, ..RenderOptions::default() }), [0, 64, 96, 255]);
+    let bare = image(1, 4, &[-100, 0, 50, 300]);
+    let robust = grey(&bare, RenderOptions::default());
+    assert_eq!((robust[0], robust[3]), (0, 255));
+}
+
+#[test]
+fn monochrome1_is_inverted() {
+    let mut object = windowed();
+    set(&mut object, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME1");
+    assert_eq!(grey(&object, RenderOptions::default()), [255, 255, 128, 0]);
+}
+
+#[test]
+fn palettes_become_colours() {
+    let mut object = image(1, 2, &[5, 6]);
+    set(&mut object, tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "PALETTE COLOR");
+    for (descriptor, data, entries) in [
+        (
+            tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            [0xFF00u16, 0x1000],
+        ),
+        (
+            tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            [0x8000, 0x2000],
+        ),
+        (
+            tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+            tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+            [0, 0x3000],
+        ),
+    ] {
+        let layout = PrimitiveValue::U16([2, 5, 16].as_slice().into());
+        object.put(DataElement::new(descriptor, VR::US, layout));
+        object.put(DataElement::new(data, VR::OW, PrimitiveValue::U16(entries.as_slice().into())));
+    }
+    let pixels = png(&object, RenderOptions::default()).to_rgb8().into_raw();
+    assert_eq!(pixels, [0xFF, 0x80, 0, 0x10, 0x20, 0x30]);
+    object.remove_element(tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA);
+    let error = render(&object, 1, &RenderOptions::default(), DecodeLimits::default()).unwrap_err();
+    assert!(matches!(error, Error::MissingAttribute { name: "BluePaletteColorLookupTableData" }));
+}
+
+#[test]
+fn regions_and_viewports_cut_and_scale() {
+    let object = image(4, 6, &(0..24).collect::<Vec<i16>>());
+    let size = |region, viewport| {
+        let picture = png(&object, RenderOptions { region, viewport, ..RenderOptions::default() });
+        (picture.width(), picture.height())
+    };
+    assert_eq!(size(None, Some((60, 60))), (60, 40));
+    assert_eq!(size(Some((1, 1, 3, 2)), None), (3, 2));
+    assert_eq!(size(Some((4, 2, 90, 90)), Some((10, 10))), (10, 10));
+    // (region, viewport) that cannot be met
+    let cases = [
+        (Some((6, 0, 1, 1)), None),
+        (Some((0, 0, 0, 1)), None),
+        (None, Some((0, 5))),
+        (None, Some((u32::MAX, u32::MAX))),
+    ];
+    for (region, viewport) in cases {
+        let options = RenderOptions { region, viewport, ..RenderOptions::default() };
+        let error = render(&object, 1, &options, DecodeLimits::default()).unwrap_err();
+        assert!(matches!(error, Error::BadOption { .. } | Error::TooLarge { .. }), "{error}");
+    }
+}
+
+#[test]
+fn jpeg_is_a_jpeg_of_the_quality_asked_for() {
+    let object = image(64, 64, &(0..4096).map(|pixel| (pixel * 37 % 1000) as i16).collect::<Vec<_>>());
+    let bytes = |quality| {
+        let format = PictureFormat::Jpeg { quality };
+        let options = RenderOptions { format, ..RenderOptions::default() };
+        let picture = render(&object, 1, &options, DecodeLimits::default()).unwrap();
+        assert_eq!(picture.media_type, "image/jpeg");
+        assert_eq!(image::load_from_memory(&picture.bytes).unwrap().width(), 64);
+        picture.bytes.len()
+    };
+    assert!(bytes(95) > bytes(20));
+}
