@@ -33,7 +33,7 @@ class Shape:
     cond: int = 128  # learnt channels of the conditioned embedding; `bins` more follow
     heads: int = 4
     time_indices: int = 7  # 0..5 recent slices, 6 exemplars
-    retrieval_dim: int = 256
+    retrieval_dim: int = 512  # half learnt, half 16x16 pixels
 
     @property
     def embed(self) -> int:
@@ -461,32 +461,35 @@ class MaskDecoder(nn.Module):
 class Retrieval(nn.Module):
     """A small encoder for finding like slices: [B,3,s,s] -> cls [B,D] of unit length, patches.
 
-    The descriptor keeps an 8x8 grid of 4 channels, so that where things lie counts.
+    Half of the descriptor is an 8x8 grid of 4 learnt channels, so that where things lie counts;
+    the other half is the slice itself at 16x16, whose product is plain correlation.
     """
 
     def __init__(self, shape: Shape):
         super().__init__()
         self.layers = nn.Sequential(
-            down(1, 16),
-            nn.ReLU(),
-            down(16, 32),
-            Residual(32),
-            nn.ReLU(),
-            down(32, 64),
-            Residual(64),
-            Residual(64),
-        )
+            down(1, 16), nn.ReLU(), down(16, 32), Residual(32), nn.ReLU(),
+            down(32, 64), Residual(64), Residual(64),
+        )  # fmt: skip
         self.deep = nn.Sequential(nn.ReLU(), down(64, 96), Residual(96))
-        self.out = nn.Conv2d(96, shape.retrieval_dim // 64, 1)
+        self.out = nn.Conv2d(96, shape.retrieval_dim // 128, 1)
+        self.balance = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Returns cls [B,D] and patches [B,64,96]."""
         grey = image.mean(dim=1, keepdim=True) * 2.0 - 1.0
         deep = self.deep(self.layers(grey))
-        cls = self.out(F.relu(deep)).flatten(1)
-        cls = cls - cls.mean(dim=1, keepdim=True)
-        cls = cls * torch.rsqrt(cls.square().sum(dim=1, keepdim=True) + 1e-8)
+        learnt = unit(self.out(F.relu(deep)).flatten(1))
+        pixels = unit(F.avg_pool2d(grey, IMAGE_SIZE // 16).flatten(1))
+        share = torch.sigmoid(self.balance)
+        cls = torch.cat([torch.sqrt(share) * learnt, torch.sqrt(1.0 - share) * pixels], dim=1)
         return cls, deep.flatten(2).transpose(1, 2)
+
+
+def unit(x: Tensor) -> Tensor:
+    """Vectors [B,d] less their means, of unit length."""
+    x = x - x.mean(dim=1, keepdim=True)
+    return x * torch.rsqrt(x.square().sum(dim=1, keepdim=True) + 1e-8)
 
 
 class Compact(nn.Module):

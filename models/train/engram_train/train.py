@@ -53,6 +53,7 @@ def losses(
     }
 
 
+READ_OUTS = ("attention.read.", "attention.carry.")
 WEIGHTS = {"dice": 1.0, "cross": 2.0, "rough": 0.7, "copied": 0.5, "presence": 0.1, "quality": 0.1}
 
 
@@ -140,10 +141,18 @@ def train(rank: int, args: argparse.Namespace) -> None:
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=args.workers)
     model = Compact().train()
     average = {key: value.clone() for key, value in model.state_dict().items()}
-    decay = [p for p in model.parameters() if p.dim() > 1]
-    plain = [p for p in model.parameters() if p.dim() <= 1]
+    named = list(model.named_parameters())
+    # The few numbers that shape the read-outs must travel far: they get a rate of their own.
+    shaping = [p for name, p in named if name.startswith(READ_OUTS) and p.numel() < 64]
+    shaped = {id(p) for p in shaping}
+    decay = [p for _, p in named if p.dim() > 1 and id(p) not in shaped]
+    plain = [p for _, p in named if p.dim() <= 1 and id(p) not in shaped]
     optimiser = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}],
+        [
+            {"params": decay, "weight_decay": 0.02, "scale": 1.0},
+            {"params": plain, "weight_decay": 0.0, "scale": 1.0},
+            {"params": shaping, "weight_decay": 0.0, "scale": 10.0},
+        ],
         lr=args.rate,
         betas=(0.9, 0.98),
     )
@@ -153,7 +162,8 @@ def train(rank: int, args: argparse.Namespace) -> None:
     if path.exists():
         state = torch.load(path, map_location="cpu", weights_only=False)
         model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
+        if len(state["optimiser"]["param_groups"]) == 3:
+            optimiser.load_state_dict(state["optimiser"])
         average, step, elapsed = state["average"], state["step"], state["elapsed"]
     rng = np.random.default_rng([args.seed, step, rank])
     cache = Cache(args.cache, rank, args.workers)
@@ -167,7 +177,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
         rate = args.rate * min(1.0, (step + 1) / 100)
         rate *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
         for group in optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         batch = draw(cache, args.groups, rng)
         loss, terms = run(batch, args.most)
         optimiser.zero_grad(set_to_none=True)

@@ -1,6 +1,7 @@
 //! Measures storing and searching.
 //!
-//! `measure FOLDER SERIES SLICES SIDE`: stores SERIES series of SLICES slices of SIDE x SIDE pixels, one request a series, then searches.
+//! `measure FOLDER SERIES SLICES SIDE`: stores SERIES series of SLICES slices of SIDE x SIDE pixels, one
+//! request a series, then searches.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,8 +1,9 @@
-//! Stores and deletes synthetic instances and says what is durable, line by line: what the crash test kills and what a trace of the
-//! system calls is taken of.
+//! Stores and deletes synthetic instances and says what is durable, line by line: what the crash test kills
+//! and what a trace of the system calls is taken of.
 //!
-//! `store_loop FOLDER FIRST COUNT [SIDE]`: stores COUNT series of 8 slices of SIDE x SIDE pixels (COUNT 0: for ever), numbered from FIRST, four
-//! series at once. Each line is `storing SOP`, `stored SOP`, `deleting STUDY` or `deleted STUDY`; a line that ends in `ed` was acknowledged.
+//! `store_loop FOLDER FIRST COUNT [SIDE]`: stores COUNT series of 8 slices of SIDE x SIDE pixels (COUNT 0:
+//! for ever), numbered from FIRST, four series at once. Each line is `storing SOP`, `stored SOP`, `deleting
+//! STUDY` or `deleted STUDY`; a line that ends in `ed` was acknowledged.
 
 #[path = "../tests/common/mod.rs"]
 mod common;

@@ -32,8 +32,8 @@ const PREPARERS: usize = 4;
 /// The name of the catalogue's mark that the clean marker must match.
 const TOKEN: &str = "opened";
 
-/// Studies, series and instances. Cheap to clone; every clone is the same archive. When the last one goes, what was submitted is
-/// committed and the archive is closed in order.
+/// Studies, series and instances. Cheap to clone; every clone is the same archive. When the last one goes,
+/// what was submitted is committed and the archive is closed in order.
 #[derive(Clone)]
 pub struct Archive {
     inner: Arc<Inner>,
@@ -49,11 +49,12 @@ struct Inner {
 }
 
 impl Archive {
-    /// Opens the archive in folder `root` with its tree in `db`, mends what a crash left ([`Archive::recovery`] tells what) and
-    /// starts its threads.
+    /// Opens the archive in folder `root` with its tree in `db`, mends what a crash left
+    /// ([`Archive::recovery`] tells what) and starts its threads.
     ///
     /// # Errors
-    /// [`Error::File`] where the folder cannot be made or read, [`Error::Catalogue`] and [`Error::Removals`] where state does not read.
+    /// [`Error::File`] where the folder cannot be made or read, [`Error::Catalogue`] and
+    /// [`Error::Removals`] where state does not read.
     pub fn open(root: &Path, db: &sled::Db, options: ArchiveOptions) -> Result<Archive> {
         let (shared, is_clean) = prepare_root(root, db, options)?;
         let writer = Writer::open(shared)?;
@@ -127,8 +128,9 @@ impl Archive {
         Incoming::create(&shared.layout.incoming(), shared.options.max_instance_bytes)
     }
 
-    /// Hands the object over to be verified, synced and committed. Refusals wait in the ticket too. Tickets taken before the first is
-    /// waited for share their syncs. Blocks while [`max_pending`](ArchiveOptions::max_pending) others wait.
+    /// Hands the object over to be verified, synced and committed. Refusals wait in the ticket too. Tickets
+    /// taken before the first is waited for share their syncs. Blocks while
+    /// [`max_pending`](ArchiveOptions::max_pending) others wait.
     pub fn submit(&self, incoming: Incoming, requirements: &StoreRequirements) -> StoreTicket {
         let (answer, ticket) = mpsc::sync_channel(1);
         let received = Received { incoming, requirements: requirements.clone(), answer };
@@ -211,10 +213,11 @@ impl Archive {
         }
     }
 
-    /// The DICOM JSON of a study's, a series' (`series` given) or one instance's (`sop` given) metadata as the bytes of a JSON array,
-    /// or `None` where there is no such thing. Binary values beyond `inline_binary_bytes` and pixel data are BulkDataURIs: the
-    /// text that `bulk` gives, then `bulkdata/7FE00010`, or `bulkdata/54000100/1/54001010` for an element in (here the first)
-    /// item of a sequence.
+    /// The DICOM JSON of a study's, a series' (`series` given) or one instance's (`sop` given) metadata as
+    /// the bytes of a JSON array, or `None` where there is no such thing. Binary values beyond
+    /// `inline_binary_bytes` and pixel data are BulkDataURIs: the text that `bulk` gives, then
+    /// `bulkdata/7FE00010`, or `bulkdata/54000100/1/54001010` for an element in (here the first) item of a
+    /// sequence.
     pub fn metadata<'a>(
         &self,
         study: &str,
@@ -235,8 +238,8 @@ impl Archive {
         self.reader().instance_json(&InstanceUids::new(study, series, sop))
     }
 
-    /// Finds one element of a stored instance by the path that follows `bulkdata/` in its BulkDataURI; `None` where the path is none
-    /// or the instance has no such element.
+    /// Finds one element of a stored instance by the path that follows `bulkdata/` in its BulkDataURI;
+    /// `None` where the path is none or the instance has no such element.
     pub fn bulk_data(&self, instance: &InstanceEntry, path: &str) -> Result<Option<BulkData>> {
         let Some(element) = ElementPath::parse(path) else { return Ok(None) };
         let path = &instance.path;
@@ -291,8 +294,8 @@ impl Archive {
         Ok(statistics)
     }
 
-    /// Holds catalogue, object files and metadata against one another. `deep` reads every object and compares its digest. What is
-    /// stored or deleted meanwhile may show as a finding.
+    /// Holds catalogue, object files and metadata against one another. `deep` reads every object and
+    /// compares its digest. What is stored or deleted meanwhile may show as a finding.
     pub fn check(&self, deep: bool, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport> {
         recover::check(self.shared(), deep, progress)
     }

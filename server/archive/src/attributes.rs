@@ -5,8 +5,8 @@ use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use serde_json::{Map, Value};
 
-/// The most JSON, in bytes, that a record keeps of one level's attributes: sled keeps large values badly. Attributes beyond are
-/// found in the instances' own JSON.
+/// The most JSON, in bytes, that a record keeps of one level's attributes: sled keeps large values badly.
+/// Attributes beyond are found in the instances' own JSON.
 const MAX_RECORD: usize = 4096;
 
 const STUDY: [Tag; 13] = [
@@ -60,7 +60,8 @@ pub(crate) fn is_series(tag: Tag) -> bool {
     SERIES.contains(&tag)
 }
 
-/// Adds to `record` the attributes of one level that an instance has and the record lacks; tells whether that changed it.
+/// Adds to `record` the attributes of one level that an instance has and the record lacks; tells whether
+/// that changed it.
 pub(crate) fn merge(record: &mut Map<String, Value>, json: &DataSetJson, belongs: fn(Tag) -> bool) -> bool {
     let mut size: usize = record.iter().map(|(key, value)| key.len() + value.to_string().len() + 4).sum();
     let mut changed = false;

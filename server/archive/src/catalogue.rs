@@ -6,7 +6,10 @@
 //! | `E` study `\0` series | [`SeriesRecord`] |
 //! | `I` study `\0` series `\0` SOP instance | [`InstanceRecord`] |
 //! | `U` SOP instance | study `\0` series |
-//! | `R` series `\0` study, `P` PatientID `\0` study, `D` StudyDate `\0` study, `A` AccessionNumber `\0` study | nothing |
+//! | `R` series `\0` study | nothing: an index |
+//! | `P` PatientID `\0` study | nothing: an index |
+//! | `D` StudyDate `\0` study | nothing: an index |
+//! | `A` AccessionNumber `\0` study | nothing: an index |
 //! | `!` name | the archive's own marks |
 
 use crate::{
@@ -201,8 +204,8 @@ impl Catalogue {
         self.tree.apply_batch(batch).context(CatalogueSnafu { action: "write" })
     }
 
-    /// Makes everything written durable. sled's own flush writes its log by `sync_file_range`, which leaves the file's size and the disk's
-    /// cache as they are; so its file is synced after.
+    /// Makes everything written durable. sled's own flush writes its log by `sync_file_range`, which leaves
+    /// the file's size and the disk's cache as they are; so its file is synced after.
     pub(crate) fn sync(&self) -> Result<()> {
         self.tree.flush().context(CatalogueSnafu { action: "flush" })?;
         self.log.sync_data().context(FileSnafu { action: "sync sled's log", path: &self.log_path })

@@ -180,8 +180,8 @@ fn index(batch: &mut sled::Batch, study: &str, change: &Change<StudyRecord>) {
     }
 }
 
-/// A value short enough, and without the separator, to be part of a key. Longer ones are cut: the index only proposes studies,
-/// the match itself looks at the attribute.
+/// A value short enough, and without the separator, to be part of a key. Longer ones are cut: the index
+/// only proposes studies, the match itself looks at the attribute.
 fn index_value(value: String) -> String {
     value.chars().filter(|character| *character != '\0').take(INDEX_LENGTH).collect()
 }

@@ -9,11 +9,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// A temporary file under `incoming/` that takes an object's bytes as they arrive. Dropped before it is stored, it leaves nothing.
+/// A temporary file under `incoming/` that takes an object's bytes as they arrive. Dropped before it is
+/// stored, it leaves nothing.
 ///
 /// [`write`](io::Write::write) fails with [`io::ErrorKind::FileTooLarge`] past
-/// [`max_instance_bytes`](crate::ArchiveOptions::max_instance_bytes), and as the disk does. What failed can still be handed to
-/// `store`, which refuses it by the right reason, so that the answer names it.
+/// [`max_instance_bytes`](crate::ArchiveOptions::max_instance_bytes), and as the disk does. What failed can
+/// still be handed to `store`, which refuses it by the right reason, so that the answer names it.
 #[derive(Debug)]
 pub struct Incoming {
     pub(crate) file: File,

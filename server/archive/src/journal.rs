@@ -60,9 +60,10 @@ pub enum JournalError {
 
 /// An append-only file of records of type `T`, synced before [`append`](Journal::append) returns.
 ///
-/// Each record is a frame: length and CRC-32 as little endian 32-bit numbers, the CRC taken over the length's bytes and the JSON that
-/// follows. A torn last frame, which a crash may leave, is cut off on opening; a damaged frame before whole ones is an error, since
-/// cutting there would lose records that were promised.
+/// Each record is a frame: length and CRC-32 as little endian 32-bit numbers, the CRC taken over the
+/// length's bytes and the JSON that follows. A torn last frame, which a crash may leave, is cut off on
+/// opening; a damaged frame before whole ones is an error, since cutting there would lose records that were
+/// promised.
 #[derive(Debug)]
 pub struct Journal<T> {
     path: PathBuf,
@@ -183,8 +184,8 @@ fn next_frame(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     (checksum(length, json) == u32::from_le_bytes([e, f, g, h])).then_some((json, after))
 }
 
-/// Whether a whole frame begins anywhere after the first byte. JSON objects, arrays and strings are told by their first byte, which
-/// keeps this from checksumming at every offset.
+/// Whether a whole frame begins anywhere after the first byte. JSON objects, arrays and strings are told by
+/// their first byte, which keeps this from checksumming at every offset.
 fn holds_a_frame(bytes: &[u8]) -> bool {
     (1..bytes.len()).any(|start| {
         let rest = bytes.get(start..).unwrap_or_default();

@@ -3,7 +3,8 @@
 use crate::InstanceUids;
 use std::path::{Path, PathBuf};
 
-/// Paths below the archive's root. Every UID given must be [valid](crate::uid::is_valid), which makes it a harmless name.
+/// Paths below the archive's root. Every UID given must be [valid](crate::uid::is_valid), which makes it a
+/// harmless name.
 #[derive(Clone, Debug)]
 pub(crate) struct Layout {
     root: PathBuf,

@@ -1,8 +1,9 @@
 //! Each series' DICOM JSON, kept ready to send.
 //!
-//! A series has one append-only file with a line an instance; the catalogue says where each line lies and its CRC-32. The files are
-//! derived and not synced before an instance is acknowledged: a line that a crash tore, or a compaction moved under a reader, fails
-//! its CRC, is made anew from the object file, and appended again.
+//! A series has one append-only file with a line an instance; the catalogue says where each line lies and
+//! its CRC-32. The files are derived and not synced before an instance is acknowledged: a line that a crash
+//! tore, or a compaction moved under a reader, fails its CRC, is made anew from the object file, and
+//! appended again.
 
 use crate::{InstanceUids, Result, catalogue::Place, durable, error::FileSnafu, layout::Layout};
 use snafu::ResultExt;
@@ -14,16 +15,16 @@ use std::{
 
 /// Gives the text that goes before `bulkdata/TAG...` in an instance's BulkDataURIs.
 ///
-/// Relative references resolve against the request's URL (RFC 3986), so what is right depends on what was asked for; hence a function.
-/// The room that knows URLs may return an absolute one.
+/// Relative references resolve against the request's URL (RFC 3986), so what is right depends on what was
+/// asked for; hence a function. The room that knows URLs may return an absolute one.
 pub type BulkDataUri<'a> = &'a (dyn Fn(&InstanceUids) -> String + Send + Sync);
 
-/// What stands in the kept JSON where the text of a [`BulkDataUri`] goes. Inside a JSON string its quotes would be escaped, so no value
-/// of an object can look like it.
+/// What stands in the kept JSON where the text of a [`BulkDataUri`] goes. Inside a JSON string its quotes
+/// would be escaped, so no value of an object can look like it.
 const MARK: &[u8] = b"\"BulkDataURI\":\"@";
 
-/// A JSON array of DICOM JSON objects in pieces: their concatenation is what `/metadata` sends. One piece holds some of the
-/// instances of one series, about a megabyte.
+/// A JSON array of DICOM JSON objects in pieces: their concatenation is what `/metadata` sends. One piece
+/// holds some of the instances of one series, about a megabyte.
 pub struct MetadataChunks<'a> {
     pub(crate) pieces: Box<dyn Iterator<Item = Result<Vec<u8>>> + Send + 'a>,
 }

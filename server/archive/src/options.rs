@@ -15,7 +15,8 @@ pub struct ArchiveOptions {
     pub max_metadata_bytes: usize,
     /// Binary values longer than this many bytes become a BulkDataURI; pixel data always does. Default 1024.
     pub inline_binary_bytes: usize,
-    /// How many instances may wait to be committed; a further [`Archive::submit`](crate::Archive::submit) waits. Default 512.
+    /// How many instances may wait to be committed; a further [`Archive::submit`](crate::Archive::submit)
+    /// waits. Default 512.
     pub max_pending: usize,
 }
 

@@ -174,7 +174,8 @@ fn data_set<'f>(
     }
 }
 
-/// Refuses an Image Pixel module (PS3.3 section C.7.6.3) that describes pixels and has none: a file cut between two elements.
+/// Refuses an Image Pixel module (PS3.3 section C.7.6.3) that describes pixels and has none: a file cut
+/// between two elements.
 fn refuse_missing_pixels(json: &DataSetJson, size: u64) -> Result<(), StoreError> {
     let has = |tag: &Tag| json.elements.contains_key(tag);
     let describes =
@@ -194,8 +195,9 @@ fn refuse_missing_pixels(json: &DataSetJson, size: u64) -> Result<(), StoreError
     Ok(())
 }
 
-/// The data set's UIDs. Its SOP class must be the one in the file meta information, which chose how the object is understood; a
-/// SOPInstanceUID that differs there is left behind by software that gives an object a new UID, and the data set is right.
+/// The data set's UIDs. Its SOP class must be the one in the file meta information, which chose how the
+/// object is understood; a SOPInstanceUID that differs there is left behind by software that gives an
+/// object a new UID, and the data set is right.
 fn identity(json: &DataSetJson, meta: &FileMeta) -> Result<(InstanceUids, String), StoreError> {
     let read = |tag: Tag, attribute: &'static str| uid::checked(json.text(tag), attribute);
     let sop_class_uid = read(tags::SOP_CLASS_UID, "SOPClassUID")?;

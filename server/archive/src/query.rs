@@ -19,7 +19,8 @@ pub enum Level {
 pub struct MatchKey {
     /// The attribute: one tag, or the way through sequences to it.
     pub path: Vec<Tag>,
-    /// The value as in the URL, decoded: a single value, a UID list (`,` or `\`), `*` and `?`, a range `a-b`; empty matches all.
+    /// The value as in the URL, decoded: a single value, a UID list (`,` or `\`), `*` and `?`, a range
+    /// `a-b`; empty matches all.
     pub value: String,
 }
 
@@ -69,7 +70,8 @@ impl Query {
     }
 }
 
-/// What a search found, in a stable order: by StudyInstanceUID, SeriesInstanceUID, then InstanceNumber and SOPInstanceUID.
+/// What a search found, in a stable order: by StudyInstanceUID, SeriesInstanceUID, then InstanceNumber and
+/// SOPInstanceUID.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchResult {
     /// DICOM JSON objects (PS3.18 Annex F) with the attributes of PS3.18 Tables 10.6.3-3 to 10.6.3-5 and those

@@ -33,7 +33,8 @@ impl Reader {
         Ok(records)
     }
 
-    /// An instance's kept JSON; made from the object file where it does not read. `None` where the instance was deleted meanwhile.
+    /// An instance's kept JSON; made from the object file where it does not read. `None` where the instance
+    /// was deleted meanwhile.
     pub(crate) fn json(
         &self,
         kept: &mut SeriesMetadata,

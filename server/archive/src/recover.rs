@@ -96,7 +96,8 @@ fn adopt(writer: &Writer, files: &[ObjectFile]) -> Result<Adopted> {
         }
     }
     if !placed.is_empty() {
-        writer.catalogue(&placed)?;
+        let places = writer.keep_metadata(&placed)?;
+        writer.catalogue(&placed, places)?;
     }
     Ok((placed.iter().map(|placed| stored(&placed.inspected)).collect(), unreadable))
 }

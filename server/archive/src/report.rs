@@ -32,8 +32,8 @@ pub struct Progress {
 pub struct Recovery {
     /// Whether the last run ended in order; nothing else is looked for then.
     pub clean: bool,
-    /// Instances whose file was in place but not in the catalogue: they are catalogued now. They were never acknowledged, or
-    /// the database lost them, so rooms that act on arrivals should act on these.
+    /// Instances whose file was in place but not in the catalogue: they are catalogued now. They were never
+    /// acknowledged, or the database lost them, so rooms that act on arrivals should act on these.
     pub adopted: Vec<StoredInstance>,
     /// Catalogue entries whose file is not there: dropped.
     pub dropped: Vec<InstanceUids>,

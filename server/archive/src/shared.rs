@@ -33,8 +33,8 @@ impl Shared {
         }
     }
 
-    /// After a sync or a catalogue write failed, what is on the disk is not known: nothing more is written until the archive is
-    /// opened again, which looks.
+    /// After a sync or a catalogue write failed, what is on the disk is not known: nothing more is written
+    /// until the archive is opened again, which looks.
     pub(crate) fn refuse_if_broken(&self) -> Result<()> {
         if self.is_broken() { Err(Error::Broken) } else { Ok(()) }
     }

@@ -62,7 +62,7 @@ fn studies_are_found_by_every_sort_of_key() {
         (vec![key(tags::STUDY_INSTANCE_UID, "2.25.3,2.25.1,2.25.77")], &["1", "3"]),
         (vec![key(tags::MODALITIES_IN_STUDY, "MR")], &["1"]),
         (vec![key(tags::SERIES_INSTANCE_UID, "2.25.2.1")], &["2"]),
-        (vec![key(tags::SOP_INSTANCE_UID, "2.25.3.1.1")], &["3"]),
+        (vec![key(tags::SOP_INSTANCE_UID, "2.25.1.1.9,2.25.3.1.1")], &["1", "3"]),
         (vec![key(tags::MODALITY, "CT"), key(tags::PATIENT_ID, "P1")], &["1"]),
         (vec![key(tags::ECHO_TIME, "4.5")], &["1"]),
         (vec![step], &["3"]),

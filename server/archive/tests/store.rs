@@ -81,8 +81,8 @@ fn a_batch_is_answered_in_order_each_on_its_own_account() {
         .map(|outcome| outcome.as_ref().err().map(|failure| failure.error.failure_reason()))
         .collect();
     assert_eq!((reasons[1], reasons[4]), (Some(0xC000), None));
-    // Which of the three under one UID comes first is not fixed, since they are verified side by side: either the twins are in and
-    // the other is refused, or the other way round.
+    // Which of the three under one UID comes first is not fixed, since they are verified side by side:
+    // either the twins are in and the other is refused, or the other way round.
     let same_uid = (reasons[0], reasons[2], reasons[3]);
     let (twins, other) = ((None, None, Some(0x0111)), (Some(0x0111), Some(0x0111), None));
     assert!(same_uid == twins || same_uid == other, "{reasons:?}");

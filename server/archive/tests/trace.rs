@@ -1,4 +1,5 @@
-//! What the operating system was asked for: a trace of the system calls shows that an instance was synced before it was acknowledged.
+//! What the operating system was asked for: a trace of the system calls shows that an instance was synced
+//! before it was acknowledged.
 #![allow(clippy::unwrap_used)]
 
 use std::{

@@ -1,8 +1,9 @@
 //! Writes what the files decode to, for comparison with other decoders.
 //!
-//! `dump_pixels FOLDER FILE...`: for each file a line of JSON on standard output, with either `error`, or `shape` (frames,
-//! rows, columns, samples), `dtype` (NumPy's name), `photometric`, `stored` (a file in FOLDER with the samples of all
-//! frames, little endian) and, for luminance and chrominance, `rgb` (likewise, converted).
+//! `dump_pixels FOLDER FILE...`: for each file a line of JSON on standard output, with either `error`, or
+//! `shape` (frames, rows, columns, samples), `dtype` (NumPy's name), `photometric`, `stored` (a file in
+//! FOLDER with the samples of all frames, little endian) and, for luminance and chrominance, `rgb`
+//! (likewise, converted).
 
 use engram_imaging::{DecodeLimits, Frame, FrameData, Photometric, PixelReader, read_part10};
 use serde_json::{Value, json};

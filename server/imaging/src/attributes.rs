@@ -52,13 +52,13 @@ pub(crate) fn required_u16(item: &InMemDicomObject, tag: Tag, name: &'static str
     u16::try_from(value).map_err(|_| Error::BadAttribute { name, value: value.to_string() })
 }
 
-/// The items in which an attribute of one frame may stand, the most specific first: the functional group of the
-/// frame, the shared one, the image itself (PS3.3 C.7.6.16). `frame` counts from 1.
-pub(crate) fn group_items<'a>(
-    object: &'a DefaultDicomObject,
+/// The items in which an attribute of one frame may stand, the most specific first: the functional group of
+/// the frame, the shared one, the image itself (PS3.3 C.7.6.16). `frame` counts from 1.
+pub(crate) fn group_items(
+    object: &DefaultDicomObject,
     frame: usize,
     group: Tag,
-) -> impl Iterator<Item = &'a InMemDicomObject> {
+) -> impl Iterator<Item = &InMemDicomObject> {
     let per_frame = object
         .get(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE)
         .and_then(|element| element.items())

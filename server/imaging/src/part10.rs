@@ -1,8 +1,9 @@
 //! Reading a Part 10 file whose file meta information bends the rules (PS3.10 7.1).
 //!
-//! `dicom-object` refuses a file when any element of its meta group is out of bounds, also those that nothing depends
-//! on: a SourceApplicationEntityTitle padded to 18 characters, as several archives write it, or an
-//! ImplementationClassUID with letters in it. The data set behind it is sound; so the group is rewritten before it is parsed.
+//! `dicom-object` refuses a file when any element of its meta group is out of bounds, also those that
+//! nothing depends on: a SourceApplicationEntityTitle padded to 18 characters, as several archives write
+//! it, or an ImplementationClassUID with letters in it. The data set behind it is sound; so the group is
+//! rewritten before it is parsed.
 
 use dicom_object::{DefaultDicomObject, OpenFileOptions, ReadError};
 use std::io::{Cursor, Read};
@@ -20,8 +21,11 @@ const LARGEST_GROUP: usize = 1 << 16;
 /// Longest AE and SH value.
 const LONGEST_NAME: usize = 16;
 
-/// Reads a Part 10 object, as [`OpenFileOptions::from_reader`] does, but forgives elements of the meta group that
-/// have no bearing on the data set: they are trimmed or left out.
+/// Reads a Part 10 object, as [`OpenFileOptions::from_reader`] does, but forgives elements of the meta
+/// group that have no bearing on the data set: they are trimmed or left out.
+///
+/// As `dicom-object` does, this sets memory aside for what an element's length claims: bytes from a network
+/// are to be walked first, as the archive does before it stores them.
 ///
 /// # Errors
 /// Those of `dicom-object`.

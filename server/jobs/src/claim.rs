@@ -58,10 +58,12 @@ impl Claimed {
         self.queue.report_progress(self.job.sequence, done);
     }
 
-    /// Ends the job: succeeded or failed, or cancelled where that was asked for and the outcome is an error. Durable when it returns.
+    /// Ends the job: succeeded or failed, or cancelled where that was asked for and the outcome is an
+    /// error. Durable when it returns.
     ///
     /// # Errors
-    /// [`Error::Journal`](crate::Error::Journal) where the end could not be kept: the job counts as running and is done again after a restart.
+    /// [`Error::Journal`](crate::Error::Journal) where the end could not be kept: the job counts as running
+    /// and is done again after a restart.
     pub fn finish(mut self, outcome: Result<Value, JobFailure>) -> Result<Job> {
         self.is_settled = true;
         self.queue.end(self.job.sequence, outcome)

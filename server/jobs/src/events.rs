@@ -28,8 +28,8 @@ impl Event {
     }
 }
 
-/// What is called on every event. It runs on the thread that caused the event, under the queue's lock: it must neither block nor call
-/// the queue; handing the event to a channel is what it is for.
+/// What is called on every event. It runs on the thread that caused the event, under the queue's lock: it
+/// must neither block nor call the queue; handing the event to a channel is what it is for.
 pub type Observer = Box<dyn Fn(&Event) + Send + Sync>;
 
 /// Who watches which job.
@@ -102,7 +102,8 @@ pub(crate) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Adds an event; progress takes the place of progress that nobody has taken yet, so that a slow reader costs no memory.
+    /// Adds an event; progress takes the place of progress that nobody has taken yet, so that a slow reader
+    /// costs no memory.
     pub(crate) fn put(&self, event: &Event) {
         let mut events = self.events.lock();
         if matches!(event, Event::Progress(_)) && matches!(events.back(), Some(Event::Progress(_))) {
@@ -113,8 +114,8 @@ impl Mailbox {
     }
 }
 
-/// A job's events, to be waited for. It starts with the job as it stands; a reader that is slow misses progress in between but no
-/// stage and no state.
+/// A job's events, to be waited for. It starts with the job as it stands; a reader that is slow misses
+/// progress in between but no stage and no state.
 pub struct Subscription {
     mailbox: Arc<Mailbox>,
     is_over: Mutex<bool>,
@@ -126,7 +127,8 @@ impl Subscription {
         Subscription { mailbox, is_over: Mutex::new(false), _observation: observation }
     }
 
-    /// The next event; `None` after `timeout`, and at once when the job's last event was taken ([`Subscription::is_over`]).
+    /// The next event; `None` after `timeout`, and at once when the job's last event was taken
+    /// ([`Subscription::is_over`]).
     pub fn next(&self, timeout: Duration) -> Option<Event> {
         let deadline = Instant::now().checked_add(timeout);
         let mut is_over = self.is_over.lock();

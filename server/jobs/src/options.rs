@@ -12,7 +12,8 @@ pub struct QueueOptions {
     pub max_finished: usize,
     /// How often a job is started before it counts as failed, where the process ends under it. Default 3.
     pub max_attempts: u32,
-    /// How often at most a running job's progress is written to the database; observers always see all of it. Default 1 s.
+    /// How often at most a running job's progress is written to the database; observers always see all of
+    /// it. Default 1 s.
     pub save_progress_every: Duration,
     /// Where timestamps come from.
     pub clock: Arc<dyn Clock>,

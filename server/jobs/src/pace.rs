@@ -15,8 +15,8 @@ impl Pace {
         self.by_kind.insert(job.kind.clone(), job.stages.clone());
     }
 
-    /// Seconds until a running job ends: the rest of its stage by the stage's own pace, or by the last job's if it has none yet, and the
-    /// stages after it as the last job took them.
+    /// Seconds until a running job ends: the rest of its stage by the stage's own pace, or by the last
+    /// job's if it has none yet, and the stages after it as the last job took them.
     pub(crate) fn seconds_left(&self, job: &Job, stage_started: Timestamp, now: Timestamp) -> Option<f64> {
         let stage = job.stage.as_ref()?;
         let last = self.by_kind.get(&job.kind).map(Vec::as_slice).unwrap_or_default();

@@ -70,8 +70,8 @@ impl Live {
 }
 
 impl Queue {
-    /// Opens the queue: replays the journal, fills `tree` from it, and queues again what was running. A job whose attempts are used
-    /// up fails; one that was to be cancelled is cancelled.
+    /// Opens the queue: replays the journal, fills `tree` from it, and queues again what was running. A job
+    /// whose attempts are used up fails; one that was to be cancelled is cancelled.
     pub fn open(tree: sled::Tree, journal: &Path, options: QueueOptions) -> Result<Queue> {
         let (mut table, jobs) = Table::open(tree, journal)?;
         let now = options.clock.now();
@@ -132,8 +132,8 @@ impl Queue {
         Ok(job)
     }
 
-    /// Waits up to `timeout` for the oldest job of one of these kinds (none named: any) and takes it; `None` when none came, when the
-    /// queue is closed, and when the journal cannot be written.
+    /// Waits up to `timeout` for the oldest job of one of these kinds (none named: any) and takes it;
+    /// `None` when none came, when the queue is closed, and when the journal cannot be written.
     pub fn claim(&self, kinds: &[&str], timeout: Duration) -> Option<Claimed> {
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.inner.state.lock();
@@ -235,8 +235,8 @@ impl Queue {
         Ok(observation.map(|observation| Subscription::new(mailbox, observation)))
     }
 
-    /// Calls `observer` on every event of a job until the observation is dropped; it starts with the job as it stands. `None` where
-    /// there is no such job.
+    /// Calls `observer` on every event of a job until the observation is dropped; it starts with the job as
+    /// it stands. `None` where there is no such job.
     pub fn observe(&self, id: JobId, observer: Observer) -> Result<Option<Observation>> {
         let state = self.inner.state.lock();
         Ok(state.job(id)?.map(|job| self.inner.observers.add(&job, observer)))
@@ -249,7 +249,8 @@ impl Queue {
         (waiting, state.live.len() - waiting)
     }
 
-    /// Wakes all who wait in [`claim`](Queue::claim) with `None`, and lets nobody claim any more: for an orderly shutdown.
+    /// Wakes all who wait in [`claim`](Queue::claim) with `None`, and lets nobody claim any more: for an
+    /// orderly shutdown.
     pub fn close(&self) {
         self.inner.state.lock().is_closed = true;
         self.inner.changed.notify_all();

@@ -16,7 +16,7 @@ use crate::cache::Cache;
 use crate::columns::{Columns, Row};
 use crate::error::{BrokenSnafu, FilesSnafu, NoExemplarSnafu, NoMemorySnafu};
 use crate::exemplar::{Exemplar, ExemplarId, ExemplarSlice, LabelDefinition, SliceId, View};
-use crate::graph::Graph;
+use crate::graph::Index;
 use crate::metrics::{BankMetrics, Counters, count};
 use crate::pack;
 use crate::query::{LabelCounts, ListFilter};
@@ -125,7 +125,7 @@ pub struct Inner {
 /// What searches look at.
 pub(crate) struct State {
     pub(crate) columns: Columns,
-    pub(crate) graph: Option<Arc<Graph>>,
+    pub(crate) index: Option<Index>,
     pub(crate) generation: Uuid,
 }
 
@@ -150,9 +150,9 @@ impl Bank {
         let generation = records.generation()?;
         let (mut columns, next) = load(&records, &options)?;
         let contents = contents(&options, generation);
-        let graph = versions.load(&contents).map(Arc::new);
-        if let Some(graph) = &graph {
-            columns.set_graph(graph.ids().into_iter());
+        let index = versions.load(&contents);
+        if let Some(index) = &index {
+            columns.set_graph(index.graph.ids().into_iter());
         }
         versions.remove_others();
         let next_pack = remove_unused_packs(&packs, &columns)?;
@@ -167,7 +167,7 @@ impl Bank {
             records,
             packs,
             versions,
-            state: RwLock::new(State { columns, graph, generation }),
+            state: RwLock::new(State { columns, index, generation }),
             writer: Mutex::new(Writer { next }),
             counters: Counters::default(),
             next_pack: AtomicU64::new(next_pack),
@@ -271,7 +271,7 @@ impl Bank {
     pub fn metrics(&self) -> BankMetrics {
         let state = self.state.read();
         let columns = &state.columns;
-        let graph_points = state.graph.as_ref().map_or(0, |graph| graph.points());
+        let graph_points = state.index.as_ref().map_or(0, |index| index.graph.points());
         let counters = &self.counters;
         BankMetrics {
             slices: columns.usable(),

@@ -82,7 +82,7 @@ impl Bank {
         let generation = self.records.clear()?;
         self.versions.clear()?;
         let columns = Columns::new(self.options.embedding_dim);
-        let old = std::mem::replace(&mut *self.state.write(), State { columns, graph: None, generation });
+        let old = std::mem::replace(&mut *self.state.write(), State { columns, index: None, generation });
         writer.next = 0;
         self.cache.lock().clear();
         let mut packs: Vec<u64> = old.columns.from(0).map(|row| row.pack).collect();

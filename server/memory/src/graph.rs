@@ -42,6 +42,14 @@ impl Distance<f32> for UnitCosine {
     }
 }
 
+/// A graph and how to ask it.
+pub(crate) struct Index {
+    pub(crate) graph: Graph,
+    /// Points to ask it for at the least, so that it misses next to none of the nearest; `None` where it cannot be
+    /// trusted at any effort.
+    pub(crate) effort: Option<usize>,
+}
+
 /// A graph that serves.
 pub(crate) struct Graph {
     hnsw: Hnsw<'static, f32, UnitCosine>,

@@ -9,6 +9,7 @@
 //! [`Bank::clear`] and fills it anew. The index is derived from the vectors: without it the answers are the same,
 //! only slower.
 
+mod audit;
 mod bank;
 mod cache;
 mod change;

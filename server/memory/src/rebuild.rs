@@ -8,9 +8,10 @@ use std::time::Instant;
 use rayon::ThreadPoolBuilder;
 
 use crate::Result;
+use crate::audit::least_effort;
 use crate::bank::{Inner, State};
 use crate::error::StartThreadsSnafu;
-use crate::graph::Graph;
+use crate::graph::{Graph, Index};
 use crate::metrics::count;
 
 impl Inner {
@@ -50,7 +51,7 @@ impl Inner {
         if usable < self.options.exact_below.max(1) {
             return false;
         }
-        let Some(graph) = &state.graph else { return true };
+        let Some(Index { graph, .. }) = &state.index else { return true };
         let gone = graph.points() - state.columns.in_graph();
         let come = state.columns.tail().len();
         (gone + come) as f64 > self.options.rebuild_fraction * graph.points() as f64
@@ -71,12 +72,17 @@ impl Inner {
         };
         let dim = self.options.embedding_dim;
         let Some(graph) = Graph::build(&ids, &vectors, dim, &threads, &self.stop) else { return Ok(()) };
+        let effort = least_effort(&graph, &ids, &vectors, dim);
+        if effort.is_none() {
+            tracing::warn!(slices = ids.len(), "the index misses too many neighbours; searches scan instead");
+        }
+        let index = Index { graph, effort };
         // A graph that cannot be stored serves all the same; the next start builds it anew.
-        let stored = self.versions.store(&graph, &self.contents(generation));
+        let stored = self.versions.store(&index, &self.contents(generation));
         let mut state = self.state.write();
         if state.generation == generation {
-            state.columns.set_graph(graph.ids().into_iter());
-            state.graph = Some(Arc::new(graph));
+            state.columns.set_graph(index.graph.ids().into_iter());
+            state.index = Some(index);
             count(&self.counters.graphs_built);
         }
         drop(state);

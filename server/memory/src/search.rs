@@ -21,8 +21,6 @@ use crate::top::{Scored, Top, dot, normalised};
 
 /// Hits that one search answers at the most.
 const MAX_HITS: usize = 1024;
-/// Points that the graph is asked for at the least.
-const LEAST_EFFORT: usize = 128;
 /// The graph is asked for this many times the points that should hold the hits, were similarity and filter
 /// independent.
 const MARGIN: usize = 3;
@@ -62,9 +60,9 @@ impl Bank {
 
     fn best(&self, state: &State, vector: &[f32], k: usize, wanted: &Wanted) -> Vec<Scored> {
         let candidates = state.columns.candidates(wanted);
-        let graph = state.graph.as_ref().filter(|_| candidates >= self.options.exact_below.max(1));
-        if let Some(graph) = graph {
-            let walk = Walk { state, graph, vector, k, wanted, candidates };
+        let index = state.index.as_ref().filter(|_| candidates >= self.options.exact_below.max(1));
+        if let Some((graph, least)) = index.and_then(|index| Some((&index.graph, index.effort?))) {
+            let walk = Walk { state, graph, least, vector, k, wanted, candidates };
             match walk.best() {
                 Outcome::Trusted(best) => {
                     count(&self.counters.graph_searches);
@@ -109,6 +107,8 @@ enum Outcome {
 struct Walk<'a> {
     state: &'a State,
     graph: &'a Graph,
+    /// Points to ask the graph for at the least.
+    least: usize,
     vector: &'a [f32],
     k: usize,
     wanted: &'a Wanted,
@@ -119,7 +119,7 @@ impl Walk<'_> {
     fn best(&self) -> Outcome {
         let points = self.graph.points();
         let expected = self.k.saturating_mul(points) / self.candidates.max(1);
-        let mut effort = expected.saturating_mul(MARGIN).max(LEAST_EFFORT);
+        let mut effort = expected.saturating_mul(MARGIN).max(self.least);
         let dearest = self.candidates / POINT_COST;
         if effort > dearest {
             return Outcome::Dearer;

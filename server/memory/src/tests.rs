@@ -447,3 +447,20 @@ fn an_index_of_another_generation_does_not_serve() {
     bank.wait_for_index();
     assert_eq!(bank.metrics().graphs_built, 1);
 }
+
+#[test]
+fn a_graph_that_misses_neighbours_is_not_asked() {
+    let count = 2000;
+    let mut random = StdRng::seed_from_u64(4);
+    let ids: Vec<u64> = (0..count).collect();
+    let mut vectors = |dim: usize| -> Vec<f32> {
+        let vector =
+            |_| top::normalised(&(0..dim).map(|_| random.random_range(-1.0..1.0)).collect::<Vec<_>>());
+        (0..count).map(vector).flat_map(Option::unwrap).collect()
+    };
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let (low, other) = (vectors(3), vectors(3));
+    let graph = graph::Graph::build(&ids, &low, 3, &threads, &false.into()).unwrap();
+    assert_eq!(audit::least_effort(&graph, &ids, &low, 3), Some(128));
+    assert_eq!(audit::least_effort(&graph, &ids, &other, 3), None, "a graph of other vectors");
+}

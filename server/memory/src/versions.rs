@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use snafu::ResultExt;
 
 use crate::error::{FilesSnafu, RecordSnafu};
-use crate::graph::{FILES, Graph};
+use crate::graph::{FILES, Graph, Index};
 use crate::pack::sync_folder;
 use crate::{Error, Result};
 
@@ -38,6 +38,8 @@ struct Manifest {
     format: u32,
     contents: Contents,
     points: usize,
+    /// See [`Index::effort`].
+    effort: Option<usize>,
     /// SHA-256 of each of [`FILES`].
     digests: [String; 2],
 }
@@ -56,7 +58,7 @@ impl Versions {
     }
 
     /// The current index, if there is one, it is whole, and it is one of these contents.
-    pub(crate) fn load(&self, contents: &Contents) -> Option<Graph> {
+    pub(crate) fn load(&self, contents: &Contents) -> Option<Index> {
         let name = self.current()?;
         let loaded = self.load_version(&name, contents);
         if let Err(reason) = &loaded {
@@ -65,7 +67,7 @@ impl Versions {
         loaded.ok()
     }
 
-    fn load_version(&self, name: &str, contents: &Contents) -> Result<Graph, &'static str> {
+    fn load_version(&self, name: &str, contents: &Contents) -> Result<Index, &'static str> {
         let folder = self.folder.join(name);
         let manifest = fs::read(folder.join(MANIFEST)).map_err(|_| "it has no manifest")?;
         let manifest: Manifest = serde_json::from_slice(&manifest).map_err(|_| "its manifest is damaged")?;
@@ -81,22 +83,26 @@ impl Versions {
             return Err("its files are damaged");
         }
         let graph = Graph::load(&folder).ok_or("its graph cannot be loaded")?;
-        if graph.points() == manifest.points { Ok(graph) } else { Err("it has another number of points") }
+        if graph.points() != manifest.points {
+            return Err("it has another number of points");
+        }
+        Ok(Index { graph, effort: manifest.effort })
     }
 
     /// Writes a graph as a new version, makes it the current one, and removes the others.
-    pub(crate) fn store(&self, graph: &Graph, contents: &Contents) -> Result<()> {
+    pub(crate) fn store(&self, index: &Index, contents: &Contents) -> Result<()> {
         let name = self.unused_name()?;
         let folder = self.folder.join(&name);
         fs::create_dir(&folder).context(FilesSnafu { action: "create", path: &folder })?;
-        graph.dump(&folder)?;
+        index.graph.dump(&folder)?;
         let digest = |file: &str| {
             let path = folder.join(file);
             digest(&path).context(FilesSnafu { action: "read", path })
         };
         let digests = [digest(FILES[0])?, digest(FILES[1])?];
-        let points = graph.points();
-        let manifest = Manifest { format: FORMAT, contents: contents.clone(), points, digests };
+        let Index { graph, effort } = index;
+        let (points, effort) = (graph.points(), *effort);
+        let manifest = Manifest { format: FORMAT, contents: contents.clone(), points, effort, digests };
         let manifest = serde_json::to_vec(&manifest).context(RecordSnafu { key: MANIFEST })?;
         write(&folder.join(MANIFEST), &manifest)?;
         for file in FILES {

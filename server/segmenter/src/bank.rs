@@ -123,7 +123,7 @@ mod tests {
         encode_exemplars, segment,
     };
     use engram_imaging::Volume;
-    use engram_memory::{BankOptions, LabelDefinition, MemoryPrecision};
+    use engram_memory::{BankOptions, LabelDefinition};
 
     const ORGAN: &str = "SCT:1";
 
@@ -150,8 +150,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let tree = sled::open(folder.path().join("sled")).unwrap().open_tree("exemplars").unwrap();
         let spec = models.spec();
-        let mut options = BankOptions::new(&*spec.id, spec.retrieval.embedding_dim, spec.memory_shape());
-        options.precision = MemoryPrecision::F32;
+        let options = BankOptions::new(&*spec.id, spec.retrieval.embedding_dim, spec.memory_shape());
         let bank = Bank::open(folder.path(), tree, options).unwrap();
         let mut in_memory = MemoryExemplars::new();
         for (patient, size) in [("7", 3), ("8", 4)] {

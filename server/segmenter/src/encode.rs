@@ -9,6 +9,7 @@ use crate::observer::{Observer, Stage, Steps};
 use crate::target::{SLICES_A_CALL, Target};
 use engram_imaging::Volume;
 use engram_imaging::resample::{Letterbox, Region};
+use half::f16;
 use ndarray::{Array1, Array2, Array3, Array4, ArrayView2, ArrayView3, Axis};
 use snafu::{ResultExt, ensure};
 use std::sync::Arc;
@@ -230,8 +231,9 @@ pub(crate) fn graph_mask(spec: &ModelSpec, mask: ArrayView2<u8>, letterbox: &Let
     letterbox.apply(coverage.view()).mapv_into(|value| spec.exemplar_mask(value))
 }
 
-/// Memories of given masks.
-pub(crate) fn given_memories(
+/// Memories of given masks, rounded to half precision: a bank that stores them so and one in memory then lead to the
+/// same voxels.
+fn given_memories(
     models: &dyn Models,
     embed: Array4<f32>,
     masks: Array4<f32>,
@@ -239,7 +241,9 @@ pub(crate) fn given_memories(
 ) -> Result<Vec<Arc<Array3<f32>>>> {
     let rows = masks.len_of(Axis(0));
     let scores = Array2::from_elem((rows, 1), ModelSpec::given_score(present));
-    encode_memories(models, embed, masks, scores)
+    let memories = encode_memories(models, embed, masks, scores)?;
+    let round = |memory: Arc<Array3<f32>>| Arc::new(memory.mapv(|value| f16::from_f32(value).to_f32()));
+    Ok(memories.into_iter().map(round).collect())
 }
 
 /// Memories of masks, one a row.

@@ -190,7 +190,7 @@ impl Workflow {
             .iter()
             .map(|volume| self.segment_volume(volume, &labels, &[], &scope, &options, observer))
             .collect::<Result<Vec<_>>>()?;
-        self.write(loaded, request, uids, found)
+        self.to_dicom(loaded, request, uids, found)
     }
 
     /// The method on one volume, drawing from the bank within `scope`.
@@ -231,8 +231,8 @@ impl Workflow {
         }
     }
 
-    /// Puts a result into DICOM.
-    fn write(
+    /// Puts what was found on each volume of a series into one DICOM-SEG.
+    pub fn to_dicom(
         &self,
         loaded: &LoadedSeries,
         request: &SegmentationRequest,

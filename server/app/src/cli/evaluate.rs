@@ -48,6 +48,9 @@ pub struct Options {
     /// Measure at most so many targets, evenly chosen.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
+    /// Write each target's result as DICOM-SEG into this folder.
+    #[arg(long, value_name = "DIR")]
+    save: Option<PathBuf>,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -73,6 +76,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         shuffle: options.shuffle,
         exemplars_per_slice: options.exemplars_per_slice,
         limit: options.limit,
+        save: options.save.clone(),
     };
     let report = evaluate::evaluate(&config, store.path(), &plan, &wishes)?;
     if options.json {

@@ -1,14 +1,16 @@
 //! The measurement itself.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
 use engram_segmenter::baselines::Baselines;
 use engram_segmenter::evaluate::{LabelSharing, TargetScore, retrieval_sharing};
-use engram_segmenter::{LabelMask, Models, Observer, Options, Prompt, SliceOrder, Stage, Unobserved};
-use engram_workflow::{RequestOptions, Scope, SegmentationRequest, Workflow};
+use engram_segmenter::{
+    LabelMask, Models, Observer, Options, Prompt, Segmentation, SliceOrder, Stage, Unobserved,
+};
+use engram_workflow::{FixedUids, RequestOptions, Scope, SegmentationRequest, Workflow};
 use indicatif::ProgressBar;
 use ndarray::Axis;
 
@@ -41,6 +43,8 @@ pub struct Wishes {
     pub exemplars_per_slice: Option<usize>,
     /// At most so many targets, evenly chosen.
     pub limit: Option<usize>,
+    /// Where to write each target's result as DICOM-SEG.
+    pub save: Option<PathBuf>,
 }
 
 /// Runs a plan in a store below `folder`.
@@ -68,6 +72,7 @@ pub fn evaluate(config: &Config, folder: &Path, plan: &Plan, wishes: &Wishes) ->
         names,
         labels,
         given_slices: plan.given_slices,
+        save: wishes.save.as_deref(),
         baselines,
         measured: BTreeMap::new(),
         targets: Vec::new(),
@@ -134,20 +139,26 @@ fn label_names(
     Ok(names)
 }
 
-fn method_options(workflow: &Workflow, wishes: &Wishes) -> Options {
-    let request = SegmentationRequest {
+/// A request that leaves everything as configured.
+fn unasked() -> SegmentationRequest {
+    SegmentationRequest {
         study: String::new(),
         series: String::new(),
         labels: None,
         collection: None,
-        options: RequestOptions {
-            exemplars_per_slice: wishes.exemplars_per_slice,
-            propagation: wishes.no_propagation.then_some(false),
-            close_up: wishes.no_close_up.then_some(false),
-            ..RequestOptions::default()
-        },
+        options: RequestOptions::default(),
         store: false,
+    }
+}
+
+fn method_options(workflow: &Workflow, wishes: &Wishes) -> Options {
+    let options = RequestOptions {
+        exemplars_per_slice: wishes.exemplars_per_slice,
+        propagation: wishes.no_propagation.then_some(false),
+        close_up: wishes.no_close_up.then_some(false),
+        ..RequestOptions::default()
     };
+    let request = SegmentationRequest { options, ..unasked() };
     let slice_order = wishes.shuffle.map_or(SliceOrder::Natural, SliceOrder::Shuffled);
     Options { slice_order, ..workflow.method_options(&request) }
 }
@@ -161,8 +172,8 @@ fn baseline_bank(
     let mut bank = Baselines::new(&keys, &workflow.models().spec().input);
     for exemplar in exemplars {
         let masks = exemplar.label_masks(labels);
-        let slices: Vec<usize> = (0..exemplar.volume.sources.len()).collect();
-        bank.insert(&exemplar.volume, &masks.views(), &slices).map_err(Failure::of)?;
+        let slices: Vec<usize> = (0..exemplar.volume().sources.len()).collect();
+        bank.insert(exemplar.volume(), &masks.views(), &slices).map_err(Failure::of)?;
     }
     Ok(bank)
 }
@@ -190,6 +201,7 @@ struct Run<'a> {
     names: BTreeMap<String, String>,
     labels: Vec<String>,
     given_slices: usize,
+    save: Option<&'a Path>,
     baselines: Option<Baselines>,
     /// Scores of every target by method.
     measured: BTreeMap<&'static str, Vec<TargetScore>>,
@@ -203,21 +215,24 @@ impl Run<'_> {
         let given = self.given(annotated);
         let prompts = prompts(&case.masks, &given);
         let scope = Scope {
-            excluded_patients: vec![annotated.volume.patient_id.clone()],
-            excluded_series: vec![annotated.volume.series_instance_uid.clone()],
+            excluded_patients: vec![annotated.volume().patient_id.clone()],
+            excluded_series: vec![annotated.volume().series_instance_uid.clone()],
             ..Scope::default()
         };
         let stopwatch = Stopwatch::default();
         let started = Instant::now();
         let found = self
             .workflow
-            .segment_volume(&annotated.volume, &self.labels, &prompts, &scope, &self.options, &stopwatch)
+            .segment_volume(annotated.volume(), &self.labels, &prompts, &scope, &self.options, &stopwatch)
             .map_err(Failure::of)?;
         let seconds = started.elapsed().as_secs_f64();
         let score = TargetScore::of_segmentation(&case, &found, &given);
+        if let Some(folder) = self.save {
+            self.write(folder, name, annotated, found)?;
+        }
         self.targets.push(Target {
             name: name.to_owned(),
-            slices: annotated.volume.sources.len(),
+            slices: annotated.volume().sources.len(),
             seconds,
             stage_seconds: stopwatch.seconds(),
             dice: self.named(&score),
@@ -225,13 +240,25 @@ impl Run<'_> {
         self.measured.entry("engram").or_default().push(score);
         let Some(baselines) = &self.baselines else { return Ok(()) };
         let answers = [
-            ("copy", baselines.copy(&annotated.volume).map_err(Failure::of)?),
-            ("knn", baselines.knn(&annotated.volume).map_err(Failure::of)?),
+            ("copy", baselines.copy(annotated.volume()).map_err(Failure::of)?),
+            ("knn", baselines.knn(annotated.volume()).map_err(Failure::of)?),
         ];
         for (method, found) in answers {
             self.measured.entry(method).or_default().push(TargetScore::of(&case, &found, &given));
         }
         Ok(())
+    }
+
+    /// Writes a result as `NAME.dcm`, with `-` for the slashes of the name.
+    fn write(&self, folder: &Path, name: &str, case: &Annotated, found: Segmentation) -> Result<(), Failure> {
+        let result = self
+            .workflow
+            .to_dicom(&case.series, &unasked(), &FixedUids::fresh(), vec![found])
+            .map_err(Failure::of)?;
+        let path = folder.join(format!("{}.dcm", name.replace('/', "-")));
+        std::fs::create_dir_all(folder)
+            .and_then(|()| std::fs::write(&path, &result.part10))
+            .map_err(|error| Failure::say(format!("could not write {}: {error}", path.display())))
     }
 
     /// Dice by label name.
@@ -245,7 +272,7 @@ impl Run<'_> {
         if self.given_slices == 0 {
             return Vec::new();
         }
-        let shown: Vec<usize> = (0..case.volume.sources.len())
+        let shown: Vec<usize> = (0..case.volume().sources.len())
             .filter(|slice| {
                 case.masks.values().any(|(_, m)| m.index_axis(Axis(0), *slice).iter().any(|v| *v != 0))
             })

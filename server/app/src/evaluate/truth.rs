@@ -14,8 +14,8 @@ use crate::cli::Failure;
 
 /// An annotated volume.
 pub struct Annotated {
-    /// The images.
-    pub volume: Volume,
+    /// The images, which make one volume.
+    pub series: LoadedSeries,
     /// By label key: the label, and its mask `[slice, row, column]`, 0 or 1.
     pub masks: BTreeMap<String, (LabelTemplate, Array3<u8>)>,
 }
@@ -23,16 +23,15 @@ pub struct Annotated {
 /// Reads a case that is not stored.
 pub fn read(workflow: &Workflow, case: &cases::Case) -> Result<Annotated, Failure> {
     let fail = |what: String| Failure::say(format!("case {}: {what}", case.name));
-    let LoadedSeries { mut volumes, .. } =
+    let series =
         workflow.load_files(&case.images()?).map_err(|error| fail(engram_workflow::report(&error)))?;
-    let volume = match volumes.len() {
-        1 => volumes.remove(0),
-        n => return Err(fail(format!("its images make {n} volumes, not one"))),
+    let [volume] = series.volumes.as_slice() else {
+        return Err(fail(format!("its images make {} volumes, not one", series.volumes.len())));
     };
     let object = dicom_object::open_file(case.segmentation())
         .map_err(|error| fail(engram_workflow::report(&error)))?;
     let segmentation = engram_seg::read(&object).map_err(|error| fail(engram_workflow::report(&error)))?;
-    let slices = ReferencedSlice::of_volume(&volume);
+    let slices = ReferencedSlice::of_volume(volume);
     let mut masks: BTreeMap<String, (LabelTemplate, Array3<u8>)> = BTreeMap::new();
     for segment in segmentation.description.foreground() {
         let placed = segmentation
@@ -43,22 +42,27 @@ pub fn read(workflow: &Workflow, case: &cases::Case) -> Result<Annotated, Failur
             .and_modify(|(_, mask)| mask.zip_mut_with(&placed.mask, |a, b| *a |= b))
             .or_insert_with(|| (LabelTemplate::of(segment), placed.mask));
     }
-    Ok(Annotated { volume, masks })
+    Ok(Annotated { series, masks })
 }
 
 impl Annotated {
+    /// The images as a volume.
+    pub fn volume(&self) -> &Volume {
+        &self.series.volumes[0]
+    }
+
     /// The masks of these labels; all 0 where the case was not annotated with one.
     pub fn label_masks<'l>(&self, labels: &'l [String]) -> LabelMasks<'l> {
         let mask = |label: &str| match self.masks.get(label) {
             Some((_, mask)) => mask.clone(),
-            None => Array3::zeros(self.volume.voxels.dim()),
+            None => Array3::zeros(self.volume().voxels.dim()),
         };
         LabelMasks(labels.iter().map(|label| (label.as_str(), mask(label))).collect())
     }
 
     /// The case as the scores want it.
     pub fn case<'a>(&'a self, name: &'a str, masks: &'a LabelMasks<'a>) -> Case<'a> {
-        Case { name, patient: &self.volume.patient_id, volume: &self.volume, masks: masks.views() }
+        Case { name, patient: &self.volume().patient_id, volume: self.volume(), masks: masks.views() }
     }
 }
 

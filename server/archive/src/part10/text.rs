@@ -1,4 +1,5 @@
-//! Text under SpecificCharacterSet (0008,0005), code extensions included (PS3.3 section C.12.1.1.2, PS3.5 section 6.1.2.5).
+//! Text under SpecificCharacterSet (0008,0005), code extensions included (PS3.3 section C.12.1.1.2, PS3.5
+//! section 6.1.2.5).
 
 use dicom_encoding::text::{SpecificCharacterSet, TextCodec};
 

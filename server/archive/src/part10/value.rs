@@ -53,7 +53,9 @@ fn values(vr: VR, bytes: &[u8], encoding: Encoding, charset: &Charset) -> Vec<Op
         VR::UV => {
             chunks(bytes, |b| if big { u64::from_be_bytes(b) } else { u64::from_le_bytes(b) }.to_string())
         }
-        VR::FL => chunks(bytes, |b| float(f64::from(if big { f32::from_be_bytes(b) } else { f32::from_le_bytes(b) }))),
+        VR::FL => chunks(bytes, |b| {
+            float(f64::from(if big { f32::from_be_bytes(b) } else { f32::from_le_bytes(b) }))
+        }),
         VR::FD => chunks(bytes, |b| float(if big { f64::from_be_bytes(b) } else { f64::from_le_bytes(b) })),
         VR::DS | VR::IS => strings(&String::from_utf8_lossy(bytes), number),
         VR::PN => strings(&charset.decode(bytes), |name| person_name(name.trim_end())),
@@ -99,8 +101,8 @@ fn is_json_number(value: &str) -> bool {
     serde_json::from_str::<serde_json::Number>(value).is_ok()
 }
 
-/// JSON has no NaN and no infinity: they are strings. A single-precision number is shown as the double it is equal to, so that readers
-/// that know only doubles get the very value.
+/// JSON has no NaN and no infinity: they are strings. A single-precision number is shown as the double it
+/// is equal to, so that readers that know only doubles get the very value.
 fn float(value: f64) -> String {
     if value.is_finite() {
         serde_json::Value::from(value).to_string()

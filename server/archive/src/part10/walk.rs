@@ -16,7 +16,8 @@ const MAX_FRAGMENTS: usize = 1 << 20;
 
 /// What a walk tells, in the order of the data set.
 pub(crate) trait Visitor {
-    /// An element with a value of `length` bytes at the input's position. The visitor may read it whole, or leave it to be passed over.
+    /// An element with a value of `length` bytes at the input's position. The visitor may read it whole, or
+    /// leave it to be passed over.
     fn value(&mut self, header: &Header, length: u32, input: &mut Input) -> Result<(), StoreError>;
 
     /// Encapsulated pixel data: its items' contents, the Basic Offset Table first.

@@ -116,7 +116,8 @@ fn moment(vr: VR, value: &str) -> Matcher {
     }
 }
 
-/// The two ends of a range; `None` for a single value. A date and time may end in an offset from UTC (`-0500`), which is no range.
+/// The two ends of a range; `None` for a single value. A date and time may end in an offset from UTC
+/// (`-0500`), which is no range.
 fn split_range(vr: VR, value: &str) -> Option<(&str, &str)> {
     let (from, to) = value.split_once('-')?;
     let is_offset = |text: &str| text.len() == 4 && text.parse::<u16>().is_ok_and(|offset| offset <= 1400);
@@ -161,8 +162,8 @@ fn words(name: &str) -> impl Iterator<Item = String> + '_ {
         .map(str::to_lowercase)
 }
 
-/// Whether `text` is like `pattern`, in which `*` stands for any characters and `?` for one. Linear in the product of the lengths, so
-/// that no pattern takes long.
+/// Whether `text` is like `pattern`, in which `*` stands for any characters and `?` for one. Linear in the
+/// product of the lengths, so that no pattern takes long.
 fn like(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut read) = (0, 0);

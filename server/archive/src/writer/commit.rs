@@ -38,14 +38,29 @@ impl Writer {
         if placed.is_empty() {
             return;
         }
-        let committed = durable::sync_folders(&folders).and_then(|()| self.catalogue(&placed));
+        let places = match self.keep_metadata(&placed) {
+            Ok(places) => places,
+            Err(error) => return self.take_back(placed, error),
+        };
+        let committed = durable::sync_folders(&folders).and_then(|()| self.catalogue(&placed, places));
         match self.shared.decisive(committed) {
             Ok(()) => placed.into_iter().for_each(acknowledge),
-            Err(error) => refuse(placed, error),
+            Err(error) => refuse(placed, Arc::new(error)),
         }
     }
 
-    /// Renames each new object to where it belongs and answers at once those that need no commit. Notes the folders to sync.
+    /// Takes back objects that are in place but not in the catalogue, as where the disk is full: the archive goes on.
+    fn take_back(&self, placed: Vec<Placed>, error: Error) {
+        let objects = placed.iter().map(|placed| self.shared.layout.object(&placed.inspected.uids));
+        let removed =
+            objects.map(|object| durable::remove_file(&object)).try_for_each(|removed| removed.map(|_| ()));
+        // What cannot be taken back would stand in the way of the next object of that UID.
+        let _ = self.shared.decisive(removed);
+        refuse(placed, Arc::new(error));
+    }
+
+    /// Renames each new object to where it belongs and answers at once those that need no commit. Notes the
+    /// folders to sync.
     fn place(&self, group: Vec<Prepared>, folders: &mut BTreeSet<PathBuf>) -> Vec<Placed> {
         let mut placed: Vec<Placed> = Vec::new();
         let mut by_sop: HashMap<String, usize> = HashMap::new();
@@ -121,22 +136,34 @@ impl Writer {
         Ok(())
     }
 
-    /// Appends the metadata lines and writes the catalogue, durably.
-    pub(crate) fn catalogue(&self, placed: &[Placed]) -> Result<()> {
-        let mut by_series: BTreeMap<(&str, &str), Vec<&Inspected>> = BTreeMap::new();
-        for Placed { inspected, .. } in placed {
+    /// Appends each instance's JSON to its series' kept metadata and says where it lies.
+    pub(crate) fn keep_metadata(&self, placed: &[Placed]) -> Result<Vec<Place>> {
+        let mut by_series: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
+        for (index, Placed { inspected, .. }) in placed.iter().enumerate() {
             let key =
                 (inspected.uids.study_instance_uid.as_str(), inspected.uids.series_instance_uid.as_str());
-            by_series.entry(key).or_default().push(inspected);
+            by_series.entry(key).or_default().push(index);
         }
+        let mut found: Vec<(usize, Place)> = Vec::with_capacity(placed.len());
+        for ((study, series), indices) in by_series {
+            let texts = indices.iter().filter_map(|index| placed.get(*index));
+            let lines: Vec<&[u8]> = texts.map(|placed| placed.inspected.json.text.as_slice()).collect();
+            found.extend(indices.into_iter().zip(metadata::append(
+                &self.shared.layout,
+                study,
+                series,
+                &lines,
+            )?));
+        }
+        found.sort_by_key(|(index, _)| *index);
+        Ok(found.into_iter().map(|(_, place)| place).collect())
+    }
+
+    /// Enters instances, whose JSON lies at `places`, in the catalogue, durably.
+    pub(crate) fn catalogue(&self, placed: &[Placed], places: Vec<Place>) -> Result<()> {
         let mut draft = Draft::new(&self.shared.catalogue);
-        for ((study, series), instances) in by_series {
-            let lines: Vec<&[u8]> =
-                instances.iter().map(|inspected| inspected.json.text.as_slice()).collect();
-            let places: Vec<Place> = metadata::append(&self.shared.layout, study, series, &lines)?;
-            for (inspected, place) in instances.into_iter().zip(places) {
-                draft.add(inspected, place)?;
-            }
+        for (Placed { inspected, .. }, place) in placed.iter().zip(places) {
+            draft.add(inspected, place)?;
         }
         draft.apply()?;
         self.shared.catalogue.sync()
@@ -172,23 +199,24 @@ fn acknowledge(placed: Placed) {
     }
 }
 
-fn refuse(placed: Vec<Placed>, error: Error) {
-    let source = Arc::new(error);
+fn refuse(placed: Vec<Placed>, source: Arc<Error>) {
     for Placed { inspected, answers } in placed {
         for answer in answers {
-            let error = StoreError::Archive { source: source.clone() };
+            let error = if is_full(&source) {
+                StoreError::NoSpace
+            } else {
+                StoreError::Archive { source: source.clone() }
+            };
             let _ = answer.send(Err(with_identity(error, &inspected)));
         }
     }
 }
 
 fn refusal(error: Error) -> StoreError {
-    match &error {
-        Error::File { source, .. }
-            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
-        {
-            StoreError::NoSpace
-        }
-        _ => StoreError::Archive { source: Arc::new(error) },
-    }
+    if is_full(&error) { StoreError::NoSpace } else { StoreError::Archive { source: Arc::new(error) } }
+}
+
+fn is_full(error: &Error) -> bool {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+    matches!(error, Error::File { source, .. } if full.contains(&source.kind()))
 }

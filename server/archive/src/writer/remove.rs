@@ -1,7 +1,8 @@
 //! Deletion: noted in the removals journal first, then taken out of the catalogue, then off the disk.
 //!
-//! A crash after the note leaves a deletion that opening the archive finishes; before it, one that never was. The note is crossed
-//! out before anything else is committed, so it can never strike an object stored later under the same UID.
+//! A crash after the note leaves a deletion that opening the archive finishes; before it, one that never
+//! was. The note is crossed out before anything else is committed, so it can never strike an object stored
+//! later under the same UID.
 
 use super::Writer;
 use crate::{

@@ -54,8 +54,8 @@ pub(crate) fn decode(bytes: &[u8], size: (usize, usize)) -> Result<CodedImage> {
     })
 }
 
-/// Whether a component has samples. OpenJPEG succeeds on a codestream whose tiles are all empty and leaves a null pointer, which
-/// the wrapper shows in its `Debug` text only and would make a slice of.
+/// Whether a component has samples. OpenJPEG succeeds on a codestream whose tiles are all empty and leaves
+/// a null pointer, which the wrapper shows in its `Debug` text only and would make a slice of.
 fn is_decoded(component: &ImageComponent) -> bool {
     !format!("{component:?}").contains("data: 0x0,")
 }

@@ -102,7 +102,7 @@ pub enum CodecError {
 
     /// The codestream holds an image of another size than the attributes say.
     #[snafu(display(
-        "could not use a codestream of {rows} rows and {columns} columns: the attributes say {expected_rows} and {expected_columns}"
+        "could not use a codestream of {rows} x {columns} pixels where {expected_rows} x {expected_columns} are due"
     ))]
     Size {
         /// Rows in the codestream.

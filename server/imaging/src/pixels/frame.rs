@@ -28,13 +28,21 @@ pub enum FrameData {
 macro_rules! with_samples {
     ($data:expr, $samples:ident => $body:expr) => {
         match $data {
+            #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "not so for other types")]
             $crate::pixels::FrameData::U8($samples) => $body,
+            #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "not so for other types")]
             $crate::pixels::FrameData::I8($samples) => $body,
+            #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "not so for other types")]
             $crate::pixels::FrameData::U16($samples) => $body,
+            #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "not so for other types")]
             $crate::pixels::FrameData::I16($samples) => $body,
+            #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "not so for other types")]
             $crate::pixels::FrameData::U32($samples) => $body,
+            #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "not so for other types")]
             $crate::pixels::FrameData::I32($samples) => $body,
+            #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "not so for other types")]
             $crate::pixels::FrameData::F32($samples) => $body,
+            #[allow(clippy::unnecessary_cast, clippy::useless_conversion, reason = "not so for other types")]
             $crate::pixels::FrameData::F64($samples) => $body,
         }
     };
@@ -54,10 +62,7 @@ impl FrameData {
 
     /// Every sample as `f64`: exact for all types.
     pub fn to_f64(&self) -> Vec<f64> {
-        #[allow(clippy::useless_conversion, reason = "f64 is one of the types")]
-        {
-            with_samples!(self, samples => samples.iter().map(|sample| f64::from(*sample)).collect())
-        }
+        with_samples!(self, samples => samples.iter().map(|sample| f64::from(*sample)).collect())
     }
 
     /// Every sample as `f32`: exact up to 24 bits.

@@ -112,7 +112,8 @@ fn photometric(name: &str) -> Photometric {
         "MONOCHROME1" => Photometric::Monochrome1,
         "MONOCHROME2" => Photometric::Monochrome2,
         "PALETTE COLOR" => Photometric::PaletteColor,
-        "RGB" => Photometric::Rgb,
+        // The colour transforms of JPEG 2000 exist in the codestream only: decoding undoes them.
+        "RGB" | "YBR_RCT" | "YBR_ICT" => Photometric::Rgb,
         "YBR_FULL" | "YBR_FULL_422" => Photometric::YbrFull,
         other => Photometric::Other(other.to_owned()),
     }

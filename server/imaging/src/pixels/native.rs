@@ -10,8 +10,8 @@ use std::ops::Range;
 #[derive(Clone, Copy)]
 pub(super) struct NativeBytes<'a> {
     pub value: &'a PrimitiveValue,
-    /// Whether the file was big endian. The words of an OW value are in native order by now, but bytes (OB) and
-    /// the order of the halves of a 32-bit sample are as they were.
+    /// Whether the file was big endian. The words of an OW value are in native order by now, but bytes (OB)
+    /// and the order of the halves of a 32-bit sample are as they were.
     pub big_endian: bool,
     /// BitsAllocated.
     pub bits_allocated: u16,
@@ -31,8 +31,8 @@ impl<'a> NativeBytes<'a> {
         count as u64 * size
     }
 
-    /// A range of bytes, or None where it reaches past the end. Aligned to whole samples by the caller, unless
-    /// samples are smaller than a word.
+    /// A range of bytes, or None where it reaches past the end. Aligned to whole samples by the caller,
+    /// unless samples are smaller than a word.
     pub fn get(&self, range: Range<usize>) -> Option<Cow<'a, [u8]>> {
         match self.value {
             PrimitiveValue::U8(bytes) => {

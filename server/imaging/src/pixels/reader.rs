@@ -5,7 +5,9 @@ use super::layout::Layout;
 use super::native::{self, NativeBytes};
 use super::syntax::{EXPLICIT_VR_BIG_ENDIAN, Encoding, encoding};
 use super::{Frame, FrameData, StoredFrame, encapsulated};
-use crate::error::{Error, NoSuchFrameSnafu, Result, ShortPixelDataSnafu, UnsupportedTransferSyntaxSnafu};
+use crate::error::{
+    BadAttributeSnafu, Error, NoSuchFrameSnafu, Result, ShortPixelDataSnafu, UnsupportedTransferSyntaxSnafu,
+};
 use dicom_core::Tag;
 use dicom_core::value::Value;
 use dicom_dictionary_std::{tags, uids};
@@ -27,8 +29,8 @@ impl Default for DecodeLimits {
     }
 }
 
-/// The frames of one object. Opening reads attributes and offset tables only; each frame is decoded when it is
-/// asked for, so that several threads can share a reader.
+/// The frames of one object. Opening reads attributes and offset tables only; each frame is decoded when it
+/// is asked for, so that several threads can share a reader.
 pub struct PixelReader<'a> {
     layout: Layout,
     encoding: Encoding,
@@ -45,14 +47,20 @@ impl<'a> PixelReader<'a> {
     /// Reads the Image Pixel attributes (PS3.3 C.7.6.3) and the offset tables.
     ///
     /// # Errors
-    /// No pixel data, attributes absent or without meaning, a frame above the limit, or fragments that cannot be
-    /// told apart into frames. A transfer syntax without a decoder is an error of [`Self::frame`] only.
+    /// No pixel data, attributes absent or without meaning, a frame above the limit, or fragments that
+    /// cannot be told apart into frames. A transfer syntax without a decoder is an error of [`Self::frame`]
+    /// only.
     pub fn open(object: &'a DefaultDicomObject, limits: DecodeLimits) -> Result<Self> {
         let transfer_syntax = object.meta().transfer_syntax();
         let (tag, float_bits) = pixel_element(object)?;
         let value = object.get(tag).ok_or(Error::NoPixelData)?.value();
         let layout = Layout::read(object, float_bits, limits)?;
+        let encoding = encoding(transfer_syntax);
         let pixels = match value {
+            Value::Primitive(_) if encoding != Encoding::Native => {
+                let value = "not in fragments, as its transfer syntax asks";
+                return BadAttributeSnafu { name: "PixelData", value }.fail();
+            }
             Value::Primitive(value) => Pixels::Native {
                 bytes: NativeBytes {
                     value,
@@ -71,7 +79,7 @@ impl<'a> PixelReader<'a> {
             },
             Value::Sequence(_) => return Err(Error::NoPixelData),
         };
-        Ok(Self { layout, encoding: encoding(transfer_syntax), transfer_syntax, pixels })
+        Ok(Self { layout, encoding, transfer_syntax, pixels })
     }
 
     /// NumberOfFrames: at least 1.

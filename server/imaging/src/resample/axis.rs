@@ -7,10 +7,10 @@ pub(super) struct Tap {
     pub weights: Vec<f32>,
 }
 
-/// Taps of `outputs` places over `inputs` places. Output `i` has its centre at input coordinate
-/// `(i + 0.5 - offset) / scale` (edges at whole numbers). A triangle filter as wide as an output when reducing, which keeps
-/// fine structure from aliasing, and linear interpolation when enlarging; weights past the ends go to the
-/// inputs that are there. An output whose centre lies past the ends has no inputs.
+/// Taps of `outputs` places over `inputs` places. Output `i` has its centre at input coordinate `(i + 0.5 -
+/// offset) / scale` (edges at whole numbers). A triangle filter as wide as an output when reducing, which
+/// keeps fine structure from aliasing, and linear interpolation when enlarging; weights past the ends go to
+/// the inputs that are there. An output whose centre lies past the ends has no inputs.
 pub(super) fn filtered(outputs: usize, inputs: usize, scale: f64, offset: f64) -> Vec<Tap> {
     let support = (1.0 / scale).max(1.0);
     (0..outputs)

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 /// Half the bits of a voxel: what one pass over the volume tells apart.
 const HALF: u32 = 16;
 
-/// The values at the given percentiles (0 to 100) of the finite voxels, interpolated between neighbours as NumPy does.
-/// Zeros where there is no finite voxel.
+/// The values at the given percentiles (0 to 100) of the finite voxels, interpolated between neighbours as
+/// NumPy does. Zeros where there is no finite voxel.
 ///
-/// Exact, in two passes over the volume and without a copy of it: the first counts the upper halves of the voxels' bits, the
-/// second the lower halves of those that share an upper half with a value sought.
+/// Exact, in two passes over the volume and without a copy of it: the first counts the upper halves of the
+/// voxels' bits, the second the lower halves of those that share an upper half with a value sought.
 pub fn percentiles(voxels: ArrayView3<f32>, at: &[f64]) -> Vec<f32> {
     let keys = || voxels.iter().filter(|value| value.is_finite()).map(|value| key(*value));
     let mut upper = vec![0u64; 1 << HALF];

@@ -3,8 +3,8 @@
 use super::axis::{Tap, filtered, linear};
 use ndarray::{Array2, ArrayView2, Axis};
 
-/// A rectangle of a slice, in pixels; edges at whole numbers, so that the whole slice is `0, 0, rows, columns`. It
-/// may reach past the slice.
+/// A rectangle of a slice, in pixels; edges at whole numbers, so that the whole slice is `0, 0, rows,
+/// columns`. It may reach past the slice.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Region {
     /// Row of the upper edge.
@@ -18,11 +18,11 @@ pub struct Region {
 }
 
 /// The map from a slice to a square of `size` pixels: isotropic in millimetres, so that pixels that are not
-/// square are made so by the ratio of their spacings; the longer side of the region fits the square, the shorter one is
-/// centred.
+/// square are made so by the ratio of their spacings; the longer side of the region fits the square, the
+/// shorter one is centred.
 ///
-/// Around a region that is not square, and around its edges, the square shows what the slice holds there; past the slice it is
-/// zero. A whole slice is therefore zero padded.
+/// Around a region that is not square, and around its edges, the square shows what the slice holds there;
+/// past the slice it is zero. A whole slice is therefore zero padded.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Letterbox {
     /// Side of the square, pixels.
@@ -77,8 +77,8 @@ impl Letterbox {
         ]
     }
 
-    /// The slice in the square, `[size, size]`; antialiased when reducing, bilinear when enlarging, zero outside the slice.
-    /// Of a mask of 0 and 1: how much of each square pixel it covers.
+    /// The slice in the square, `[size, size]`; antialiased when reducing, bilinear when enlarging, zero
+    /// outside the slice. Of a mask of 0 and 1: how much of each square pixel it covers.
     ///
     /// `slice` has the size that the letterbox was made for; what another one lacks counts as outside.
     pub fn apply(&self, slice: ArrayView2<f32>) -> Array2<f32> {

@@ -22,8 +22,9 @@ impl Lut {
         Self::read(item, tags::LUT_DESCRIPTOR, tags::LUT_DATA, signed)
     }
 
-    /// The descriptor says how many entries (0 for 65536), the first value and the bits of an entry. `signed`: whether
-    /// the values looked up are, in which case the descriptor's are as well, whatever its VR.
+    /// The descriptor says how many entries (0 for 65536), the first value and the bits of an entry.
+    /// `signed`: whether the values looked up are, in which case the descriptor's are as well, whatever its
+    /// VR.
     pub(super) fn read(item: &InMemDicomObject, descriptor: Tag, data: Tag, signed: bool) -> Option<Self> {
         let descriptor = item.get(descriptor)?.to_multi_int::<i64>().ok()?;
         let [count, first, bits] = <[i64; 3]>::try_from(descriptor).ok()?;

@@ -78,8 +78,8 @@ pub enum Voi {
 }
 
 impl Voi {
-    /// What the file suggests for a frame, counted from 1: its first window, else its first table. None where it
-    /// has neither, or only windows without a meaning.
+    /// What the file suggests for a frame, counted from 1: its first window, else its first table. None
+    /// where it has neither, or only windows without a meaning.
     pub fn of_frame(object: &DefaultDicomObject, frame: usize) -> Option<Self> {
         of_frame(object, frame, tags::FRAME_VOILUT_SEQUENCE, window).map(Self::Window).or_else(|| {
             let item = first_item(object, tags::VOILUT_SEQUENCE)?;

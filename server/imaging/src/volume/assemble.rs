@@ -36,14 +36,15 @@ const NOMINAL_ORIENTATION: [f64; 6] = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0];
 
 /// Makes volumes of the objects of one series, given in any order.
 ///
-/// One volume, or several: where frames differ in size, spacing or orientation, the largest group first; and
-/// where positions hold several frames, a volume each time point, echo or acquisition. Slices are sorted along the
-/// normal, on their own grid; gaps, irregular steps and the like are in the volume's notes. Frames without a position (ultrasound,
-/// radiographs) make a volume an instance, with nominal geometry. Slices are decoded in parallel.
+/// One volume, or several: where frames differ in size, spacing or orientation, the largest group first;
+/// and where positions hold several frames, a volume each time point, echo or acquisition. Slices are
+/// sorted along the normal, on their own grid; gaps, irregular steps and the like are in the volume's
+/// notes. Frames without a position (ultrasound, radiographs) make a volume an instance, with nominal
+/// geometry. Slices are decoded in parallel.
 ///
 /// # Errors
-/// [`Error::NotAVolume`] where no object is a slice: localizers, secondary captures without a position, colour, objects
-/// that are no images. Otherwise what decoding any slice reports, or [`Error::TooLarge`].
+/// [`Error::NotAVolume`] where no object is a slice: localizers, secondary captures without a position,
+/// colour, objects that are no images. Otherwise what decoding any slice reports, or [`Error::TooLarge`].
 pub fn assemble<O>(objects: &[O], limits: &VolumeLimits) -> Result<Vec<Volume>>
 where
     O: Borrow<DefaultDicomObject> + Sync,

@@ -55,8 +55,8 @@ impl VolumeGeometry {
         steps.get(steps.len() / 2).copied()
     }
 
-    /// LPS position of a voxel `(slice, row, column)`, whole or fractional in the plane; `slice` is a whole one.
-    /// None where the slice is not there.
+    /// LPS position of a voxel `(slice, row, column)`, whole or fractional in the plane; `slice` is a whole
+    /// one. None where the slice is not there.
     pub fn voxel_to_lps(&self, slice: usize, row: f64, column: f64) -> Option<[f64; 3]> {
         let origin = self.positions.get(slice)?;
         let (along_row, along_column) = (self.row_direction(), self.column_direction());
@@ -68,9 +68,9 @@ impl VolumeGeometry {
         Some(point)
     }
 
-    /// `[slice, row, column]`, fractional, of an LPS position. The slice is interpolated between the slices'
-    /// own offsets along the normal, extrapolated past the ends by the usual spacing (1 mm for a single slice),
-    /// and the in-plane origin follows the positions, so that shear and gaps are honoured.
+    /// `[slice, row, column]`, fractional, of an LPS position. The slice is interpolated between the
+    /// slices' own offsets along the normal, extrapolated past the ends by the usual spacing (1 mm for a
+    /// single slice), and the in-plane origin follows the positions, so that shear and gaps are honoured.
     /// None for a volume without slices.
     pub fn lps_to_voxel(&self, point: [f64; 3]) -> Option<[f64; 3]> {
         let offsets = self.offsets();

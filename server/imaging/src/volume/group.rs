@@ -116,8 +116,8 @@ fn by_time<O: Borrow<DefaultDicomObject>>(mut grid: Vec<Candidate>, objects: &[O
     points.into_iter().enumerate().map(group).collect()
 }
 
-/// The time point of each frame, position after position, by the first attribute that tells the frames at every
-/// position apart; else by instance and frame number, where every position holds as many frames.
+/// The time point of each frame, position after position, by the first attribute that tells the frames at
+/// every position apart; else by instance and frame number, where every position holds as many frames.
 fn time_indices<O: Borrow<DefaultDicomObject>>(
     positions: &[&[Candidate]],
     most: usize,
@@ -153,8 +153,9 @@ fn time_indices<O: Borrow<DefaultDicomObject>>(
     even.then(|| ranks(&numbers, most)).flatten().map(|indices| ("InstanceNumber", indices))
 }
 
-/// The rank of each value: among all distinct values where they are as many as time points (so that a position
-/// that misses one keeps its place), else among the values at its position. None where two frames at a position have one value.
+/// The rank of each value: among all distinct values where they are as many as time points (so that a
+/// position that misses one keeps its place), else among the values at its position. None where two frames
+/// at a position have one value.
 fn ranks(values: &[Vec<f64>], most: usize) -> Option<Vec<usize>> {
     let sorted = |values: &mut Vec<f64>| values.sort_by(f64::total_cmp);
     let mut all: Vec<f64> = values.iter().flatten().copied().collect();

@@ -31,8 +31,8 @@ pub(super) struct Plane {
     pub orientation: [f64; 6],
 }
 
-/// What tells frames at one position apart, in order of preference: a functional group, an attribute, and the name it
-/// has in notes.
+/// What tells frames at one position apart, in order of preference: a functional group, an attribute, and
+/// the name it has in notes.
 pub(super) const TIME_KEYS: [(Tag, Tag, &str); 9] = [
     (tags::TEMPORAL_POSITION_SEQUENCE, tags::TEMPORAL_POSITION_IDENTIFIER, "TemporalPositionIdentifier"),
     (tags::FRAME_CONTENT_SEQUENCE, tags::TEMPORAL_POSITION_INDEX, "TemporalPositionIndex"),
@@ -116,8 +116,8 @@ pub(super) fn time_value(object: &DefaultDicomObject, frame: usize, group: Tag, 
     })
 }
 
-/// Planes of all frames. Where a classic multi-frame object gives the first one only, the others follow it along the normal: by
-/// GridFrameOffsetVector (RT dose) or SpacingBetweenSlices (reconstructed NM and PET).
+/// Planes of all frames. Where a classic multi-frame object gives the first one only, the others follow it
+/// along the normal: by GridFrameOffsetVector (RT dose) or SpacingBetweenSlices (reconstructed NM and PET).
 fn planes(object: &DefaultDicomObject, frames: usize) -> Vec<Option<Plane>> {
     let own = object.get(tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE).is_some();
     if frames == 1 || own {
@@ -192,7 +192,8 @@ impl Plane {
     }
 }
 
-/// Row spacing, column spacing: of the patient's plane, else of the detector's, else of the ultrasound region.
+/// Row spacing, column spacing: of the patient's plane, else of the detector's, else of the ultrasound
+/// region.
 fn spacing(object: &DefaultDicomObject, frame: usize) -> Option<[f64; 2]> {
     let positive = |spacing: &[f64; 2]| spacing.iter().all(|value| *value > 0.0);
     of_frame(object, frame, tags::PIXEL_MEASURES_SEQUENCE, |item| {

@@ -3,7 +3,7 @@
 use super::bits::BitReader;
 use super::huffman::HuffmanTable;
 use super::idct;
-use super::marker::{FrameHeader, Parser, ScanHeader, Segment};
+use super::marker::{Component, FrameHeader, Parser, ScanHeader, Segment};
 use super::upsample;
 use crate::codec::{MalformedSnafu, Result};
 use snafu::{OptionExt, ensure};
@@ -54,9 +54,7 @@ pub(super) fn decode(parser: &mut Parser, frame: &FrameHeader) -> Result<Vec<u16
 
 /// Largest sampling factors, across and down.
 fn largest_factors(frame: &FrameHeader) -> (usize, usize) {
-    let largest = |factor: fn(&super::marker::Component) -> usize| {
-        frame.components.iter().map(factor).max().unwrap_or(1)
-    };
+    let largest = |factor: fn(&Component) -> usize| frame.components.iter().map(factor).max().unwrap_or(1);
     (largest(|component| component.horizontal), largest(|component| component.vertical))
 }
 
@@ -66,39 +64,24 @@ fn scan_planes(
     scan: &ScanHeader,
     planes: &mut [Option<Plane>],
 ) -> Result<()> {
-    let (widest, tallest) = largest_factors(frame);
-    let interleaved = scan.components.len() > 1;
-    let mut coders = Vec::with_capacity(scan.components.len());
-    for (index, dc, ac) in &scan.components {
-        let component = frame.components.get(*index).context(MalformedSnafu { what: "no such component" })?;
-        let missing = MalformedSnafu { what: "a scan uses a table that was not defined" };
-        coders.push(Coder {
-            component: *index,
-            dc: parser.dc_tables.get(*dc).and_then(Option::as_ref).context(missing)?,
-            ac: parser.ac_tables.get(*ac).and_then(Option::as_ref).context(missing)?,
-            quantisation: parser
-                .quantisation
-                .get(component.quantisation)
-                .and_then(Option::as_ref)
-                .context(missing)?,
-            blocks: if interleaved { (component.horizontal, component.vertical) } else { (1, 1) },
-            predictor: 0,
-        });
-        let rows = (frame.rows * component.vertical).div_ceil(tallest);
-        let columns = (frame.columns * component.horizontal).div_ceil(widest);
-        let stride = frame.columns.div_ceil(8 * widest) * 8 * component.horizontal;
-        let height = frame.rows.div_ceil(8 * tallest) * 8 * component.vertical;
-        let place = planes.get_mut(*index).context(MalformedSnafu { what: "no such component" })?;
+    for (index, _, _) in &scan.components {
+        let component = frame.components.get(*index).context(NO_COMPONENT)?;
+        let place = planes.get_mut(*index).context(NO_COMPONENT)?;
         ensure!(place.is_none(), MalformedSnafu { what: "a component is coded twice" });
-        *place = Some(Plane { samples: vec![0; stride * height], stride, rows, columns });
+        *place = Some(plane(frame, component));
     }
+    let mut coders = scan
+        .components
+        .iter()
+        .map(|tables| coder(parser, frame, scan, *tables))
+        .collect::<Result<Vec<_>>>()?;
     // One component alone is coded without the blocks that only pad it (T.81 A.2.2).
     let (across, down) = match coders.as_slice() {
-        [only] => match planes.get(only.component) {
-            Some(Some(plane)) => (plane.columns.div_ceil(8), plane.rows.div_ceil(8)),
-            _ => return MalformedSnafu { what: "no such component" }.fail(),
-        },
-        _ => (frame.columns.div_ceil(8 * widest), frame.rows.div_ceil(8 * tallest)),
+        [only] => {
+            let plane = planes.get(only.component).and_then(Option::as_ref).context(NO_COMPONENT)?;
+            (plane.columns.div_ceil(8), plane.rows.div_ceil(8))
+        }
+        _ => units(frame),
     };
     let mut bits = BitReader::new(parser.bytes, parser.position);
     for unit in 0..across * down {
@@ -107,7 +90,7 @@ fn scan_planes(
             coders.iter_mut().for_each(|coder| coder.predictor = 0);
         }
         for coder in &mut coders {
-            let Some(Some(plane)) = planes.get_mut(coder.component) else { continue };
+            let plane = planes.get_mut(coder.component).and_then(Option::as_mut).context(NO_COMPONENT)?;
             let (width, height) = coder.blocks;
             for block in 0..width * height {
                 let column = (unit % across * width + block % width) * 8;
@@ -120,6 +103,52 @@ fn scan_planes(
     }
     parser.position = bits.position();
     Ok(())
+}
+
+const NO_COMPONENT: MalformedSnafu<&str> =
+    MalformedSnafu { what: "a scan has a component that the frame lacks" };
+
+/// Minimum coded units of an interleaved scan, across and down.
+fn units(frame: &FrameHeader) -> (usize, usize) {
+    let (widest, tallest) = largest_factors(frame);
+    (frame.columns.div_ceil(8 * widest), frame.rows.div_ceil(8 * tallest))
+}
+
+/// An empty plane for a component.
+fn plane(frame: &FrameHeader, component: &Component) -> Plane {
+    let (widest, tallest) = largest_factors(frame);
+    let (across, down) = units(frame);
+    let stride = across * 8 * component.horizontal;
+    Plane {
+        samples: vec![0; stride * down * 8 * component.vertical],
+        stride,
+        rows: (frame.rows * component.vertical).div_ceil(tallest),
+        columns: (frame.columns * component.horizontal).div_ceil(widest),
+    }
+}
+
+/// What a component of a scan decodes with: its index, DC and AC table.
+fn coder<'a>(
+    parser: &'a Parser,
+    frame: &FrameHeader,
+    scan: &ScanHeader,
+    (index, dc, ac): (usize, usize, usize),
+) -> Result<Coder<'a>> {
+    let component = frame.components.get(index).context(NO_COMPONENT)?;
+    let missing = MalformedSnafu { what: "a scan uses a table that was not defined" };
+    let interleaved = scan.components.len() > 1;
+    Ok(Coder {
+        component: index,
+        dc: parser.dc_tables.get(dc).and_then(Option::as_ref).context(missing)?,
+        ac: parser.ac_tables.get(ac).and_then(Option::as_ref).context(missing)?,
+        quantisation: parser
+            .quantisation
+            .get(component.quantisation)
+            .and_then(Option::as_ref)
+            .context(missing)?,
+        blocks: if interleaved { (component.horizontal, component.vertical) } else { (1, 1) },
+        predictor: 0,
+    })
 }
 
 impl Coder<'_> {

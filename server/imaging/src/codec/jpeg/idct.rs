@@ -1,5 +1,5 @@
-//! The inverse DCT (T.81 A.3.3), in single precision: exact to less than half a level at 12 bits, so that a result
-//! differs from an integer implementation by rounding only.
+//! The inverse DCT (T.81 A.3.3), in single precision: exact to less than half a level at 12 bits, so that a
+//! result differs from an integer implementation by rounding only.
 
 /// Half cosines of k pi / 16.
 const C1: f32 = 0.490_392_64;
@@ -10,8 +10,8 @@ const C5: f32 = 0.277_785_12;
 const C6: f32 = 0.191_341_71;
 const C7: f32 = 0.097_545_16;
 
-/// Transforms a block of 64 coefficients, row by row, and writes its samples into `place`, rows `stride` apart.
-/// Samples that `place` has no room for are dropped.
+/// Transforms a block of 64 coefficients, row by row, and writes its samples into `place`, rows `stride`
+/// apart. Samples that `place` has no room for are dropped.
 pub(super) fn write(coefficients: &[f32; 64], precision: u8, place: &mut [u16], stride: usize) {
     let middle = f32::from(1u16 << (precision - 1));
     let largest = f32::from((1u16 << precision) - 1);

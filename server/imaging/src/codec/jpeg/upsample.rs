@@ -1,5 +1,5 @@
-//! From component planes to pixels: chrominance that was stored at half the resolution is interpolated with a triangle
-//! filter, as libjpeg does and as every viewer shows it.
+//! From component planes to pixels: chrominance that was stored at half the resolution is interpolated with
+//! a triangle filter, as libjpeg does and as every viewer shows it.
 
 use super::dct::Plane;
 
@@ -37,13 +37,13 @@ fn line(plane: &Plane, row: usize, rows: usize, columns: usize) -> Vec<u16> {
     // Down: three parts of the nearer row, one of the other; kept four times as large.
     let (near, weight) = if halved_down { (source(row / 2), 4) } else { (source(row), 1) };
     let tall: Vec<u32> = if halved_down {
-        let other = if row % 2 == 0 { (row / 2).saturating_sub(1) } else { row / 2 + 1 };
+        let other = if row.is_multiple_of(2) { (row / 2).saturating_sub(1) } else { row / 2 + 1 };
         near.iter().zip(source(other)).map(|(near, far)| 3 * u32::from(*near) + u32::from(*far)).collect()
     } else {
         near.iter().map(|sample| u32::from(*sample)).collect()
     };
     if !halved_across {
-        let bias = if row % 2 == 0 { 1 } else { 2 };
+        let bias = if row.is_multiple_of(2) { 1 } else { 2 };
         return tall.iter().map(|sum| ((sum + bias) / weight) as u16).collect();
     }
     // Across: likewise. The bias alternates so that rounding does not drift to one side.

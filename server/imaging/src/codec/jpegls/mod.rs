@@ -1,8 +1,9 @@
 //! JPEG-LS (ITU-T T.87), lossless and near-lossless.
 //!
-//! A decoder of our own: the bindings to CharLS build it with CMake, which a machine with only a C compiler lacks, and
-//! the crates in Rust decode single components only or are ports not kept for use on files from a network.
-//! Mapping tables, restart intervals and sub-sampled components, which no DICOM writer is known to use, are refused.
+//! A decoder of our own: the bindings to CharLS build it with CMake, which a machine with only a C compiler
+//! lacks, and the crates in Rust decode single components only or are ports not kept for use on files from
+//! a network. Mapping tables, restart intervals and sub-sampled components, which no DICOM writer is known
+//! to use, are refused.
 
 mod bits;
 mod context;

@@ -13,8 +13,8 @@ const RUN_BITS: [u32; 32] =
 /// Regular contexts: 9 * 9 * 9 gradients, halved by sign.
 const CONTEXTS: usize = 365;
 
-/// Two lines of a component, each with a place before and after its samples for the neighbours of the edge ones
-/// (T.87 A.2.1).
+/// Two lines of a component, each with a place before and after its samples for the neighbours of the edge
+/// ones (T.87 A.2.1).
 struct Lines {
     above: Vec<i32>,
     current: Vec<i32>,
