@@ -16,6 +16,8 @@ from engram_train.cache import NEIGHBOURS, PATIENTS, task_mask
 
 SLICES = 6
 EXEMPLAR_TIME = 6
+LEAST = 0.004
+LITTLE = 0.02
 
 
 class Cache:
@@ -70,11 +72,17 @@ def draw(cache: Cache, groups: int, rng: np.random.Generator) -> Batch:
     neighbours = int((patients == 0).sum())
     places[:neighbours] = np.sort(rng.choice(NEIGHBOURS, neighbours, replace=False))
     images, masks = [], []
-    for _ in range(groups):
+    while len(images) < groups:
         image, region, tasks = cache.draw(rng)
         order = rng.permutation(PATIENTS)[patients]
         image, region = image[order, places], region[order, places]
-        bits = tasks[0] if rng.random() < 0.4 else rng.choice(tasks)
+        # Labels of a few pixels teach little: half as likely at LITTLE, never below LEAST.
+        area = np.array([task_mask(region, bits).mean() for bits in tasks])
+        weight = np.where(area > LEAST, area / (area + LITTLE), 0)
+        weight[0] *= 1.5  # the label that a zoomed anatomy is zoomed at
+        if weight.max() < rng.uniform(0, 0.7):
+            continue
+        bits = rng.choice(tasks, p=weight / weight.sum())
         mask = task_mask(region, bits)
         if len(tasks) > 1 and rng.random() < 0.06:
             mask = mask | task_mask(region, rng.choice(tasks))

@@ -73,7 +73,7 @@ class Step:
         memory = model.memory(embed, truth, (present * 2 - 1) * SCORE_LIMIT)
         levels = (embed, fine, middle)
 
-        count = int(rng.integers(1, most + 1))
+        count = int(rng.choice([1, most - 1, most, most]))
         targets = np.arange(SLICES)
         plan = choose_memories(batch, count, rng, targets, recent=False)
         out = self.decode(levels, memory, groups, targets, plan)
