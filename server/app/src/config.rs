@@ -62,6 +62,19 @@ section! {
     }
 }
 section! {
+    /// `[dimse]`
+    Dimse {
+        /// Address and port; none: no DIMSE.
+        bind: Option<SocketAddr> = None,
+        /// Our AE title.
+        ae_title: String = "ENGRAM".into(),
+        /// Associations served at a time.
+        max_associations: usize = 16,
+        /// Seconds of silence after which an association is dropped.
+        timeout_seconds: u64 = 60,
+    }
+}
+section! {
     /// `[storage]`
     Storage {
         /// Folder of everything that is kept.
@@ -159,6 +172,7 @@ pub enum LogFormat {
 #[allow(missing_docs)] // each section documents itself
 pub struct Config {
     pub server: Server,
+    pub dimse: Dimse,
     pub storage: Storage,
     pub limits: Limits,
     pub models: Models,

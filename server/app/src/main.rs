@@ -5,6 +5,7 @@ mod assembly;
 mod cli;
 mod config;
 mod demo;
+mod dimse;
 mod evaluate;
 mod http;
 mod phantom;

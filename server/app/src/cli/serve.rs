@@ -10,7 +10,7 @@ use engram_dicomweb::{DicomWeb, DicomWebOptions};
 use super::{Common, Failure};
 use crate::assembly::{self, House};
 use crate::config::{Config, mebibytes};
-use crate::http;
+use crate::{dimse, http};
 
 /// Run the server.
 #[derive(Debug, Args)]
@@ -30,6 +30,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     let house = assembly::open(&config)?;
     let workers = house.workflow.start_workers(config.jobs.segmentation_workers).map_err(Failure::of)?;
+    dimse::start(&config.dimse, &house)?;
     let served = actix_web::rt::System::new().block_on(serve(&config, &house));
     workers.stop();
     served
