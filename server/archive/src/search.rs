@@ -6,8 +6,7 @@ mod matching;
 mod view;
 
 use crate::{
-    Include, Level, MatchKey, Query, Result, SearchResult, catalogue::Index, draft::INDEX_LENGTH,
-    metadata::SeriesMetadata, model, read::Reader,
+    Include, Level, MatchKey, Query, Result, SearchResult, metadata::SeriesMetadata, model, read::Reader,
 };
 use dicom_core::{DataDictionary, Tag, VR, dictionary::DataDictionaryEntry};
 use dicom_dictionary_std::{StandardDataDictionary, tags};

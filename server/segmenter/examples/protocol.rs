@@ -3,7 +3,8 @@
 //!     cargo run --release -p engram-segmenter --example protocol -- chaos-5 --targets 3 --variants full,alone
 //!
 //! Variants: `full`, `alone` (no propagation, no crops), `nocrop`, `noprop` (crops, no propagation), `shuffled`,
-//! `copy`, `knn`; `sharing` measures retrieval. `--k N` sets the exemplars a slice.
+//! `copy`, `knn`; `sharing` measures retrieval. `--k N` sets the exemplars a slice, for a variant alone
+//! `full:k=16`; so the other settings of `Tuning`.
 
 use dicom_object::{DefaultDicomObject, open_file};
 use engram_imaging::{Volume, VolumeLimits, assemble};
@@ -156,16 +157,35 @@ fn arguments() -> Result<Arguments> {
     Ok(arguments)
 }
 
-fn options(variant: &str, k: Option<usize>) -> Options {
+/// A variant is a name, then settings: `full:k=16:remembered_iou=0.3`.
+fn options(variant: &str, k: Option<usize>) -> Result<Options> {
     let mut options = Options { exemplars_per_slice: k, ..Options::default() };
-    match variant {
-        "alone" => (options.propagate, options.crop) = (false, false),
-        "nocrop" => options.crop = false,
-        "noprop" => options.propagate = false,
-        "shuffled" => options.slice_order = SliceOrder::Shuffled(1),
+    let mut parts = variant.split(':');
+    match parts.next() {
+        Some("alone") => (options.propagate, options.crop) = (false, false),
+        Some("nocrop") => options.crop = false,
+        Some("noprop") => options.propagate = false,
+        Some("shuffled") => options.slice_order = SliceOrder::Shuffled(1),
         _ => {}
     }
-    options
+    for part in parts {
+        let (key, value) = part.split_once('=').ok_or("a setting is KEY=VALUE")?;
+        let tuning = &mut options.tuning;
+        match key {
+            "k" => options.exemplars_per_slice = Some(value.parse()?),
+            "study_weight" => tuning.study_weight = value.parse()?,
+            "remembered_iou" => tuning.remembered_iou = value.parse()?,
+            "remembered_share" => tuning.remembered_share = value.parse()?,
+            "recent_memories" => tuning.recent_memories = value.parse()?,
+            "rounds" => tuning.rounds = value.parse()?,
+            "first_weight" => tuning.first_weight = value.parse()?,
+            "close_weight" => tuning.close_weight = value.parse()?,
+            "presence" => tuning.presence = value.parse()?,
+            "keep_component" => tuning.keep_component = value.parse()?,
+            _ => return Err(format!("unknown setting {key}").into()),
+        }
+    }
+    Ok(options)
 }
 
 fn main() -> Result<()> {
@@ -222,7 +242,7 @@ fn main() -> Result<()> {
                 "copy" => TargetScore::of(&case, &baselines.copy(case.volume)?, &given),
                 "knn" => TargetScore::of(&case, &baselines.knn(case.volume)?, &given),
                 _ => {
-                    let options = options(variant, arguments.k);
+                    let options = options(variant, arguments.k)?;
                     let request =
                         Request { volume: case.volume, labels: &labels, prompts: &prompts, options };
                     let others = OtherPatients { bank: &bank, patient: case.patient };

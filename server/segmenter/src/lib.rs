@@ -34,6 +34,6 @@ pub use exemplars::{Exemplars, MemoryExemplars, Neighbour};
 pub use metrics::{Spread, dice, label_sharing};
 pub use models::{DecodedMasks, EncodedImages, ModelSpec, Models};
 pub use observer::{Observer, Stage, Unobserved};
-pub use options::{Options, SliceOrder};
+pub use options::{Options, SliceOrder, Tuning};
 pub use result::{Segmentation, SliceReport};
 pub use segment::{Prompt, Request, segment};

@@ -23,8 +23,8 @@ pub struct Options {
     pub slice_order: SliceOrder,
     /// Whether the result carries a probability for every label and voxel.
     pub probabilities: bool,
-    /// A component is kept if it has at least this share of the voxels of its label's largest one.
-    pub keep_component: f64,
+    /// How the parts of the method weigh on each other.
+    pub tuning: Tuning,
     /// Bytes of image features and exemplar memories kept between uses, each; more is computed or read again.
     pub cache_bytes: usize,
     /// Bytes of tensors that one call to the bundle may take.
@@ -39,9 +39,50 @@ impl Default for Options {
             crop: true,
             slice_order: SliceOrder::Natural,
             probabilities: false,
-            keep_component: 0.2,
+            tuning: Tuning::default(),
             cache_bytes: 512 << 20,
             batch_bytes: 96 << 20,
+        }
+    }
+}
+
+/// How the parts of the method weigh on each other. The defaults are for every label and modality.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tuning {
+    /// How much of a study's lead over the average study, in likeness to the whole target, is added to the likeness
+    /// of its slices.
+    pub study_weight: f32,
+    /// A predicted slice is remembered if its guessed IoU is at least this.
+    pub remembered_iou: f32,
+    /// Or if it is at least this share of the best guess of the label's first pass: a bundle that is unsure of a
+    /// label everywhere still follows what it is least unsure of.
+    pub remembered_share: f32,
+    /// Recent slices that a slice remembers at the most; never more than the bundle's number.
+    pub recent_memories: usize,
+    /// Rounds in which every slice is visited again with its neighbours on both sides.
+    pub rounds: usize,
+    /// Weight of the first pass against a later visit.
+    pub first_weight: f32,
+    /// Weight of the closer look against the one at the whole slice, 0..1.
+    pub close_weight: f32,
+    /// Presence, 0..1, from which a label is thought to be on a slice.
+    pub presence: f32,
+    /// A component is kept if it has at least this share of the voxels of its label's largest one.
+    pub keep_component: f64,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            study_weight: 0.5,
+            remembered_iou: 0.5,
+            remembered_share: 0.7,
+            recent_memories: 3,
+            rounds: 1,
+            first_weight: 1.0,
+            close_weight: 0.6,
+            presence: 0.5,
+            keep_component: 0.2,
         }
     }
 }

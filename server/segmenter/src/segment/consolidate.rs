@@ -3,14 +3,13 @@
 use super::components::drop_small_components;
 use super::fuse::Belief;
 use crate::models::sigmoid;
+use crate::options::Tuning;
 use engram_imaging::resample::Letterbox;
 use ndarray::{Array2, Array3, Array4, ArrayViewMut3, Axis, Zip, s};
 use rayon::prelude::*;
 
 /// Logit of what no view shows.
 const UNSEEN: f32 = -12.0;
-/// What a closer look counts against one at the whole slice.
-const CLOSE_WEIGHT: f32 = 0.6;
 
 /// A label as seen in one view.
 pub(crate) struct Seen {
@@ -37,7 +36,7 @@ pub(crate) struct GivenMask<'a> {
 
 impl LabelBeliefs {
     /// Logits of a slice on the native grid. None where the label is not there.
-    pub fn logits(&self, slice: usize) -> Option<Array2<f32>> {
+    pub fn logits(&self, slice: usize, close_weight: f32) -> Option<Array2<f32>> {
         if !self.present[slice] {
             return None;
         }
@@ -46,7 +45,7 @@ impl LabelBeliefs {
             return Some(whole);
         };
         Some(Zip::from(&whole).and(&close).map_collect(|whole, close| {
-            if close.is_nan() { *whole } else { CLOSE_WEIGHT * close + (1.0 - CLOSE_WEIGHT) * whole }
+            if close.is_nan() { *whole } else { close_weight * close + (1.0 - close_weight) * whole }
         }))
     }
 }
@@ -64,7 +63,7 @@ pub(crate) fn consolidate(
     labels: &[LabelBeliefs],
     given: &[GivenMask],
     shape: (usize, usize, usize),
-    keep_component: f64,
+    tuning: &Tuning,
     with_probabilities: bool,
 ) -> (Array3<u8>, Option<Array4<u8>>) {
     let mut voxels = Array3::zeros(shape);
@@ -74,7 +73,7 @@ pub(crate) fn consolidate(
     rows.into_par_iter().for_each(|(slice, (mut voxels, mut probabilities))| {
         let mut best = Array2::<f32>::zeros(voxels.dim());
         for (index, (value, label)) in (1_u8..=u8::MAX).zip(labels).enumerate() {
-            let Some(logits) = label.logits(slice) else { continue };
+            let Some(logits) = label.logits(slice, tuning.close_weight) else { continue };
             Zip::from(&mut voxels).and(&mut best).and(&logits).for_each(|voxel, best, logit| {
                 if *logit > *best {
                     (*voxel, *best) = (value, *logit);
@@ -85,7 +84,7 @@ pub(crate) fn consolidate(
             }
         }
     });
-    drop_small_components(&mut voxels, keep_component);
+    drop_small_components(&mut voxels, tuning.keep_component);
     for given in given {
         put_given(&mut voxels, given);
     }

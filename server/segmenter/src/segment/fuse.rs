@@ -20,17 +20,19 @@ pub(crate) struct Belief {
     pub iou: f32,
 }
 
-/// One belief of the first pass and of the fronts that came by: each voice counts by its own guess of its IoU,
-/// and says how the object looks as far as it believes in it. None where nobody looked.
-pub(crate) fn fuse<'p>(predictions: impl IntoIterator<Item = &'p Prediction>) -> Option<Belief> {
+/// One belief of the first pass and the later visits: each voice counts by its own guess of its IoU, and says how
+/// the object looks as far as it believes in it. None where nobody looked.
+pub(crate) fn fuse(first: Option<&Prediction>, visits: &[Prediction], first_weight: f32) -> Option<Belief> {
+    let voices_with_weights = first.map(|first| (first, first_weight)).into_iter();
+    let predictions = voices_with_weights.chain(visits.iter().map(|visit| (visit, 1.0)));
     let mut voices = 0.0;
     let (mut presence, mut weights, mut iou) = (0.0, 0.0, 0.0);
     let mut logits: Option<Array2<f32>> = None;
-    for prediction in predictions {
+    for (prediction, share) in predictions {
         let there = sigmoid(prediction.score);
-        let weight = there * prediction.iou.clamp(0.0, 1.0) + 1e-3;
-        voices += 1.0;
-        presence += there;
+        let weight = share * (there * prediction.iou.clamp(0.0, 1.0) + 1e-3);
+        voices += share;
+        presence += share * there;
         weights += weight;
         iou += weight * prediction.iou;
         let part = prediction.logits.mapv(|logit| logit.clamp(-SURE, SURE) * weight);
@@ -42,8 +44,8 @@ pub(crate) fn fuse<'p>(predictions: impl IntoIterator<Item = &'p Prediction>) ->
     logits.map(|sum| Belief { logits: sum / weights, presence: presence / voices, iou: iou / weights })
 }
 
-/// In which slices a label is: presence weighed with that of the neighbours one step away, cut at a half.
-pub(crate) fn presence_along(beliefs: &[Option<Belief>], line: &Line) -> Vec<bool> {
+/// In which slices a label is: presence weighed with that of the neighbours one step away, cut at `from`.
+pub(crate) fn presence_along(beliefs: &[Option<Belief>], line: &Line, from: f32) -> Vec<bool> {
     let at =
         |slice: usize| beliefs.get(slice).map(|belief| belief.as_ref().map_or(0.0, |belief| belief.presence));
     (0..beliefs.len())
@@ -59,7 +61,7 @@ pub(crate) fn presence_along(beliefs: &[Option<Belief>], line: &Line) -> Vec<boo
                 sum += presence;
                 weight += 1.0;
             }
-            sum >= 0.5 * weight
+            sum >= from * weight
         })
         .collect()
 }

@@ -11,19 +11,19 @@ use super::predict::{Job, Prediction, Predictor, Remembered};
 use crate::Result;
 use crate::models::sigmoid;
 use crate::observer::Steps;
+use crate::options::Tuning;
 use crate::target::SLICES_A_CALL;
 use ndarray::Array3;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// A prediction is remembered only if its guessed IoU is at least this.
-const REMEMBERED_IOU: f32 = 0.5;
-
 /// Predictions of the times a slice was visited, `[look][slice]`.
 pub(crate) type Visits = Vec<Vec<Vec<Prediction>>>;
 
 /// Steps of progress that propagation reports for every slice of every look.
-pub(crate) const VISITS: usize = 2;
+pub(crate) fn visits(tuning: &Tuning) -> usize {
+    1 + tuning.rounds
+}
 
 /// What is remembered of the target, `[look][slice]`.
 struct Trail {
@@ -55,12 +55,17 @@ pub(crate) fn propagate(
     looks: &[Look],
     first: &Table,
     line: &Line,
+    tuning: &Tuning,
     steps: &mut Steps,
 ) -> Result<Visits> {
-    let mut walk = Walk { predictor, conditions, looks, line, trail: Trail::new(looks.len(), line) };
+    let gates = first.iter().map(|first| gate(first, tuning)).collect();
+    let most = tuning.recent_memories.min(predictor.models.spec().memory.recent_memories);
+    let mut walk = Walk { predictor, conditions, looks, line, gates, most, trail: Trail::new(looks.len(), line) };
     let mut visits: Visits = looks.iter().map(|_| vec![vec![]; line.order.len()]).collect();
     walk.outwards(first, &mut visits, steps)?;
-    walk.again(&mut visits, steps)?;
+    for _ in 0..tuning.rounds {
+        walk.again(&mut visits, steps)?;
+    }
     Ok(visits)
 }
 
@@ -69,6 +74,10 @@ struct Walk<'w, 'p, 'c> {
     conditions: &'w mut Conditions<'c>,
     looks: &'w [Look],
     line: &'w Line,
+    /// Guessed IoU from which a prediction is remembered, by look.
+    gates: Vec<f32>,
+    /// Recent slices remembered at the most.
+    most: usize,
     trail: Trail,
 }
 
@@ -121,6 +130,9 @@ impl Walk<'_, '_, '_> {
                 .collect();
             found.extend(self.visit(&places, steps)?);
         }
+        let items: Vec<_> =
+            found.iter().map(|(look, slice, prediction)| (*look, *slice, prediction)).collect();
+        self.remember(&items)?;
         for (look, slice, prediction) in found {
             visits[look][slice].push(prediction);
         }
@@ -136,8 +148,7 @@ impl Walk<'_, '_, '_> {
         let (mut jobs, mut visited) = (vec![], vec![]);
         for (index, slice, side) in places.iter().copied() {
             let look = &self.looks[index];
-            let most = self.predictor.models.spec().memory.recent_memories;
-            let recent = self.trail.near(index, slice, side, self.line, most);
+            let recent = self.trail.near(index, slice, side, self.line, self.most);
             let given = self.conditions.given(look, slice).is_some();
             match self.conditions.of(look, slice)?.filter(|_| !recent.is_empty() && !given) {
                 Some(mut memories) => {
@@ -154,7 +165,11 @@ impl Walk<'_, '_, '_> {
 
     fn remember(&mut self, items: &[(usize, usize, &Prediction)]) -> Result<()> {
         let worthy: Vec<_> =
-            items.iter().copied().filter(|(_, _, prediction)| is_worth_remembering(prediction)).collect();
+            items
+                .iter()
+                .copied()
+                .filter(|(look, _, prediction)| is_worth_remembering(prediction, self.gates[*look]))
+                .collect();
         let keys: Vec<_> = worthy
             .iter()
             .map(|(look, slice, prediction)| (self.looks[*look].view, *slice, *prediction))
@@ -208,11 +223,16 @@ impl Trail {
     }
 }
 
-/// The gate: a slice without the object, or with a doubtful mask, would mislead those after it.
-fn is_worth_remembering(prediction: &Prediction) -> bool {
-    prediction.present()
-        && prediction.iou >= REMEMBERED_IOU
-        && prediction.logits.iter().any(|logit| *logit > 0.0)
+/// A slice without the object, or with a doubtful mask, would mislead its neighbours.
+fn is_worth_remembering(prediction: &Prediction, gate: f32) -> bool {
+    prediction.present() && prediction.iou >= gate && prediction.logits.iter().any(|logit| *logit > 0.0)
+}
+
+/// Guessed IoU from which a look's predictions are remembered.
+fn gate(first: &[Option<Prediction>], tuning: &Tuning) -> f32 {
+    let present = first.iter().flatten().filter(|prediction| prediction.present());
+    let best = present.map(|prediction| prediction.iou).fold(0.0, f32::max);
+    tuning.remembered_iou.min(tuning.remembered_share * best)
 }
 
 /// Where among `visited` to start: where the object is surely there, well seen and not a mere speck.

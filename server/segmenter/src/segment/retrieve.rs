@@ -15,8 +15,6 @@ use std::sync::Arc;
 
 /// Candidates looked at for each exemplar that is taken.
 const CANDIDATES: usize = 4;
-/// How much of a study's lead over the average study is added to the similarity of its slices.
-const STUDY_WEIGHT: f32 = 0.5;
 /// A study may take this many times its equal share of a list.
 const STUDY_SHARE: f32 = 1.5;
 
@@ -33,21 +31,27 @@ impl Selection {
     }
 }
 
-/// Selections of one label for every slice, `wanted` exemplars each at the most.
+/// How many exemplars a slice gets, and how they are ranked.
+pub(crate) struct Wanted {
+    pub count: usize,
+    pub study_weight: f32,
+}
+
+/// Selections of one label for every slice.
 /// Empty where the label has no exemplar to offer and `optional` says that this is no error.
 pub(crate) fn select(
     exemplars: &dyn Exemplars,
     label: &str,
     modality: &str,
     vectors: &Array2<f32>,
-    wanted: usize,
+    wanted: &Wanted,
     optional: bool,
     steps: &mut Steps,
 ) -> Result<Vec<Selection>> {
     let action = "search exemplars";
     let mut candidates = vec![];
     for vector in vectors.outer_iter() {
-        let limit = wanted.saturating_mul(CANDIDATES);
+        let limit = wanted.count.saturating_mul(CANDIDATES);
         candidates.push(exemplars.nearest(label, modality, vector, limit).context(BankSnafu { action })?);
         steps.advance(1)?;
     }
@@ -95,25 +99,25 @@ fn study_leads(candidates: &[Vec<Neighbour>]) -> HashMap<Arc<str>, f32> {
 }
 
 /// The best of the candidates, no study with more than its share as long as others have something to offer.
-fn choose(mut found: Vec<Neighbour>, leads: &HashMap<Arc<str>, f32>, wanted: usize) -> Selection {
+fn choose(mut found: Vec<Neighbour>, leads: &HashMap<Arc<str>, f32>, wanted: &Wanted) -> Selection {
     let rank = |neighbour: &Neighbour| {
-        neighbour.similarity + STUDY_WEIGHT * leads.get(&neighbour.study).copied().unwrap_or_default()
+        neighbour.similarity + wanted.study_weight * leads.get(&neighbour.study).copied().unwrap_or_default()
     };
     found.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
     let mut taken: BTreeMap<Arc<str>, usize> =
         found.iter().map(|neighbour| (Arc::clone(&neighbour.study), 0)).collect();
-    let share = (STUDY_SHARE * wanted as f32 / taken.len().max(1) as f32).ceil() as usize;
+    let share = (STUDY_SHARE * wanted.count as f32 / taken.len().max(1) as f32).ceil() as usize;
     let (mut chosen, mut spare) = (vec![], vec![]);
     for neighbour in found {
         let count = taken.entry(Arc::clone(&neighbour.study)).or_default();
-        if *count < share && chosen.len() < wanted {
+        if *count < share && chosen.len() < wanted.count {
             *count += 1;
             chosen.push(neighbour);
         } else {
             spare.push(neighbour);
         }
     }
-    let missing = wanted.saturating_sub(chosen.len());
+    let missing = wanted.count.saturating_sub(chosen.len());
     chosen.extend(spare.into_iter().take(missing));
     Selection { exemplars: chosen }
 }

@@ -9,14 +9,14 @@ use super::given::{self, Prompt};
 use super::line::Line;
 use super::locate::locate;
 use super::predict::{Prediction, Predictor};
-use super::propagate::{VISITS, Visits, propagate};
-use super::retrieve::{Selection, select};
+use super::propagate::{Visits, propagate, visits};
+use super::retrieve::{Selection, Wanted, select};
 use crate::Result;
 use crate::error::{NoLabelsSnafu, TooManyLabelsSnafu};
 use crate::exemplars::Exemplars;
 use crate::models::Models;
 use crate::observer::{Observer, Stage, Steps};
-use crate::options::Options;
+use crate::options::{Options, Tuning};
 use crate::result::{Segmentation, SliceReport};
 use crate::target::Target;
 use engram_imaging::Volume;
@@ -66,10 +66,11 @@ pub fn segment(
         target.retrieval_vectors(models, &slices, steps)
     })?;
     let selections = Steps::run(observer, Stage::Retrieve, slices.len() * count, |steps| {
-        let wanted = request.options.exemplars_per_slice.unwrap_or(models.spec().memory.exemplars_per_slice);
+        let count = request.options.exemplars_per_slice.unwrap_or(models.spec().memory.exemplars_per_slice);
+        let wanted = Wanted { count: count.max(1), study_weight: request.options.tuning.study_weight };
         let select_label = |(index, label): (usize, &&str)| {
             let prompted = given.iter().any(|given| given.label == index);
-            select(exemplars, label, &request.volume.modality, &vectors, wanted.max(1), prompted, steps)
+            select(exemplars, label, &request.volume.modality, &vectors, &wanted, prompted, steps)
         };
         request.labels.iter().enumerate().map(select_label).collect::<Result<Vec<_>>>()
     })?;
@@ -119,20 +120,20 @@ impl Run<'_, '_> {
         let looks: Vec<Look> = (0..labels)
             .map(|label| Look { label, view: WHOLE, kind: View::Whole, wanted: vec![true; slices] })
             .collect();
-        let count = slices * labels;
+        let (count, tuning) = (slices * labels, &self.options.tuning);
         let first = Steps::run(self.observer, Stage::FirstPass, count, |steps| self.first(&looks, steps))?;
         let visits = match self.options.propagate {
-            true => Steps::run(self.observer, Stage::Propagate, count * VISITS, |steps| {
+            true => Steps::run(self.observer, Stage::Propagate, count * visits(tuning), |steps| {
                 self.follow(&looks, &first, steps)
             })?,
             false => vec![],
         };
-        let whole = fuse_all(first, visits);
+        let whole = fuse_all(first, visits, tuning);
         let letterbox = *self.predictor.features.letterbox(WHOLE);
         let mut beliefs: Vec<LabelBeliefs> = whole
             .into_iter()
             .map(|beliefs| {
-                let present = presence_along(&beliefs, &self.axis);
+                let present = presence_along(&beliefs, &self.axis, tuning.presence);
                 LabelBeliefs { whole: Seen { letterbox, beliefs }, close: None, present }
             })
             .collect();
@@ -153,7 +154,7 @@ impl Run<'_, '_> {
 
     /// Through the slices, where that is wanted.
     fn follow(&mut self, looks: &[Look], first: &Table, steps: &mut Steps) -> Result<Visits> {
-        propagate(&mut self.predictor, &mut self.conditions, looks, first, &self.line, steps)
+        propagate(&mut self.predictor, &mut self.conditions, looks, first, &self.line, &self.options.tuning, steps)
     }
 
     /// A second look at small labels, on crops around where the first one found them.
@@ -170,12 +171,13 @@ impl Run<'_, '_> {
             let view = self.predictor.features.add_view(letterbox);
             looks.push(Look { label, view, kind: View::Crop, wanted: beliefs.present.clone() });
         }
-        let visits = if self.options.propagate { VISITS } else { 0 };
+        let tuning = &self.options.tuning;
+        let times = if self.options.propagate { 1 + visits(tuning) } else { 1 };
         let count = looks.iter().flat_map(|look| &look.wanted).filter(|wanted| **wanted).count();
-        let close = Steps::run(self.observer, Stage::CropPass, count * (1 + visits), |steps| {
+        let close = Steps::run(self.observer, Stage::CropPass, count * times, |steps| {
             let first = self.first(&looks, steps)?;
             let visits = if self.options.propagate { self.follow(&looks, &first, steps)? } else { vec![] };
-            Ok(fuse_all(first, visits))
+            Ok(fuse_all(first, visits, tuning))
         })?;
         for (look, beliefs) in looks.into_iter().zip(close) {
             let letterbox = *self.predictor.features.letterbox(look.view);
@@ -186,13 +188,13 @@ impl Run<'_, '_> {
 }
 
 /// Beliefs `[look][slice]` of the first pass and of the fronts that came by, if any did.
-fn fuse_all(first: Table, visits: Visits) -> Vec<Vec<Option<Belief>>> {
+fn fuse_all(first: Table, visits: Visits, tuning: &Tuning) -> Vec<Vec<Option<Belief>>> {
     let mut visits = visits.into_iter();
     let fused = |first: Vec<Option<Prediction>>| {
         let mut visits = visits.next().unwrap_or_default().into_iter();
         let fused = first.into_iter().map(|first| {
             let visits = visits.next().unwrap_or_default();
-            fuse(first.iter().chain(&visits))
+            fuse(first.as_ref(), &visits, tuning.first_weight)
         });
         fused.collect()
     };
@@ -209,7 +211,7 @@ fn finish(
     let options = &request.options;
     let shape = request.volume.voxels.dim();
     let (voxels, probabilities) =
-        consolidate(labels, given, shape, options.keep_component, options.probabilities);
+        consolidate(labels, given, shape, &options.tuning, options.probabilities);
     let mut reports: Vec<Vec<SliceReport>> =
         labels.iter().zip(selections).map(|(label, selections)| report(label, selections)).collect();
     for (slice, plane) in voxels.axis_iter(Axis(0)).enumerate() {
