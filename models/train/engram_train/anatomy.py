@@ -388,7 +388,7 @@ class Builder:
         rng.shuffle(tasks)
         tasks = np.array(tasks[:MAX_TASKS], np.uint64)
         air = self.tissue == tissue_air
-        variation = float(rng.uniform(0.5, 1.7))
+        variation = float(rng.uniform(0.2, 1.1))
         return Anatomy(parts, self.tissue, tasks, air, variation, style)
 
 

@@ -76,7 +76,7 @@ def make_protocol(anatomy: Anatomy, rng: Rng) -> Protocol:
 
 def other_patient(p: Protocol, rng: Rng) -> Protocol:
     """The same protocol on another day: small shifts mostly, now and then large ones."""
-    spread = rng.choice([0.025, 0.06, 0.18], p=[0.45, 0.42, 0.13])
+    spread = rng.choice([0.02, 0.05, 0.15], p=[0.5, 0.4, 0.1])
     air = p.mean[0]
     mean = (
         p.mean * np.exp(rng.normal(size=CLASSES) * spread) + rng.normal(size=CLASSES) * spread / 2

@@ -65,7 +65,7 @@ def one(seed: int, textures: Textures, large: Enlarger, small: Enlarger):
             view = View(rng.normal() * 0.2, rng.normal() * 0.2, half)
         focus = int(rng.choice(anatomy.tasks))
         z0 = rng.normal() * 0.3
-        spread = rng.choice([0.03, 0.10, 0.25], p=[0.35, 0.45, 0.2])
+        spread = rng.choice([0.03, 0.08, 0.2], p=[0.45, 0.4, 0.15])
         step = rng.uniform(0.03, 0.14)
         images = np.empty((PATIENTS, NEIGHBOURS, size, size), np.uint8)
         regions = np.empty_like(images)

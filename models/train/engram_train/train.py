@@ -84,7 +84,7 @@ class Step:
         if len(neighbours) > 1:
             own = torch.sigmoid(out[0].detach())
             own_score = out[2].detach().clamp(-SCORE_LIMIT, SCORE_LIMIT)
-            use = torch.from_numpy(rng.random(len(truth)) < 0.6)
+            use = torch.from_numpy(rng.random(len(truth)) < 0.85)
             soft = torch.where(use[:, None, None, None], own, corrupt(truth, rng))
             told = (present * 2 - 1) * float(rng.uniform(1, 8))
             score = torch.where(use[:, None], own_score, told)

@@ -60,7 +60,8 @@ pub(crate) fn propagate(
 ) -> Result<Visits> {
     let gates = first.iter().map(|first| gate(first, tuning)).collect();
     let most = tuning.recent_memories.min(predictor.models.spec().memory.recent_memories);
-    let mut walk = Walk { predictor, conditions, looks, line, gates, most, trail: Trail::new(looks.len(), line) };
+    let mut walk =
+        Walk { predictor, conditions, looks, line, gates, most, trail: Trail::new(looks.len(), line) };
     let mut visits: Visits = looks.iter().map(|_| vec![vec![]; line.order.len()]).collect();
     walk.outwards(first, &mut visits, steps)?;
     for _ in 0..tuning.rounds {
@@ -164,12 +165,11 @@ impl Walk<'_, '_, '_> {
     }
 
     fn remember(&mut self, items: &[(usize, usize, &Prediction)]) -> Result<()> {
-        let worthy: Vec<_> =
-            items
-                .iter()
-                .copied()
-                .filter(|(look, _, prediction)| is_worth_remembering(prediction, self.gates[*look]))
-                .collect();
+        let worthy: Vec<_> = items
+            .iter()
+            .copied()
+            .filter(|(look, _, prediction)| is_worth_remembering(prediction, self.gates[*look]))
+            .collect();
         let keys: Vec<_> = worthy
             .iter()
             .map(|(look, slice, prediction)| (self.looks[*look].view, *slice, *prediction))

@@ -154,7 +154,15 @@ impl Run<'_, '_> {
 
     /// Through the slices, where that is wanted.
     fn follow(&mut self, looks: &[Look], first: &Table, steps: &mut Steps) -> Result<Visits> {
-        propagate(&mut self.predictor, &mut self.conditions, looks, first, &self.line, &self.options.tuning, steps)
+        propagate(
+            &mut self.predictor,
+            &mut self.conditions,
+            looks,
+            first,
+            &self.line,
+            &self.options.tuning,
+            steps,
+        )
     }
 
     /// A second look at small labels, on crops around where the first one found them.
@@ -210,8 +218,7 @@ fn finish(
 ) -> Segmentation {
     let options = &request.options;
     let shape = request.volume.voxels.dim();
-    let (voxels, probabilities) =
-        consolidate(labels, given, shape, &options.tuning, options.probabilities);
+    let (voxels, probabilities) = consolidate(labels, given, shape, &options.tuning, options.probabilities);
     let mut reports: Vec<Vec<SliceReport>> =
         labels.iter().zip(selections).map(|(label, selections)| report(label, selections)).collect();
     for (slice, plane) in voxels.axis_iter(Axis(0)).enumerate() {
