@@ -165,6 +165,10 @@ def train(rank: int, args: argparse.Namespace) -> None:
         if len(state["optimiser"]["param_groups"]) == 3:
             optimiser.load_state_dict(state["optimiser"])
         average, step, elapsed = state["average"], state["step"], state["elapsed"]
+    elif args.start:
+        state = torch.load(args.start, map_location="cpu", weights_only=False)
+        model.load_state_dict(state["average"])
+        average = {key: value.clone() for key, value in state["average"].items()}
     rng = np.random.default_rng([args.seed, step, rank])
     cache = Cache(args.cache, rank, args.workers)
     print(f"worker {rank}: {len(cache)} anatomies, from step {step}", flush=True)
@@ -214,6 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="checkpoints")
+    parser.add_argument("--start", type=Path, help="averaged weights of another run to begin from")
     parser.add_argument("--minutes", type=float, default=80, help="length of the schedule")
     parser.add_argument("--groups", type=int, default=2, help="anatomies a step and worker")
     parser.add_argument("--most", type=int, default=5, help="memories a target, at most")

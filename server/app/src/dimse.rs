@@ -23,16 +23,13 @@ impl Receiver for Store {
     type Instance = Incoming;
 
     fn begin(&self) -> Result<Incoming, Refusal> {
-        self.archive
-            .incoming()
-            .map_err(|error| Refusal { status: OUT_OF_RESOURCES, comment: report(&error) })
+        self.archive.incoming().map_err(|error| Refusal { status: OUT_OF_RESOURCES, comment: report(&error) })
     }
 
     fn finish(&self, instance: Incoming) -> Result<(), Refusal> {
-        let outcome = self
-            .archive
-            .store(instance, &StoreRequirements::default())
-            .map_err(|failure| Refusal { status: failure.error.failure_reason(), comment: report(&failure) })?;
+        let outcome = self.archive.store(instance, &StoreRequirements::default()).map_err(|failure| {
+            Refusal { status: failure.error.failure_reason(), comment: report(&failure) }
+        })?;
         if let StoreOutcome::Stored(instance) = &outcome {
             self.workflow.instance_stored(instance);
         }

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::path::{Path, PathBuf};
 
-use dicom_object::{DefaultDicomObject, OpenFileOptions};
+use dicom_object::DefaultDicomObject;
 use engram_archive::{Archive, InstanceEntry};
-use engram_imaging::{Volume, VolumeLimits, assemble};
+use engram_imaging::{Volume, VolumeLimits, assemble, read_part10};
 use snafu::{OptionExt, ResultExt, ensure};
 
 use crate::Workflow;
@@ -32,12 +33,12 @@ pub struct LoadedSeries {
 
 /// Reads a stored object whole.
 pub fn open_instance(entry: &InstanceEntry) -> Result<DefaultDicomObject> {
-    let path = entry.path.as_path();
+    open_file(&entry.path)
+}
+
+fn open_file(path: &Path) -> Result<DefaultDicomObject> {
     let file = File::open(path).context(FileSnafu { action: "open", path })?;
-    OpenFileOptions::new()
-        .from_reader(BufReader::new(file))
-        .map_err(Box::new)
-        .context(OpenObjectSnafu { path })
+    read_part10(BufReader::new(file)).context(OpenObjectSnafu { path })
 }
 
 /// Reads the series and assembles its volumes.
@@ -80,11 +81,8 @@ impl Workflow {
     }
 
     /// Reads a series from files that are not stored.
-    pub fn load_files(&self, files: &[std::path::PathBuf]) -> Result<LoadedSeries> {
-        let open = |path: &std::path::PathBuf| {
-            dicom_object::open_file(path).map_err(Box::new).context(OpenObjectSnafu { path })
-        };
-        let objects = files.iter().map(open).collect::<Result<Vec<_>>>()?;
+    pub fn load_files(&self, files: &[PathBuf]) -> Result<LoadedSeries> {
+        let objects = files.iter().map(|path| open_file(path)).collect::<Result<Vec<_>>>()?;
         from_objects(objects, "of the files given", &self.options.limits)
     }
 }
