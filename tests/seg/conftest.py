@@ -9,6 +9,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="session")
+def shared(shared):
+    """Where the sets lie, within the folder of real data."""
+    return shared / "data"
+
+
+@pytest.fixture(scope="session")
 def seg_tool():
     """Runs the crate's example: `cargo build -p engram-seg --example seg_tool` makes it."""
     folder = os.environ.get("ENGRAM_BIN_DIR")

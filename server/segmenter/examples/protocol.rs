@@ -6,6 +6,8 @@
 //! `copy`, `knn`; `sharing` measures retrieval. `--k N` sets the exemplars a slice, for a variant alone
 //! `full:k=16`; so the other settings of `Tuning`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a measurement may end at its first surprise
+
 use dicom_object::{DefaultDicomObject, open_file};
 use engram_imaging::{Volume, VolumeLimits, assemble};
 use engram_inference::{Bundle, Engine, EngineOptions};

@@ -63,7 +63,7 @@ impl Anatomy {
     /// The anatomy of a seed.
     pub fn new(seed: u64) -> Self {
         let rng = &mut StdRng::seed_from_u64(seed);
-        let size = vary(rng, 1.0, 0.08);
+        let size = vary(rng, 1.0, 0.11);
         let liver = liver(rng, size);
         Self {
             warp: std::array::from_fn(|_| Waves::new(rng, 3, 90.0..200.0, WARP)),

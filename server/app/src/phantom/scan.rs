@@ -38,7 +38,7 @@ impl Grid {
         let (row, column, normal) = ([x[0], y[0], z[0]], [x[1], y[1], z[1]], [x[2], y[2], z[2]]);
         let spacing = (vary(rng, 2.85, 0.1) * 100.0).round() / 100.0;
         let thickness = (vary(rng, 7.0, 0.5) * 10.0).round() / 10.0;
-        let centre = vary_point(rng, [0.0, 0.0, 2.0], 6.0);
+        let centre = vary_point(rng, [0.0, 0.0, 2.0], 10.0);
         let half = |n: usize, step: f64| -0.5 * (n as f64 - 1.0) * step;
         let origin = along(along(centre, half(SIZE, spacing), row), half(SIZE, spacing), column);
         let origin = along(origin, half(SLICES, thickness), normal);
@@ -69,7 +69,8 @@ pub fn scan(seed: u64) -> Scan {
     let rng = &mut StdRng::seed_from_u64(seed ^ 0x5ca9);
     let anatomy = Anatomy::new(seed);
     let (grid, sequence) = (Grid::new(rng), Sequence::new(rng));
-    let shading = Waves::new(rng, 3, 300.0..600.0, 0.32);
+    // Surface coils: what lies near one is up to twice as bright as what lies far from all.
+    let shading = Waves::new(rng, 3, 250.0..500.0, 0.6);
     let texture = Waves::new(rng, 6, 7.0..16.0, 0.05);
     let gain = vary(rng, 3600.0, 500.0);
     let noise = vary(rng, 0.011, 0.003);

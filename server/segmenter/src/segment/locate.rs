@@ -1,43 +1,66 @@
-//! Where in the plane a label was found.
+//! Where in the plane labels were found.
 
-use super::fuse::Belief;
+use super::components::drop_small_components;
+use super::consolidate::LabelBeliefs;
 use crate::crop::PixelBox;
 use engram_imaging::resample::Letterbox;
-use ndarray::Array1;
+use ndarray::{Array1, Array2, Array3, Zip};
 
-/// Share of the object's pixels that each side of the box may leave out: specks far from it.
-const TRIM: f32 = 0.005;
+/// Share of the object's pixels that each side of the box may leave out: fringes far from it.
+const TRIM: f32 = 0.01;
 
-/// The box, in pixels of the slice, of a label over all slices where it is present. None where it is nowhere.
-pub(crate) fn locate(
-    beliefs: &[Option<Belief>],
-    present: &[bool],
-    letterbox: &Letterbox,
-) -> Option<PixelBox> {
-    let found = beliefs
-        .iter()
-        .zip(present)
-        .filter(|(_, present)| **present)
-        .filter_map(|(belief, _)| belief.as_ref());
-    let mut profile: Option<(Array1<f32>, Array1<f32>)> = None;
-    for belief in found {
-        let (rows, columns) = profile.get_or_insert_with(|| {
-            let (rows, columns) = belief.logits.dim();
-            (Array1::zeros(rows), Array1::zeros(columns))
-        });
-        for ((row, column), logit) in belief.logits.indexed_iter() {
-            if *logit > 0.0 {
-                rows[row] += 1.0;
-                columns[column] += 1.0;
+/// The box, in pixels of the slice, of each label over all slices where it is present: of its largest component,
+/// after labels have settled which pixel is whose, so that a false find elsewhere does not widen the box. None for a
+/// label that is nowhere.
+pub(crate) fn locate(labels: &[LabelBeliefs]) -> Vec<Option<PixelBox>> {
+    let mut map = settle(labels);
+    drop_small_components(&mut map, 1.0);
+    (1_u8..=u8::MAX)
+        .zip(labels)
+        .map(|(value, label)| {
+            let (_, height, width) = map.dim();
+            let (mut rows, mut columns) = (Array1::zeros(height), Array1::zeros(width));
+            for ((_, row, column), found) in map.indexed_iter() {
+                if *found == value {
+                    rows[row] += 1.0;
+                    columns[column] += 1.0;
+                }
             }
+            pixel_box(trimmed(&rows)?, trimmed(&columns)?, (height, width), &label.whole.letterbox)
+        })
+        .collect()
+}
+
+/// Whose each pixel is, in the squares of the whole view; `[slice, m, m]`, 0 is nobody's.
+fn settle(labels: &[LabelBeliefs]) -> Array3<u8> {
+    let beliefs = labels.iter().flat_map(|label| &label.whole.beliefs).flatten();
+    let side = beliefs.map(|belief| belief.logits.dim()).next().unwrap_or_default();
+    let slices = labels.first().map_or(0, |label| label.present.len());
+    let mut map = Array3::zeros((slices, side.0, side.1));
+    for (slice, mut plane) in map.outer_iter_mut().enumerate() {
+        let mut best = Array2::<f32>::zeros(side);
+        for (value, label) in (1_u8..=u8::MAX).zip(labels).filter(|(_, label)| label.present[slice]) {
+            let Some(belief) = &label.whole.beliefs[slice] else { continue };
+            Zip::from(&mut plane).and(&mut best).and(&belief.logits).for_each(|pixel, best, logit| {
+                if *logit > *best {
+                    (*pixel, *best) = (value, *logit);
+                }
+            });
         }
     }
-    let (rows, columns) = profile?;
-    let (top, bottom) = trimmed(&rows)?;
-    let (left, right) = trimmed(&columns)?;
+    map
+}
+
+/// Rows and columns of the square, first to last, as a box on the slice.
+fn pixel_box(
+    (top, bottom): (usize, usize),
+    (left, right): (usize, usize),
+    (rows, columns): (usize, usize),
+    letterbox: &Letterbox,
+) -> Option<PixelBox> {
     let corner = |row: usize, column: usize| {
         let edge = |index: usize, of: usize| index as f64 * letterbox.size as f64 / of as f64 - 0.5;
-        letterbox.inverse([edge(row, rows.len()), edge(column, columns.len())]).map(|at| at + 0.5)
+        letterbox.inverse([edge(row, rows), edge(column, columns)]).map(|at| at + 0.5)
     };
     let (upper_left, lower_right) = (corner(top, left), corner(bottom + 1, right + 1));
     let (height, width) = letterbox.native;
@@ -67,7 +90,9 @@ fn trimmed(profile: &Array1<f32>) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::{Array2, array, s};
+    use crate::segment::consolidate::Seen;
+    use crate::segment::fuse::Belief;
+    use ndarray::{array, s};
 
     #[test]
     fn specks_at_the_ends_are_left_out() {
@@ -76,14 +101,21 @@ mod tests {
     }
 
     #[test]
-    fn the_box_covers_the_object_on_the_slice() {
+    fn the_box_covers_the_largest_component_that_is_the_labels_own() {
         let letterbox = Letterbox::new((200, 100), [1.0, 1.0], 100);
-        let mut logits = Array2::from_elem((50, 50), -1.0);
-        logits.slice_mut(s![10..20, 20..30]).fill(1.0);
-        let belief = Belief { logits, presence: 1.0, iou: 1.0 };
-        let beliefs = [Some(belief.clone()), None, Some(belief)];
-        let found = locate(&beliefs, &[true, false, true], &letterbox).unwrap();
-        assert_eq!(found, PixelBox { rows: (40, 80), columns: (30, 70) });
-        assert_eq!(locate(&beliefs, &[false; 3], &letterbox), None);
+        let label = |logit: f32, rows: std::ops::Range<usize>, speck: usize| {
+            let mut logits = Array2::from_elem((50, 50), -1.0);
+            logits.slice_mut(s![rows, 20..30]).fill(logit);
+            logits[[speck, 5]] = logit;
+            let belief = Belief { logits, presence: 1.0, iou: 1.0 };
+            let beliefs = vec![Some(belief.clone()), None, Some(belief)];
+            LabelBeliefs { whole: Seen { letterbox, beliefs }, close: None, present: vec![true, true, false] }
+        };
+        let labels = [label(1.0, 10..25, 45), label(2.0, 20..40, 2)];
+        let found = locate(&labels);
+        assert_eq!(found[0], Some(PixelBox { rows: (40, 80), columns: (30, 70) }));
+        assert_eq!(found[1], Some(PixelBox { rows: (80, 160), columns: (30, 70) }));
+        let nowhere = LabelBeliefs { present: vec![false; 3], ..label(1.0, 1..2, 1) };
+        assert_eq!(locate(&[nowhere]), [None]);
     }
 }

@@ -170,8 +170,7 @@ impl Run<'_, '_> {
         let spacing = self.target.volume.geometry.pixel_spacing;
         let spec = self.predictor.models.spec();
         let mut looks = vec![];
-        for (label, beliefs) in labels.iter().enumerate() {
-            let found = locate(&beliefs.whole.beliefs, &beliefs.present, &beliefs.whole.letterbox);
+        for (label, (beliefs, found)) in labels.iter().zip(locate(labels)).enumerate() {
             let region = found.and_then(|found| found.region(self.target.native(), spacing, &spec.memory));
             let Some(region) = region else { continue };
             let letterbox =
