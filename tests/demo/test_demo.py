@@ -70,7 +70,8 @@ def labels(path):
     for number in segmentation.segment_numbers:
         description = segmentation.get_segment_description(number)
         words = [description.segmented_property_type.meaning]
-        words += [item.CodeMeaning for item in description.get("SegmentedPropertyTypeModifierCodeSequence", [])]
+        (kind,) = description.SegmentedPropertyTypeCodeSequence
+        words += [item.CodeMeaning for item in kind.get("SegmentedPropertyTypeModifierCodeSequence", [])]
         name = " ".join(reversed(words)).capitalize()
         sources = [uid for _, _, uid in segmentation.get_source_image_uids()]
         voxels = segmentation.get_pixels_by_source_instance(

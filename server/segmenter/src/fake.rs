@@ -10,15 +10,13 @@ use std::sync::Mutex;
 
 /// Side of everything.
 pub(crate) const SIDE: usize = 16;
+/// What the decoder says of every mask's IoU.
+const IOU: f32 = 0.9;
 
 pub(crate) struct FakeModels {
     spec: ModelSpec,
-    /// What the decoder says of every mask's IoU.
-    pub iou: f32,
     /// Temporal indices of each call of `attend`, once a row.
     pub attended: Mutex<Vec<Vec<i64>>>,
-    /// Rows given to `encode_memory`.
-    pub remembered: Mutex<usize>,
 }
 
 impl FakeModels {
@@ -57,11 +55,7 @@ impl FakeModels {
         let retrieval =
             RetrievalSpec { image_size: SIDE, mean: [0.0; 3], std: [1.0; 3], embedding_dim: SIDE * SIDE };
         let spec = ModelSpec { id: "fake@1".to_owned(), input, retrieval, features, memory };
-        Self { spec, iou: 0.9, attended: Mutex::default(), remembered: Mutex::default() }
-    }
-
-    pub fn with_iou(iou: f32) -> Self {
-        Self { iou, ..Self::new() }
+        Self { spec, attended: Mutex::default() }
     }
 }
 
@@ -87,7 +81,6 @@ impl Models for FakeModels {
         masks: Array4<f32>,
         _object_scores: Array2<f32>,
     ) -> Result<Array4<f32>, BoxError> {
-        *self.remembered.lock().unwrap() += embed.len_of(Axis(0));
         Ok(ndarray::concatenate(Axis(1), &[embed.view(), masks.view()])?)
     }
 
@@ -126,7 +119,7 @@ impl Models for FakeModels {
         let masks = conditioned.mapv(|share| (share - 0.5) * 20.0);
         let strongest = |row: usize| masks.index_axis(Axis(0), row).iter().copied().fold(f32::MIN, f32::max);
         let object_score = Array2::from_shape_fn((rows, 1), |(row, _)| strongest(row));
-        Ok(DecodedMasks { iou: Array2::from_elem((rows, 1), self.iou), object_score, masks })
+        Ok(DecodedMasks { iou: Array2::from_elem((rows, 1), IOU), object_score, masks })
     }
 }
 

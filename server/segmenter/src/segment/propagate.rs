@@ -244,3 +244,33 @@ fn surest(visited: &[usize], first: &[Option<Prediction>]) -> Option<usize> {
     let sure = visited.iter().map(|slice| first[*slice].as_ref().map_or(0.0, surety));
     sure.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(place, _)| place)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array2;
+
+    fn prediction(iou: f32, score: f32) -> Prediction {
+        Prediction { logits: Array2::from_elem((2, 2), 1.0), iou, score }
+    }
+
+    fn remembered(ious: &[f32]) -> Vec<bool> {
+        let first: Vec<_> = ious.iter().map(|iou| Some(prediction(*iou, 1.0))).collect();
+        let gate = gate(&first, &Tuning::default());
+        first.iter().flatten().map(|prediction| is_worth_remembering(prediction, gate)).collect()
+    }
+
+    #[test]
+    fn a_doubtful_slice_is_not_remembered() {
+        assert_eq!(remembered(&[0.9, 0.55, 0.3]), [true, true, false]);
+        // Where every slice is doubtful, the least doubtful ones must do.
+        assert_eq!(remembered(&[0.3, 0.25, 0.1]), [true, true, false]);
+    }
+
+    #[test]
+    fn a_slice_without_the_object_is_not_remembered() {
+        assert!(!is_worth_remembering(&prediction(0.9, -1.0), 0.5));
+        let nothing = Prediction { logits: Array2::from_elem((2, 2), -1.0), ..prediction(0.9, 1.0) };
+        assert!(!is_worth_remembering(&nothing, 0.5));
+    }
+}

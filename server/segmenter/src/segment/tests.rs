@@ -95,22 +95,6 @@ fn recent_slices_are_remembered_in_their_order_and_far_ones_are_not() {
 }
 
 #[test]
-fn a_doubtful_slice_is_not_remembered() {
-    let (target, mask) = phantom(7, 5.0, 3);
-    let remembered = |iou: f32| {
-        let models = FakeModels::with_iou(iou);
-        let bank = bank_of(&models, "a", &target, &mask);
-        *models.remembered.lock().unwrap() = 0;
-        models.attended.lock().unwrap().clear();
-        run(&models, &bank, &target, whole_only());
-        let attended = models.attended.lock().unwrap().iter().any(|times| times.iter().any(|time| *time < 6));
-        (*models.remembered.lock().unwrap() > 0, attended)
-    };
-    assert_eq!(remembered(0.9), (true, true));
-    assert_eq!(remembered(0.1), (false, false));
-}
-
-#[test]
 fn a_shuffled_order_changes_who_is_remembered() {
     let (target, mask) = phantom(9, 5.0, 3);
     let times = |order| {
