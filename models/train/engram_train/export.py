@@ -22,7 +22,7 @@ VERSION = "0.1.0"
 # How the runtime should use the bundle; chosen on the development protocols (log.md).
 USE = {
     "recent_memories": 6,
-    "exemplars_per_slice": 8,
+    "exemplars_per_slice": 24,
     "crop_margin": 0.5,
     "crop_max_extent": 0.6,
 }

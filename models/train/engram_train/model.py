@@ -473,7 +473,6 @@ class Retrieval(nn.Module):
         )  # fmt: skip
         self.deep = nn.Sequential(nn.ReLU(), down(64, 96), Residual(96))
         self.out = nn.Conv2d(96, shape.retrieval_dim // 128, 1)
-        self.balance = nn.Parameter(torch.tensor(0.0))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Returns cls [B,D] and patches [B,64,96]."""
@@ -481,8 +480,7 @@ class Retrieval(nn.Module):
         deep = self.deep(self.layers(grey))
         learnt = unit(self.out(F.relu(deep)).flatten(1))
         pixels = unit(F.avg_pool2d(grey, IMAGE_SIZE // 16).flatten(1))
-        share = torch.sigmoid(self.balance)
-        cls = torch.cat([torch.sqrt(share) * learnt, torch.sqrt(1.0 - share) * pixels], dim=1)
+        cls = torch.cat([learnt, pixels], dim=1) * 0.5**0.5
         return cls, deep.flatten(2).transpose(1, 2)
 
 

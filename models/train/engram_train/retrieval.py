@@ -65,7 +65,9 @@ def draw(cache: Cache, groups: int, rng: np.random.Generator) -> tuple[Tensor, T
 def loss_of(model: Retrieval, images: Tensor, wanted: Tensor, allowed: Tensor) -> Tensor:
     """Cross-entropy of the wanted order within an anatomy, and of the anatomy itself."""
     groups, n = images.shape[:2]
+    # The learnt half alone: with the pixels beside it, it would rather say nothing.
     vectors = model(images.flatten(0, 1))[0]
+    vectors = vectors[:, : vectors.shape[1] // 2] * 2**0.5
     similarity = vectors @ vectors.T / TEMPERATURE
     blocks = similarity.reshape(groups, n, groups, n)[range(groups), :, range(groups)]
     within = F.log_softmax(blocks.masked_fill(~allowed, -1e4), dim=-1)
@@ -82,6 +84,8 @@ def train(args: argparse.Namespace) -> None:
     rng = np.random.default_rng(args.seed)
     cache = Cache(args.cache)
     model = Retrieval(Shape()).train()
+    if args.start:
+        model.load_state_dict(torch.load(args.start, weights_only=False)["average"])
     average = {key: value.clone() for key, value in model.state_dict().items()}
     optimiser = torch.optim.AdamW(model.parameters(), lr=args.rate, weight_decay=0.02)
     start, step, seen = time.time(), 0, []
@@ -113,9 +117,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, required=True, help="from engram_train.cache --tour")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="averaged weights of another run to begin from")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--groups", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--rate", type=float, default=7e-4)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     train(parser.parse_args())

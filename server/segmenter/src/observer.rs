@@ -43,7 +43,8 @@ impl Stage {
 
 /// Is told what happens, and may stop it.
 pub trait Observer: Sync {
-    /// A stage begins.
+    /// A stage begins. The first pass and propagation come once for every group of labels, where there are too many
+    /// labels to follow at once.
     fn stage_started(&self, _stage: Stage) {}
 
     /// The stage that began last is over, also when it failed.

@@ -27,6 +27,8 @@ pub struct Options {
     pub tuning: Tuning,
     /// Bytes of image features and exemplar memories kept between uses, each; more is computed or read again.
     pub cache_bytes: usize,
+    /// Bytes of predictions and memories of the target at work; more labels are followed one group after another.
+    pub working_bytes: usize,
     /// Bytes of tensors that one call to the bundle may take.
     pub batch_bytes: usize,
 }
@@ -41,6 +43,7 @@ impl Default for Options {
             probabilities: false,
             tuning: Tuning::default(),
             cache_bytes: 512 << 20,
+            working_bytes: 1 << 30,
             batch_bytes: 96 << 20,
         }
     }

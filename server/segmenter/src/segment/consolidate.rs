@@ -53,7 +53,7 @@ impl LabelBeliefs {
 impl Seen {
     fn native(&self, slice: usize, fill: f32) -> Option<Array2<f32>> {
         let belief = self.beliefs[slice].as_ref()?;
-        Some(self.letterbox.restore(belief.logits.view(), fill))
+        Some(self.letterbox.restore(belief.logits().view(), fill))
     }
 }
 

@@ -9,15 +9,36 @@ use ndarray::Array2;
 /// voice.
 const SURE: f32 = 12.0;
 
+/// Steps of a stored logit to one: a belief takes a byte a pixel, since those of all labels and slices are kept
+/// until the end.
+const STEPS: f32 = 10.0;
+
 /// What is believed of one slice and label.
 #[derive(Debug, Clone)]
 pub(crate) struct Belief {
-    /// `[m, m]` over the view's square: the shape, if the object is there.
-    pub logits: Array2<f32>,
+    /// `[m, m]` over the view's square: the shape, if the object is there. In tenths of a logit.
+    tenths: Array2<i8>,
     /// Probability that the object is there.
     pub presence: f32,
     /// Guess of the mask's IoU, 0..1.
     pub iou: f32,
+}
+
+impl Belief {
+    pub fn new(logits: &Array2<f32>, presence: f32, iou: f32) -> Self {
+        let tenths = logits.mapv(|logit| (logit.clamp(-SURE, SURE) * STEPS).round() as i8);
+        Self { tenths, presence, iou }
+    }
+
+    /// `[m, m]`, the shape.
+    pub fn logits(&self) -> Array2<f32> {
+        self.tenths.mapv(|tenths| f32::from(tenths) / STEPS)
+    }
+
+    /// Rows and columns of the shape.
+    pub fn dim(&self) -> (usize, usize) {
+        self.tenths.dim()
+    }
 }
 
 /// One belief of the first pass and the later visits: each voice counts by its own guess of its IoU, and says how
@@ -41,7 +62,7 @@ pub(crate) fn fuse(first: Option<&Prediction>, visits: &[Prediction], first_weig
             None => part,
         });
     }
-    logits.map(|sum| Belief { logits: sum / weights, presence: presence / voices, iou: iou / weights })
+    logits.map(|sum| Belief::new(&(sum / weights), presence / voices, iou / weights))
 }
 
 /// In which slices a label is: presence weighed with that of the neighbours one step away, cut at `from`.
@@ -64,4 +85,55 @@ pub(crate) fn presence_along(beliefs: &[Option<Belief>], line: &Line, from: f32)
             sum >= from * weight
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::SliceOrder;
+    use engram_imaging::VolumeGeometry;
+    use ndarray::array;
+
+    fn voice(logit: f32, score: f32, iou: f32) -> Prediction {
+        Prediction { logits: array![[logit, -logit]], iou, score }
+    }
+
+    #[test]
+    fn a_surer_voice_counts_for_more_and_an_absent_object_shapes_nothing() {
+        let belief = fuse(Some(&voice(4.0, 9.0, 0.9)), &[voice(-4.0, 9.0, 0.3)], 1.0).unwrap();
+        assert_eq!(belief.logits(), array![[2.0, -2.0]]);
+        assert!(belief.presence > 0.99);
+        let belief = fuse(Some(&voice(4.0, 9.0, 0.9)), &[voice(-1024.0, -9.0, 0.9)], 1.0).unwrap();
+        assert!((belief.logits()[[0, 0]] - 4.0).abs() < 0.11);
+        assert!((belief.presence - 0.5).abs() < 0.01);
+        assert!(fuse(None, &[], 1.0).is_none());
+    }
+
+    #[test]
+    fn the_first_pass_weighs_as_told() {
+        let belief = fuse(Some(&voice(4.0, 9.0, 0.5)), &[voice(-4.0, 9.0, 0.5)], 3.0).unwrap();
+        assert!((belief.logits()[[0, 0]] - 2.0).abs() < 0.11);
+    }
+
+    #[test]
+    fn a_lone_slice_is_dropped_and_a_hole_is_closed_but_not_across_a_gap() {
+        let heights = [0.0, 1.0, 2.0, 3.0, 9.0, 10.0];
+        let geometry = VolumeGeometry {
+            columns: 1,
+            rows: 1,
+            pixel_spacing: [1.0, 1.0],
+            orientation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
+            positions: heights.iter().map(|z| [0.0, 0.0, *z]).collect(),
+            spatial: true,
+        };
+        let line = Line::new(&geometry, 6, SliceOrder::Natural);
+        let along = |presence: [f32; 6]| {
+            let beliefs = presence.map(|presence| Some(Belief::new(&array![[1.0]], presence, 0.5)));
+            presence_along(&beliefs, &line, 0.5)
+        };
+        assert_eq!(along([0.0, 0.7, 0.0, 0.0, 0.0, 0.0]), [false; 6]);
+        assert_eq!(along([0.9, 0.3, 0.9, 0.9, 0.0, 0.0]), [true, true, true, true, false, false]);
+        assert_eq!(along([0.0, 0.0, 0.4, 0.4, 0.9, 0.9]), [false, false, false, false, true, true]);
+        assert_eq!(presence_along(&[None, None], &line, 0.5), [false, false]);
+    }
 }

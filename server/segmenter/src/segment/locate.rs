@@ -2,6 +2,7 @@
 
 use super::components::drop_small_components;
 use super::consolidate::LabelBeliefs;
+use super::fuse::Belief;
 use crate::crop::PixelBox;
 use engram_imaging::resample::Letterbox;
 use ndarray::{Array1, Array2, Array3, Zip};
@@ -34,14 +35,14 @@ pub(crate) fn locate(labels: &[LabelBeliefs]) -> Vec<Option<PixelBox>> {
 /// Whose each pixel is, in the squares of the whole view; `[slice, m, m]`, 0 is nobody's.
 fn settle(labels: &[LabelBeliefs]) -> Array3<u8> {
     let beliefs = labels.iter().flat_map(|label| &label.whole.beliefs).flatten();
-    let side = beliefs.map(|belief| belief.logits.dim()).next().unwrap_or_default();
+    let side = beliefs.map(Belief::dim).next().unwrap_or_default();
     let slices = labels.first().map_or(0, |label| label.present.len());
     let mut map = Array3::zeros((slices, side.0, side.1));
     for (slice, mut plane) in map.outer_iter_mut().enumerate() {
         let mut best = Array2::<f32>::zeros(side);
         for (value, label) in (1_u8..=u8::MAX).zip(labels).filter(|(_, label)| label.present[slice]) {
             let Some(belief) = &label.whole.beliefs[slice] else { continue };
-            Zip::from(&mut plane).and(&mut best).and(&belief.logits).for_each(|pixel, best, logit| {
+            Zip::from(&mut plane).and(&mut best).and(&belief.logits()).for_each(|pixel, best, logit| {
                 if *logit > *best {
                     (*pixel, *best) = (value, *logit);
                 }
@@ -91,7 +92,6 @@ fn trimmed(profile: &Array1<f32>) -> Option<(usize, usize)> {
 mod tests {
     use super::*;
     use crate::segment::consolidate::Seen;
-    use crate::segment::fuse::Belief;
     use ndarray::{array, s};
 
     #[test]
@@ -107,7 +107,7 @@ mod tests {
             let mut logits = Array2::from_elem((50, 50), -1.0);
             logits.slice_mut(s![rows, 20..30]).fill(logit);
             logits[[speck, 5]] = logit;
-            let belief = Belief { logits, presence: 1.0, iou: 1.0 };
+            let belief = Belief::new(&logits, 1.0, 1.0);
             let beliefs = vec![Some(belief.clone()), None, Some(belief)];
             LabelBeliefs { whole: Seen { letterbox, beliefs }, close: None, present: vec![true, true, false] }
         };

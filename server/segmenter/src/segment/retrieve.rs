@@ -121,3 +121,48 @@ fn choose(mut found: Vec<Neighbour>, leads: &HashMap<Arc<str>, f32>, wanted: &Wa
     chosen.extend(spare.into_iter().take(missing));
     Selection { exemplars: chosen }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engram_memory::{ExemplarId, SliceId};
+
+    fn neighbour(id: u64, study: &str, similarity: f32) -> Neighbour {
+        let exemplar = ExemplarId { slice: SliceId(id), entry: 0 };
+        Neighbour { exemplar, study: study.into(), present: true, similarity }
+    }
+
+    fn chosen(
+        found: &[Neighbour],
+        leads: &HashMap<Arc<str>, f32>,
+        count: usize,
+        study_weight: f32,
+    ) -> Vec<u64> {
+        let selection = choose(found.to_vec(), leads, &Wanted { count, study_weight });
+        selection.exemplars.iter().map(|neighbour| neighbour.exemplar.slice.0).collect()
+    }
+
+    #[test]
+    fn no_study_fills_the_list_while_others_have_something_to_offer() {
+        let found: Vec<Neighbour> = (0_u16..6)
+            .map(|id| neighbour(u64::from(id), "a", 0.9 - f32::from(id) / 100.0))
+            .chain((6_u16..8).map(|id| neighbour(u64::from(id), "b", 0.5)))
+            .collect();
+        let none = HashMap::new();
+        assert_eq!(chosen(&found, &none, 4, 0.0), [0, 1, 2, 6]);
+        assert_eq!(chosen(&found[..6], &none, 4, 0.0), [0, 1, 2, 3]);
+        assert_eq!(chosen(&found, &none, 20, 0.0).len(), 8);
+    }
+
+    #[test]
+    fn a_study_like_the_whole_target_outdoes_one_slices_accident() {
+        let slices = [
+            vec![neighbour(0, "alike", 0.9), neighbour(1, "other", 0.3)],
+            vec![neighbour(2, "alike", 0.8), neighbour(3, "other", 0.85)],
+        ];
+        let leads = study_leads(&slices);
+        assert!(leads["alike"] > 0.0 && leads["other"] < 0.0);
+        assert_eq!(chosen(&slices[1], &leads, 1, 0.5), [2]);
+        assert_eq!(chosen(&slices[1], &leads, 1, 0.0), [3]);
+    }
+}

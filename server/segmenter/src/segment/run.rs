@@ -117,30 +117,51 @@ impl Run<'_, '_> {
     /// Looks at whole slices, then closer at small labels.
     fn believe(&mut self, labels: usize) -> Result<Vec<LabelBeliefs>> {
         let slices = self.target.slices();
-        let looks: Vec<Look> = (0..labels)
-            .map(|label| Look { label, view: WHOLE, kind: View::Whole, wanted: vec![true; slices] })
-            .collect();
-        let (count, tuning) = (slices * labels, &self.options.tuning);
-        let first = Steps::run(self.observer, Stage::FirstPass, count, |steps| self.first(&looks, steps))?;
-        let visits = match self.options.propagate {
-            true => Steps::run(self.observer, Stage::Propagate, count * visits(tuning), |steps| {
-                self.follow(&looks, &first, steps)
-            })?,
-            false => vec![],
-        };
-        let whole = fuse_all(first, visits, tuning);
         let letterbox = *self.predictor.features.letterbox(WHOLE);
-        let mut beliefs: Vec<LabelBeliefs> = whole
-            .into_iter()
-            .map(|beliefs| {
-                let present = presence_along(&beliefs, &self.axis, tuning.presence);
-                LabelBeliefs { whole: Seen { letterbox, beliefs }, close: None, present }
-            })
-            .collect();
+        let mut beliefs = vec![];
+        for group in (0..labels).collect::<Vec<_>>().chunks(self.labels_at_once()) {
+            let looks: Vec<Look> = group
+                .iter()
+                .map(|label| Look {
+                    label: *label,
+                    view: WHOLE,
+                    kind: View::Whole,
+                    wanted: vec![true; slices],
+                })
+                .collect();
+            for whole in self.look(&looks)? {
+                let present = presence_along(&whole, &self.axis, self.options.tuning.presence);
+                let whole = Seen { letterbox, beliefs: whole };
+                beliefs.push(LabelBeliefs { whole, close: None, present });
+            }
+        }
         if self.options.crop {
             self.look_closer(&mut beliefs)?;
         }
         Ok(beliefs)
+    }
+
+    /// Whole slices: the first pass, then propagation.
+    fn look(&mut self, looks: &[Look]) -> Result<Vec<Vec<Option<Belief>>>> {
+        let (count, tuning) = (looks.len() * self.target.slices(), &self.options.tuning);
+        let first = Steps::run(self.observer, Stage::FirstPass, count, |steps| self.first(looks, steps))?;
+        let visits = match self.options.propagate {
+            true => Steps::run(self.observer, Stage::Propagate, count * visits(tuning), |steps| {
+                self.follow(looks, &first, steps)
+            })?,
+            false => vec![],
+        };
+        Ok(fuse_all(first, visits, tuning))
+    }
+
+    /// Labels that are followed together: as many as the options' bytes hold predictions and memories of.
+    fn labels_at_once(&self) -> usize {
+        let spec = self.predictor.models.spec();
+        let prediction = spec.features.mask_size.pow(2);
+        let memory: usize = spec.memory_shape().iter().product();
+        let visits = 1 + visits(&self.options.tuning);
+        let label = self.target.slices() * (prediction * visits + memory) * size_of::<f32>();
+        (self.options.working_bytes / label.max(1)).max(1)
     }
 
     /// Every look by itself.
@@ -182,9 +203,13 @@ impl Run<'_, '_> {
         let times = if self.options.propagate { 1 + visits(tuning) } else { 1 };
         let count = looks.iter().flat_map(|look| &look.wanted).filter(|wanted| **wanted).count();
         let close = Steps::run(self.observer, Stage::CropPass, count * times, |steps| {
-            let first = self.first(&looks, steps)?;
-            let visits = if self.options.propagate { self.follow(&looks, &first, steps)? } else { vec![] };
-            Ok(fuse_all(first, visits, tuning))
+            let mut close = vec![];
+            for group in looks.chunks(self.labels_at_once()) {
+                let first = self.first(group, steps)?;
+                let visits = if self.options.propagate { self.follow(group, &first, steps)? } else { vec![] };
+                close.extend(fuse_all(first, visits, tuning));
+            }
+            Ok(close)
         })?;
         for (look, beliefs) in looks.into_iter().zip(close) {
             let letterbox = *self.predictor.features.letterbox(look.view);

@@ -128,6 +128,28 @@ fn of_two_labels_the_surer_takes_a_voxel() {
 }
 
 #[test]
+fn labels_followed_in_groups_give_what_they_give_together() {
+    let models = FakeModels::new();
+    let (volume, mask) = phantom(6, 5.0, 4);
+    let masks =
+        [LabelMask { label: ORGAN, mask: mask.view() }, LabelMask { label: "SCT:2", mask: mask.view() }];
+    let mut bank = MemoryExemplars::new();
+    let slices: Vec<usize> = (0..6).collect();
+    bank.insert("a", "MR", encode_exemplars(&models, &volume, &masks, &slices, &Unobserved).unwrap());
+    let run = |working_bytes| {
+        let options = Options { working_bytes, cache_bytes: working_bytes, ..Options::default() };
+        let request = Request { volume: &volume, labels: &["SCT:2", ORGAN], prompts: &[], options };
+        let watch = Watch::default();
+        let result = segment(&models, &bank, &request, &watch).unwrap();
+        let stages = watch.stages.into_inner().unwrap();
+        (result.voxels, stages.iter().filter(|stage| **stage == (Stage::FirstPass, true)).count())
+    };
+    let (together, apart) = (run(1 << 20), run(1));
+    assert_eq!((together.1, apart.1), (1, 2));
+    assert_eq!(together.0, apart.0);
+}
+
+#[test]
 fn a_single_slice_without_positions_is_segmented() {
     let models = FakeModels::new();
     let (exemplar, mask) = phantom(6, 5.0, 3);
