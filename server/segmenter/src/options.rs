@@ -29,7 +29,7 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Bytes of predictions and memories of the target at work; more labels are followed one group after another.
     pub working_bytes: usize,
-    /// Bytes of tensors that one call to the bundle may take.
+    /// Bytes that one call to the bundle may take, estimated.
     pub batch_bytes: usize,
 }
 
@@ -44,7 +44,7 @@ impl Default for Options {
             tuning: Tuning::default(),
             cache_bytes: 512 << 20,
             working_bytes: 1 << 30,
-            batch_bytes: 96 << 20,
+            batch_bytes: 320 << 20,
         }
     }
 }

@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// Rows of one call at the most: more gains nothing on a CPU.
 const MOST_ROWS: usize = 16;
 
+/// Attention scores that are at hand at once for two cells: of a few heads, before and after the softmax.
+const SCORES_A_PAIR: usize = 12;
+
 /// A memory at its place in time.
 #[derive(Clone)]
 pub(crate) struct Remembered {
@@ -94,10 +97,11 @@ impl Predictor<'_> {
         Ok(memories)
     }
 
-    /// Rows of a call with `memories` memories each.
+    /// Rows of a call with `memories` memories each: each cell of a slice attends to each cell of each memory.
     fn rows(&self, memories: usize) -> usize {
         let [channels, height, width] = self.models.spec().memory_shape();
-        let row = memories * channels * height * width * size_of::<f32>();
+        let cells = height * width;
+        let row = memories * cells * (channels + SCORES_A_PAIR * cells) * size_of::<f32>();
         (self.batch_bytes / row.max(1)).clamp(1, MOST_ROWS)
     }
 
