@@ -3,6 +3,9 @@
 import time
 from dataclasses import dataclass
 
+import highdicom as hd
+import numpy as np
+import pydicom
 import pytest
 import requests
 from dicomweb_client.api import DICOMwebClient
@@ -38,7 +41,10 @@ class Api:
 
     def segment(self, number: int, wait: bool = True, accept: str = "application/json", modality="MR", **body):
         one = patients.images(number, modality)[0]
-        body = {"study": one.StudyInstanceUID, "series": one.SeriesInstanceUID, **body}
+        return self.segment_series(one.StudyInstanceUID, one.SeriesInstanceUID, wait, accept, **body)
+
+    def segment_series(self, study: str, series: str, wait: bool = True, accept: str = "application/json", **body):
+        body = {"study": study, "series": series, **body}
         return requests.post(f"{self.base}/api/v1/segmentations", json=body, timeout=300,
                              params={"wait": "true"} if wait else {}, headers={"Accept": accept})
 
@@ -54,6 +60,18 @@ class Api:
                 return self.labels()
             time.sleep(0.1)
         pytest.fail("ingestion did not come to an end")
+
+
+def masks_of(seg: pydicom.Dataset, sources: list[pydicom.Dataset]) -> dict[str, np.ndarray]:
+    """Masks `[slice, row, column]` by segment label, as highdicom reads them."""
+    read = hd.seg.Segmentation.from_dataset(seg)
+    pixels = read.get_pixels_by_source_instance(
+        [source.SOPInstanceUID for source in sources], ignore_spatial_locations=True,
+        assert_missing_frames_are_empty=True)
+    return {
+        read.get_segment_description(number).segment_label: pixels[..., index]
+        for index, number in enumerate(read.segment_numbers)
+    }
 
 
 def requests_session_post(base: str, datasets, query: str) -> None:

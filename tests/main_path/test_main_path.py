@@ -3,26 +3,13 @@
 import json
 from io import BytesIO
 
-import highdicom as hd
-import numpy as np
 import pydicom
 import pytest
 import requests
 
 import patients
+from engram_api import masks_of
 from patients import LIVER_KEY, SPLEEN_KEY
-
-
-def masks_of(seg: pydicom.Dataset, sources) -> dict[str, np.ndarray]:
-    """Masks by segment label, as highdicom reads them."""
-    read = hd.seg.Segmentation.from_dataset(seg)
-    pixels = read.get_pixels_by_source_instance(
-        [source.SOPInstanceUID for source in sources], ignore_spatial_locations=True,
-        assert_missing_frames_are_empty=True)
-    return {
-        read.get_segment_description(number).segment_label: pixels[..., index]
-        for index, number in enumerate(read.segment_numbers)
-    }
 
 
 def test_annotations_become_exemplars(taught):

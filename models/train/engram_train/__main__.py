@@ -1,13 +1,17 @@
 """Everything, in order: data, training, export."""
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 
 def module(name: str, *arguments: object) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-m", f"engram_train.{name}", *map(str, arguments)])
+    """Starts a step. Each is one thread or several processes of one, so libraries shall add none."""
+    alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", f"engram_train.{name}", *map(str, arguments)]
+    return subprocess.Popen(command, env=os.environ | alone)
 
 
 def finish(*processes: subprocess.Popen) -> None:
@@ -20,19 +24,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="data and checkpoints")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder")
-    parser.add_argument("--minutes", type=float, default=120, help="training of the network")
-    parser.add_argument("--anatomies", type=int, default=4000)
+    parser.add_argument("--minutes", type=float, default=60, help="training of the network")
+    parser.add_argument("--anatomies", type=int, default=2000)
     args = parser.parse_args()
-    cache, tour, half = args.work / "cache", args.work / "tour", args.anatomies // 2
+    cache, half = args.work / "cache", args.anatomies // 2
     finish(
         module("cache", "--cache", cache, "--first", 0, "--count", half),
         module("cache", "--cache", cache, "--first", half, "--count", half),
     )
-    finish(module("cache", "--cache", tour, "--count", 640, "--tour"))
     finish(module("train", "--cache", cache, "--out", args.work, "--minutes", args.minutes))
-    if not (args.work / "retrieval.pt").exists():
-        finish(module("retrieval", "--cache", tour, "--out", args.work))
     weights = ["--checkpoint", args.work / "checkpoint.pt"]
+    finish(module("retrieval", "--cache", cache, *weights, "--out", args.work))
     weights += ["--retrieval", args.work / "retrieval.pt"]
     finish(module("export", *weights, "--out", args.out))
 

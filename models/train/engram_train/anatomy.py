@@ -323,7 +323,7 @@ class Builder:
         if kind is None:
             kind = rng.choice(
                 ["plain", "vessels", "nested", "heart", "split", "ribbon", "rim", "kidney"],
-                p=[0.34, 0.16, 0.10, 0.12, 0.10, 0.06, 0.04, 0.08],
+                p=[0.30, 0.16, 0.10, 0.17, 0.10, 0.05, 0.04, 0.08],
             )
         organ = Organ(
             centre, radii, rng.normal(size=3) * np.array([0.25, 0.25, 1.0]),
@@ -388,7 +388,7 @@ class Builder:
         rng.shuffle(tasks)
         tasks = np.array(tasks[:MAX_TASKS], np.uint64)
         air = self.tissue == tissue_air
-        variation = float(rng.uniform(0.2, 1.1))
+        variation = float(rng.uniform(0.05, 0.55))
         return Anatomy(parts, self.tissue, tasks, air, variation, style)
 
 
@@ -425,7 +425,7 @@ def body(rng: Rng) -> Anatomy:
     over[cavity.wall] = True
     if rng.random() < 0.8:
         filling = np.array([b.region() for _ in range(int(rng.integers(2, 5)))] + [0], np.uint8)
-        parts.append(Clutter(over, filling, float(rng.uniform(2.0, 7.0))))
+        parts.append(Clutter(over, filling, float(rng.uniform(3.0, 14.0))))
     if rng.random() < 0.7:
         spine = np.array([0, rng.uniform(0.3, 0.6) * size[1], 0])
         parts.append(b.organ(spine, np.array([0.12, 0.12, 3.0]) * rng.uniform(0.7, 1.3), "nested"))
@@ -451,9 +451,14 @@ def partition(rng: Rng) -> Anatomy:
     b = Builder(rng)
     k = int(rng.integers(5, 18))
     numbers = np.array([b.region() for _ in range(k)], np.uint8)
-    low = rng.uniform(1.0, 3.0)
+    low = float(np.exp(rng.uniform(0.0, np.log(4.0))))
     waves = Waves.random(rng, k, 6, low, low * 2.2)
     parts: list = [Partition(waves, numbers)]
+    if rng.random() < 0.5:  # some regions are filled with small things, other ones in each patient
+        over = np.zeros(MAX_REGIONS, bool)
+        over[rng.choice(numbers, min(k, int(rng.integers(1, 5))), replace=False)] = True
+        filling = np.array([b.region() for _ in range(int(rng.integers(2, 5)))] + [0], np.uint8)
+        parts.append(Clutter(over, filling, float(rng.uniform(5.0, 14.0))))
     for number in numbers[:10]:
         b.task(int(number))
     for _ in range(2):
@@ -504,5 +509,5 @@ def head(rng: Rng) -> Anatomy:
 
 
 def make_anatomy(rng: Rng) -> Anatomy:
-    kind = rng.choice([body, partition, head], p=[0.62, 0.24, 0.14])
+    kind = rng.choice([body, partition, head], p=[0.54, 0.33, 0.13])
     return kind(rng)

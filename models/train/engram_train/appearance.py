@@ -1,6 +1,6 @@
 """Paints region maps as images: tissue intensities, texture, and what scanners do to them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -47,13 +47,20 @@ class Protocol:
     inverted: bool
     gamma: float
     clip: tuple[float, float]
+    lines: Array  # [CLASSES] what thin lines within a tissue are made of: a class, or its own
+    spots: Array  # [CLASSES] the same of small spots
+    line_width: float
+    spot_share: float
+    edge: float  # brightness of the seams between tissues
 
 
 def make_protocol(anatomy: Anatomy, rng: Rng) -> Protocol:
-    modality = rng.choice(["mr", "ct", "us"], p=[0.72, 0.13, 0.15])
+    modality = rng.choice(["mr", "ct", "us"], p=[0.80, 0.12, 0.08])
     mean = rng.uniform(0.05, 1.0, CLASSES)
-    if rng.random() < 0.35:  # low contrast: classes drawn together
-        mean = 0.5 + (mean - 0.5) * rng.uniform(0.3, 0.7)
+    if rng.random() < 0.5:  # much is dark, little is bright
+        mean = 0.05 + 0.95 * rng.beta(1.2, 2.2, CLASSES)
+    if rng.random() < 0.2:  # low contrast: classes drawn together
+        mean = mean.mean() + (mean - mean.mean()) * rng.uniform(0.5, 0.9)
     mean[0] = 0.0 if rng.random() < 0.85 else rng.uniform(0, 1)
     if anatomy.style == "body" and rng.random() < 0.25:
         mean[anatomy.tissue[1]] = rng.uniform(0.8, 1.3)  # bright fat
@@ -62,21 +69,51 @@ def make_protocol(anatomy: Anatomy, rng: Rng) -> Protocol:
         low, high = rng.uniform(0.0, 0.35), rng.uniform(0.6, 1.0)
     return Protocol(
         mean=mean,
-        texture=rng.gamma(1.5, 0.025, CLASSES) * (1.6 if modality == "us" else 1.0),
+        texture=rng.gamma(1.2, 0.016, CLASSES) * (1.6 if modality == "us" else 1.0),
         grain=rng.integers(0, len(Textures.GRAINS), CLASSES),
         blur=float(rng.choice([rng.uniform(0.3, 0.8), rng.uniform(0.8, 1.6)], p=[0.7, 0.3])),
-        noise=float(rng.gamma(1.3, 0.018)),
+        noise=float(rng.gamma(1.2, 0.008)),
         bias=float(rng.uniform(0.0, 0.45)) if modality == "mr" else float(rng.uniform(0.0, 0.1)),
         modality=str(modality),
         inverted=bool(rng.random() < 0.08),
         gamma=float(np.exp(rng.normal() * 0.25)),
         clip=(float(low), float(high)),
+        lines=other_class(rng, 0.35),
+        spots=other_class(rng, 0.35),
+        line_width=float(rng.uniform(0.03, 0.16)),
+        spot_share=float(rng.uniform(1.2, 2.2)),
+        edge=float(rng.normal() * 0.2) if rng.random() < 0.4 else 0.0,
     )
+
+
+def other_class(rng: Rng, chance: float) -> Array:
+    """For each class with that chance another one, else itself; air stays air."""
+    own = np.arange(CLASSES)
+    other = np.where(rng.random(CLASSES) < chance, rng.integers(0, CLASSES, CLASSES), own)
+    other[0] = 0
+    return other
+
+
+def decorate(tissue: Array, p: Protocol, rng: Rng, textures: Textures) -> Array:
+    """Thin lines and small spots of other tissue, as vessels and folds are: classes [size,size]."""
+    size = tissue.shape[-1]
+    line = np.abs(textures.cut(rng, int(rng.integers(3, 5)), size)) < p.line_width
+    spot = textures.cut(rng, int(rng.integers(2, 4)), size) > p.spot_share
+    tissue = np.where(line, p.lines[tissue], tissue)
+    return np.where(spot, p.spots[tissue], tissue)
+
+
+def seams(tissue: Array) -> Array:
+    """Where tissues meet: bool [size,size]."""
+    out = np.zeros(tissue.shape, bool)
+    out[1:] |= tissue[1:] != tissue[:-1]
+    out[:, 1:] |= tissue[:, 1:] != tissue[:, :-1]
+    return out
 
 
 def other_patient(p: Protocol, rng: Rng) -> Protocol:
     """The same protocol on another day: small shifts mostly, now and then large ones."""
-    spread = rng.choice([0.02, 0.05, 0.15], p=[0.5, 0.4, 0.1])
+    spread = rng.choice([0.02, 0.05, 0.10], p=[0.5, 0.35, 0.15])
     air = p.mean[0]
     mean = (
         p.mean * np.exp(rng.normal(size=CLASSES) * spread) + rng.normal(size=CLASSES) * spread / 2
@@ -85,11 +122,14 @@ def other_patient(p: Protocol, rng: Rng) -> Protocol:
         mean = rng.uniform(0.05, 1.0, CLASSES)
     mean[0] = air
     wobble = float(np.exp(rng.normal() * 0.3))
-    return Protocol(
-        mean, p.texture * wobble, p.grain, p.blur * float(np.exp(rng.normal() * 0.2)),
-        p.noise * float(np.exp(rng.normal() * 0.3)), p.bias, p.modality, p.inverted,
-        p.gamma * float(np.exp(rng.normal() * 0.10)), p.clip,
-    )  # fmt: skip
+    return replace(
+        p,
+        mean=mean,
+        texture=p.texture * wobble,
+        blur=p.blur * float(np.exp(rng.normal() * 0.2)),
+        noise=p.noise * float(np.exp(rng.normal() * 0.3)),
+        gamma=p.gamma * float(np.exp(rng.normal() * 0.10)),
+    )
 
 
 def smooth_field(rng: Rng, size: int) -> Array:
@@ -108,13 +148,16 @@ def paint(slices: Array, anatomy: Anatomy, p: Protocol, rng: Rng, textures: Text
     gradient = smooth_field(rng, size) * rng.uniform(0, 0.06)
     shadow, speckle_size, speckle_gain, compressed = None, (0.5, 1.0), 0.3, False
     if p.modality == "us":
-        speckle_size = (rng.uniform(0.3, 0.9), rng.uniform(0.5, 1.5))
+        speckle_size = (rng.uniform(0.3, 0.9), rng.uniform(0.5, 1.1))
         speckle_gain, compressed = rng.uniform(0.15, 0.45), rng.random() < 0.5
         shadow = np.clip(1 + 0.5 * np.cumsum(smooth_field(rng, size), axis=0) / size, 0.2, 1.5)
     images = np.empty((count, size, size), np.float32)
     for index, regions in enumerate(slices):
-        tissue = anatomy.tissue[regions]
-        mean = (p.mean[anatomy.tissue] * phase_gain)[regions]
+        own = anatomy.tissue[regions]
+        tissue = decorate(own, p, rng, textures)
+        mean = p.mean[tissue] * phase_gain[regions]
+        if p.edge:
+            mean = mean + p.edge * seams(own)
         grain = np.stack([textures.cut(rng, g, size) for g in range(len(textures.GRAINS))])
         texture = np.take_along_axis(grain, p.grain[tissue][None].astype(int), 0)[0]
         solid = tissue > 0

@@ -25,8 +25,6 @@ from engram_train.model import IMAGE_SIZE
 
 PATIENTS = 6
 NEIGHBOURS = 3
-TOUR_PATIENTS = 4
-TOUR_SLICES = 6
 SHARD = 16
 
 
@@ -34,6 +32,14 @@ def task_mask(regions: np.ndarray, bits: int) -> np.ndarray:
     """Region maps -> bool maps of one label."""
     table = (int(bits) >> np.arange(64)) & 1
     return table.astype(bool)[regions]
+
+
+def level_of(instance: Instance, view: View, bits: int, rng, small: Enlarger) -> float:
+    """A z at which the label is seen, the likelier the larger it is there."""
+    levels = rng.normal(size=6) * 0.35
+    area = [task_mask(instance.regions(z, view, small.size, small), bits).sum() for z in levels]
+    weight = np.sqrt(area) + 0.01
+    return float(rng.choice(levels, p=weight / weight.sum()))
 
 
 def zoomed(instance: Instance, z: float, view: View, bits: int, rng, small: Enlarger) -> View:
@@ -64,9 +70,9 @@ def one(seed: int, textures: Textures, large: Enlarger, small: Enlarger):
             half = rng.uniform(0.45, 0.8)
             view = View(rng.normal() * 0.2, rng.normal() * 0.2, half)
         focus = int(rng.choice(anatomy.tasks))
-        z0 = rng.normal() * 0.3
-        spread = rng.choice([0.03, 0.08, 0.2], p=[0.45, 0.4, 0.15])
-        step = rng.uniform(0.03, 0.14)
+        z0 = level_of(make_instance(anatomy, rng), view, focus, rng, small)
+        spread = rng.choice([0.005, 0.02, 0.06], p=[0.4, 0.4, 0.2])
+        step = rng.uniform(0.02, 0.08)
         images = np.empty((PATIENTS, NEIGHBOURS, size, size), np.uint8)
         regions = np.empty_like(images)
         fan = field_of_view(size, rng, protocol.modality) if kind != "zoom" else None
@@ -91,7 +97,7 @@ def one(seed: int, textures: Textures, large: Enlarger, small: Enlarger):
         kept = []
         for bits in anatomy.tasks:
             area = task_mask(regions, bits).mean(axis=(2, 3))
-            if (area > 0.002).any(1).sum() >= 3 and area.mean() < 0.6:
+            if (area > 0.002).any(1).sum() >= PATIENTS - 1 and area.mean() < 0.6:
                 kept.append(bits)
         if kind == "zoom" and focus in [int(b) for b in kept]:
             kept = [np.uint64(focus)] + [b for b in kept if int(b) != focus]
@@ -100,42 +106,7 @@ def one(seed: int, textures: Textures, large: Enlarger, small: Enlarger):
             return images, regions, tasks
 
 
-def tour(seed: int, textures: Textures, large: Enlarger, small: Enlarger):
-    """As `one`, but slices from end to end of four patients: for learning to retrieve."""
-    rng = np.random.default_rng([seed, 1])
-    size = large.size
-    while True:
-        anatomy = make_anatomy(rng)
-        protocol = make_protocol(anatomy, rng)
-        half = rng.choice([rng.uniform(0.85, 1.2), rng.uniform(0.45, 0.8)], p=[0.7, 0.3])
-        images = np.empty((TOUR_PATIENTS, TOUR_SLICES, size, size), np.uint8)
-        regions = np.empty_like(images)
-        reach = rng.uniform(0.4, 1.0)
-        fan = field_of_view(size, rng, protocol.modality)
-        for patient in range(TOUR_PATIENTS):
-            instance = make_instance(anatomy, rng)
-            own = View(
-                rng.normal() * 0.05, rng.normal() * 0.05, half * float(np.exp(rng.normal() * 0.06))
-            )
-            for k, z in enumerate(np.linspace(-reach, reach, TOUR_SLICES)):
-                z = z + rng.normal() * 0.15 * reach
-                regions[patient, k] = instance.regions(z, own, size, large)
-            mine = other_patient(protocol, rng)
-            images[patient] = paint(regions[patient], anatomy, mine, rng, textures)
-            if fan is not None:
-                images[patient][:, ~fan] = 0
-        tasks = np.zeros(MAX_TASKS, np.uint64)
-        kept = []
-        for bits in anatomy.tasks:
-            present = task_mask(regions, bits).mean(axis=(2, 3)) > 0.001
-            if present.mean() > 0.1 and present.any(1).all():
-                kept.append(bits)
-        if kept:
-            tasks[: len(kept)] = kept
-            return images, regions, tasks
-
-
-def fill(folder: Path, seeds: range, make=one) -> None:
+def fill(folder: Path, seeds: range) -> None:
     """Writes the shards whose first seeds lie in `seeds`; those already there are left."""
     folder.mkdir(parents=True, exist_ok=True)
     textures = Textures(np.random.default_rng(seeds.start))
@@ -145,7 +116,7 @@ def fill(folder: Path, seeds: range, make=one) -> None:
         if path.exists():
             continue
         start = time.time()
-        batch = [make(seed, textures, large, small) for seed in range(first, first + SHARD)]
+        batch = [one(seed, textures, large, small) for seed in range(first, first + SHARD)]
         images, regions, tasks = (np.stack(column) for column in zip(*batch, strict=True))
         partial = path.with_suffix(".tmp.npz")
         np.savez(partial, images=images, regions=regions, tasks=tasks)
@@ -158,9 +129,8 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--first", type=int, default=0, help="first seed")
     parser.add_argument("--count", type=int, default=2400, help="anatomies")
-    parser.add_argument("--tour", action="store_true", help="slices from end to end")
     args = parser.parse_args()
-    fill(args.cache, range(args.first, args.first + args.count), tour if args.tour else one)
+    fill(args.cache, range(args.first, args.first + args.count))
 
 
 if __name__ == "__main__":

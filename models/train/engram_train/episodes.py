@@ -16,8 +16,8 @@ from engram_train.cache import NEIGHBOURS, PATIENTS, task_mask
 
 SLICES = 6
 EXEMPLAR_TIME = 6
-LEAST = 0.004
-LITTLE = 0.02
+LEAST = 0.006
+LITTLE = 0.03
 
 
 class Cache:
@@ -66,8 +66,11 @@ COMPOSITIONS = [
 ]
 
 
-def draw(cache: Cache, groups: int, rng: np.random.Generator) -> Batch:
-    patients = COMPOSITIONS[rng.choice(3, p=[c[1] for c in COMPOSITIONS])][0]
+def draw(
+    cache: Cache, groups: int, rng: np.random.Generator, common: np.random.Generator
+) -> Batch:
+    """Workers share `common`, which decides how much work a batch is: none waits for another."""
+    patients = COMPOSITIONS[common.choice(3, p=[c[1] for c in COMPOSITIONS])][0]
     places = rng.choice(NEIGHBOURS, SLICES, p=[0.25, 0.5, 0.25])
     neighbours = int((patients == 0).sum())
     places[:neighbours] = np.sort(rng.choice(NEIGHBOURS, neighbours, replace=False))

@@ -1,6 +1,7 @@
 """Writes the bundle: ONNX graphs, checked against torch, and their manifest."""
 
 import argparse
+import copy
 import hashlib
 import os
 import tempfile
@@ -11,12 +12,15 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from engram_train.model import GRID, IMAGE_SIZE, Compact, Retrieval, Shape
+from engram_train.model import GRID, IMAGE_SIZE, Compact, Retrieval, Shape, Vote
+from engram_train.train import weights
 
 OPSET = 17
 TOLERANCE = 1e-4
+SMALL = 1024  # numbers; what is smaller stays as it is
 VERSION = "0.1.0"
 
 # How the runtime should use the bundle; chosen on the development protocols (log.md).
@@ -29,15 +33,37 @@ USE = {
 
 
 class AttentionGraph(nn.Module):
-    """memory_attention as the contract has it: one tpos_idx [N] for the whole batch."""
+    """memory_attention as the contract has it: one tpos_idx [N] for the whole batch.
 
-    def __init__(self, attention: nn.Module):
+    The vote goes along as the last channels of the conditioned embedding.
+    """
+
+    def __init__(self, model: Compact):
         super().__init__()
-        self.attention = attention
+        self.attention = model.attention
+        self.vote = Vote(model.shape)
 
     def forward(self, image_embed: Tensor, memories: Tensor, tpos_idx: Tensor) -> Tensor:
         time = tpos_idx[None].expand(memories.shape[0], -1)
-        return self.attention(image_embed, memories, time)
+        cond = self.attention(image_embed, memories, time)
+        return torch.cat([cond, self.vote(image_embed, memories)], dim=1)
+
+
+class DecoderGraph(nn.Module):
+    """mask_decoder as the contract has it, joined with the vote."""
+
+    def __init__(self, model: Compact):
+        super().__init__()
+        self.decoder = model.decoder
+        self.vote = Vote(model.shape)
+
+    def forward(
+        self, cond_embed: Tensor, high_res_0: Tensor, high_res_1: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        shape = self.decoder.shape
+        cond, share = cond_embed.split([shape.cond, shape.bins], dim=1)
+        logits, iou, score = self.decoder(cond, high_res_0, high_res_1)
+        return self.vote.join(logits, share), iou, score
 
 
 def graphs(model: Compact, retrieval: Retrieval) -> dict:
@@ -64,7 +90,7 @@ def graphs(model: Compact, retrieval: Retrieval) -> dict:
             ),
         ),
         "memory_attention": (
-            AttentionGraph(model.attention),
+            AttentionGraph(model),
             ["image_embed", "memories", "tpos_idx"],
             ["cond_embed"],
             lambda b, n: (
@@ -74,11 +100,11 @@ def graphs(model: Compact, retrieval: Retrieval) -> dict:
             ),
         ),
         "mask_decoder": (
-            model.decoder,
+            DecoderGraph(model),
             ["cond_embed", "high_res_0", "high_res_1"],
             ["masks", "iou", "object_score"],
             lambda b, n: (
-                torch.randn(b, s.conditioned, GRID, GRID),
+                torch.randn(b, s.cond + s.bins, GRID, GRID),
                 torch.randn(b, s.high_res_0, 4 * GRID, 4 * GRID),
                 torch.randn(b, s.high_res_1, 2 * GRID, 2 * GRID),
             ),
@@ -131,8 +157,11 @@ def export(model: Compact, retrieval: Retrieval, out: Path, made_by: str) -> dic
                     output_names=outputs,
                     dynamic_axes=axes,
                     opset_version=OPSET,
+                    do_constant_folding=False,  # weights keep their names (`weights`)
                     dynamo=False,
                 )
+            if name == "retrieval":
+                store_halves(path)
             onnx.checker.check_model(str(path))
             errors[name] = check(path, module, inputs, make)
             if errors[name] > TOLERANCE:
@@ -170,7 +199,7 @@ percentiles = [0.5, 99.5]
 image_size = {IMAGE_SIZE}
 mean = [0.0, 0.0, 0.0]
 std = [1.0, 1.0, 1.0]
-embedding_dim = {s.retrieval_dim}
+embedding_dim = {Retrieval.DIM}
 
 [features]
 embed_channels = {s.embed}
@@ -179,7 +208,7 @@ high_res_0_channels = {s.high_res_0}
 high_res_0_size = {4 * GRID}
 high_res_1_channels = {s.high_res_1}
 high_res_1_size = {2 * GRID}
-cond_channels = {s.conditioned}
+cond_channels = {s.cond + s.bins}
 memory_channels = {s.memory}
 memory_size = {GRID}
 mask_size = {IMAGE_SIZE}
@@ -213,20 +242,38 @@ def load(checkpoint: Path | None) -> Compact:
     torch.manual_seed(0)
     model = Compact()
     if checkpoint:
-        model.load_state_dict(
-            torch.load(checkpoint, map_location="cpu", weights_only=False)["average"]
-        )
+        model.load_state_dict(weights(checkpoint))
     return model.eval()
 
 
-def load_retrieval(checkpoint: Path | None) -> Retrieval:
-    torch.manual_seed(0)
-    model = Retrieval(Shape())
-    if checkpoint:
-        model.load_state_dict(
-            torch.load(checkpoint, map_location="cpu", weights_only=False)["average"]
-        )
-    return model.eval()
+def load_retrieval(model: Compact, fitted: Path | None) -> Retrieval:
+    """The descriptor over the model's own encoder, its weights rounded to halves."""
+    encoder = copy.deepcopy(model.encoder).half().float()
+    features = model.shape.features
+    state = {"mean": torch.zeros(features), "components": torch.eye(Retrieval.COMPONENTS, features)}
+    if fitted:
+        state = torch.load(fitted, map_location="cpu", weights_only=False)
+    return Retrieval(encoder, model.shape, state["mean"], state["components"]).eval()
+
+
+def store_halves(path: Path) -> None:
+    """Stores the weights of a graph as halves, which lose nothing if they are rounded already."""
+    model = onnx.load(path)
+    casts = []
+    for weight in model.graph.initializer:
+        values = numpy_helper.to_array(weight)
+        if values.dtype != np.float32 or values.size < SMALL:
+            continue
+        halves = values.astype(np.float16)
+        if not np.array_equal(halves.astype(np.float32), values):
+            continue
+        name = weight.name
+        weight.CopyFrom(numpy_helper.from_array(halves, f"{name}.half"))
+        casts.append(helper.make_node("Cast", [weight.name], [name], to=onnx.TensorProto.FLOAT))
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend(casts + nodes)
+    onnx.save(model, path)
 
 
 def main() -> None:
@@ -237,7 +284,8 @@ def main() -> None:
     args = parser.parse_args()
     made_by = "python -m engram_train.export (models/train/README.md)"
     torch.manual_seed(1)
-    errors = export(load(args.checkpoint), load_retrieval(args.retrieval), args.out, made_by)
+    model = load(args.checkpoint)
+    errors = export(model, load_retrieval(model, args.retrieval), args.out, made_by)
     for name, error in errors.items():
         size = (args.out / f"{name}.onnx").stat().st_size / 1e6
         print(f"{name:17s} {size:6.2f} MB   largest error {error:.1e}")

@@ -5,6 +5,7 @@ C channels of the image embedding, M channels of a memory. Images are grey in 0.
 to three channels at the graph boundary.
 """
 
+import math
 from dataclasses import asdict, dataclass
 
 import torch
@@ -22,34 +23,29 @@ class Shape:
 
     features: int = 128  # learnt channels of the embedding
     raw: int = STRIDE * STRIDE  # the slice itself, 8x8 pixels folded into each cell
-    fine: int = 16  # width of a fine key, at S / 4; four are folded into each cell
-    plain: int = 8  # of which the last are plain intensities, not learnt
     high_res_0: int = 32  # at S / 2
     high_res_1: int = 64  # at S / 4
     deep: int = 160  # at S / 16, inside the encoder only
     key: int = 64
-    value: int = 64  # of which the last 16 are the mask itself, 4x4 bins a cell
+    value: int = 48  # of which the last 16 are the mask itself, 4x4 bins a cell
     bins: int = 16
-    cond: int = 128  # learnt channels of the conditioned embedding; `bins` more follow
+    grey: int = 16  # the slice at S / 2, 4x4 pixels a cell
+    cond: int = 128  # channels of the conditioned embedding
     heads: int = 4
     time_indices: int = 7  # 0..5 recent slices, 6 exemplars
-    retrieval_dim: int = 512  # half learnt, half 16x16 pixels
 
     @property
     def embed(self) -> int:
-        return self.features + self.raw + 4 * self.fine
+        return self.features + self.raw
+
+    @property
+    def learnt(self) -> int:
+        """Channels of a memory that attention reads; the grey ones after them are for the vote."""
+        return self.key + self.value
 
     @property
     def memory(self) -> int:
-        return self.key + self.value + 4 * self.fine
-
-    @property
-    def conditioned(self) -> int:
-        return self.cond + self.bins
-
-    @property
-    def embed_parts(self) -> list[int]:
-        return [self.features, self.raw, 4 * self.fine]
+        return self.learnt + self.grey
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -83,20 +79,6 @@ def upsample(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
-def intensities(grey: Tensor) -> Tensor:
-    """What a place looks like, unlearnt: [B,1,S,S] in -1..1 -> [B,8,S/4,S/4] in units of grey.
-
-    Its four quarters, the means of 12, 28 and 60 pixels around it, the deviation over 12.
-    """
-    grey = grey * 0.5
-    quarters = F.pixel_unshuffle(F.avg_pool2d(grey, 2), 2)
-    place = F.avg_pool2d(grey, 4)
-    means = [F.avg_pool2d(place, k, 1, k // 2, count_include_pad=False) for k in (3, 7, 15)]
-    square = F.avg_pool2d(F.avg_pool2d(grey * grey, 4), 3, 1, 1, count_include_pad=False)
-    deviation = torch.sqrt(F.relu(square - means[0] * means[0]) + 1e-4)
-    return torch.cat([quarters, *means, deviation], dim=1)
-
-
 class ImageEncoder(nn.Module):
     """Residual CNN with one top-down step: [B,3,S,S] -> embedding and two finer levels."""
 
@@ -105,16 +87,15 @@ class ImageEncoder(nn.Module):
         self.stem = down(1, shape.high_res_0)
         self.level0 = Residual(shape.high_res_0)
         self.down1 = down(shape.high_res_0, shape.high_res_1)
-        self.level1 = nn.Sequential(*[Residual(shape.high_res_1) for _ in range(2)])
+        self.level1 = Residual(shape.high_res_1)
         self.down2 = down(shape.high_res_1, shape.features)
-        self.level2 = nn.Sequential(*[Residual(shape.features) for _ in range(3)])
+        self.level2 = nn.Sequential(*[Residual(shape.features) for _ in range(2)])
         self.down3 = down(shape.features, shape.deep)
         self.level3 = nn.Sequential(*[Residual(shape.deep) for _ in range(2)])
         self.top = nn.Conv2d(shape.deep, shape.features, 1)
         self.merge = Residual(shape.features)
         self.lateral = nn.Conv2d(shape.features, shape.high_res_1, 1)
         self.smooth = nn.Conv2d(shape.high_res_1, shape.high_res_1, 3, padding=1)
-        self.fine = nn.Conv2d(shape.high_res_1, shape.fine - shape.plain, 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Returns image_embed [B,C,h,h], high_res_0 [B,c0,4h,4h], high_res_1 [B,c1,2h,2h]."""
@@ -126,10 +107,7 @@ class ImageEncoder(nn.Module):
         features = self.merge(coarse + upsample(self.top(deep), 2))
         raw = F.pixel_unshuffle(grey, STRIDE)
         middle = self.smooth(F.relu(middle + upsample(self.lateral(features), 2)))
-        key = self.fine(F.relu(middle))
-        key = key * torch.rsqrt(key.square().sum(dim=1, keepdim=True) + 1e-6)
-        key = F.pixel_unshuffle(torch.cat([key, intensities(grey)], dim=1), 2)
-        return torch.cat([features, raw, key], dim=1), fine, middle
+        return torch.cat([features, raw], dim=1), fine, middle
 
 
 class KeyProjection(nn.Module):
@@ -145,7 +123,7 @@ class KeyProjection(nn.Module):
         self.project = nn.Conv2d(shape.features + 32, shape.key, 1)
 
     def forward(self, embed: Tensor) -> Tensor:
-        features, raw, _ = embed.split(self.shape.embed_parts, dim=1)
+        features, raw = embed.split([self.shape.features, self.shape.raw], dim=1)
         key = self.project(torch.cat([features, self.raw(raw)], dim=1))
         batch, _, height, width = key.shape
         key = key.reshape(batch, self.shape.heads, -1, height * width)
@@ -172,7 +150,7 @@ class MemoryEncoder(nn.Module):
         self.presence = nn.Linear(1, shape.value - shape.bins)
 
     def forward(self, embed: Tensor, mask: Tensor, object_score: Tensor) -> Tensor:
-        features, raw, fine = embed.split(self.shape.embed_parts, dim=1)
+        features, raw = embed.split([self.shape.features, self.shape.raw], dim=1)
         grey = F.pixel_shuffle(raw, STRIDE)
         pair = self.pair(torch.cat([grey, mask * 2.0 - 1.0], dim=1))
         folded = F.pixel_unshuffle(mask, STRIDE)
@@ -180,7 +158,13 @@ class MemoryEncoder(nn.Module):
         presence = self.presence(torch.tanh(object_score / 4.0))
         value = value + presence[:, :, None, None]
         bins = F.pixel_unshuffle(F.avg_pool2d(mask, 2), 4)
-        return torch.cat([self.key(embed), value, bins, fine], dim=1)
+        return torch.cat([self.key(embed), value, bins, half_size(raw)], dim=1)
+
+
+def half_size(raw: Tensor) -> Tensor:
+    """The slice at S / 2 in 0..1, folded into cells: [B,raw,h,h] -> [B,grey,h,h]."""
+    grey = F.avg_pool2d(F.pixel_shuffle(raw, STRIDE), 2) * 0.5 + 0.5
+    return F.pixel_unshuffle(grey, STRIDE // 2)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, plain: bool) -> Tensor:
@@ -228,7 +212,7 @@ class ReadOut(nn.Module):
         """query [B,key,h,h], memories [B,N,M,h,h], time i64 [B,N] -> [B,heads*value,h,h]."""
         shape, cells = self.shape, GRID * GRID
         batch, count = memories.shape[0], memories.shape[1]
-        keys, values = memories[:, :, : shape.key + shape.value].split(
+        keys, values = memories[:, :, : shape.learnt].split(
             [shape.key, shape.value], dim=2
         )
         width = shape.key // shape.heads
@@ -252,58 +236,6 @@ class ReadOut(nn.Module):
         return out.transpose(2, 3).reshape(batch, -1, GRID, GRID)
 
 
-class FineReadOut(nn.Module):
-    """The mask of the memories carried over at S / 4: [B,C,h,h], [B,N,M,h,h] -> [B,bins,h,h].
-
-    Cosine of learnt keys, Gaussians of intensity differences and of distance; what is read is the
-    mask, 2x2 bins a place. Untrained it is a soft nearest-neighbour vote on intensity and
-    position, so training starts from there.
-    """
-
-    def __init__(self, shape: Shape):
-        super().__init__()
-        self.shape = shape
-        self.temperature = nn.Parameter(torch.tensor(0.7))
-        sigma = torch.tensor([0.2, 0.2, 0.2, 0.2, 0.10, 0.12, 0.15, 0.08])
-        self.log_spread = nn.Parameter(sigma.log())
-        self.log_sigma = nn.Parameter(torch.tensor(0.08).log())
-        self.time_bias = nn.Parameter(torch.zeros(shape.time_indices))
-        self.register_buffer("position", grid_positions(2 * GRID), persistent=False)
-
-    def forward(self, embed: Tensor, memories: Tensor, time: Tensor, plain: bool) -> Tensor:
-        shape, places = self.shape, 4 * GRID * GRID
-        batch, count = memories.shape[0], memories.shape[1]
-        width, side = shape.fine, 2 * GRID
-        q = F.pixel_shuffle(embed[:, -4 * width :], 2).reshape(batch, width, places)
-        ratio = torch.cat(
-            [torch.exp(self.temperature).expand(width - shape.plain), torch.exp(-self.log_spread)]
-        )
-        q = q.transpose(1, 2) * ratio
-        k = F.pixel_shuffle(memories[:, :, -4 * width :].flatten(0, 1), 2)
-        k = k.reshape(batch, count, width, places).transpose(2, 3)
-        learnt, looks = k.split([width - shape.plain, shape.plain], dim=-1)
-        looks = looks * torch.exp(-self.log_spread)
-        k = torch.cat([learnt, looks], dim=-1)
-        first = shape.key + shape.value - shape.bins
-        bins = memories[:, :, first : first + shape.bins].flatten(0, 1)
-        v = F.pixel_unshuffle(F.pixel_shuffle(bins, 4), 2).reshape(batch, count, 4, places)
-        v = v.transpose(2, 3)
-        scaled = self.position * torch.exp(-self.log_sigma)  # [places, 2]
-        half = -0.5 * scaled.square().sum(-1, keepdim=True)
-        near_q = torch.cat([scaled, torch.ones_like(half)], dim=-1)
-        q = torch.cat([q, near_q[None].expand(batch, -1, -1)], dim=-1)
-        near_k = scaled[None, None].expand(batch, count, -1, -1)
-        bias = half + self.time_bias[time][..., None, None]
-        bias = bias - 0.5 * looks.square().sum(-1, keepdim=True)
-        k = torch.cat([k, near_k, bias], dim=-1).reshape(batch, 1, count * places, width + 3)
-        v = v.reshape(batch, 1, count * places, 4)
-        if not plain:  # the fused kernel wants equal widths
-            v = F.pad(v, (0, width + 3 - 4))
-        out = attend(q[:, None], k, v, plain)[:, 0, :, :4].transpose(1, 2)
-        out = F.pixel_shuffle(out.reshape(batch, 4, side, side), 2)
-        return F.pixel_unshuffle(out, 4)
-
-
 class Pointwise(nn.Module):
     """A two-layer perceptron in each cell; [B,c,y,x] -> [B,c,y,x]."""
 
@@ -317,31 +249,25 @@ class Pointwise(nn.Module):
         return x + self.narrow(F.relu(self.wide(self.norm(x))))
 
 
-class AttentionBlock(nn.Module):
-    """Cross-attention to the memories, self-attention, mixing; [B,c,h,h] -> [B,c,h,h]."""
+def split_heads(heads: int, x: Tensor) -> Tensor:
+    """[B,c,T] -> [B,heads,T,c/heads]"""
+    return x.reshape(x.shape[0], heads, x.shape[1] // heads, -1).transpose(2, 3)
 
-    def __init__(self, shape: Shape, mix: nn.Module):
+
+class CrossAttention(nn.Module):
+    """The memories read once more, in the light of the first reading; [B,c,h,h] -> [B,c,h,h]."""
+
+    def __init__(self, shape: Shape):
         super().__init__()
         channels = shape.cond
         self.shape = shape
         self.cross_norm = norm(channels)
         self.cross_q = nn.Conv2d(channels, channels, 1)
-        self.cross_kv = nn.Linear(shape.memory, 2 * channels)
+        self.cross_kv = nn.Linear(shape.learnt, 2 * channels)
         self.cross_time = nn.Parameter(torch.zeros(shape.time_indices, channels))
         self.cross_out = nn.Conv2d(channels, channels, 1)
-        self.self_norm = norm(channels)
-        self.self_qkv = nn.Conv2d(channels, 3 * channels, 1)
-        self.self_out = nn.Conv2d(channels, channels, 1)
-        self.mix = mix
         self.register_buffer("code", position_code(GRID, channels), persistent=False)
         nn.init.zeros_(self.cross_out.weight)
-        nn.init.zeros_(self.self_out.weight)
-
-    def heads(self, x: Tensor) -> Tensor:
-        """[B,c,T] -> [B,heads,T,c/heads]"""
-        batch, channels = x.shape[0], x.shape[1]
-        width = channels // self.shape.heads
-        return x.reshape(batch, self.shape.heads, width, -1).transpose(2, 3)
 
     def forward(self, x: Tensor, memories: Tensor, time: Tensor, plain: bool) -> Tensor:
         channels, cells = self.shape.cond, GRID * GRID
@@ -349,51 +275,66 @@ class AttentionBlock(nn.Module):
         scale = (channels // self.shape.heads) ** -0.5
 
         query = self.cross_q(self.cross_norm(x)).reshape(batch, channels, cells) + self.code
-        tokens = memories.reshape(batch, count, self.shape.memory, cells).transpose(2, 3)
+        tokens = memories[:, :, : self.shape.learnt].reshape(batch, count, -1, cells).transpose(2, 3)
         key, value = self.cross_kv(tokens).split(channels, dim=-1)  # [B,N,cells,c]
         key = key + self.code.T + self.cross_time[time][:, :, None]
-        key = self.heads(key.reshape(batch, count * cells, channels).transpose(1, 2))
-        value = self.heads(value.reshape(batch, count * cells, channels).transpose(1, 2))
-        query = self.heads(query) * scale
+        key = split_heads(self.shape.heads, key.reshape(batch, count * cells, channels).transpose(1, 2))
+        value = split_heads(self.shape.heads, value.reshape(batch, count * cells, channels).transpose(1, 2))
+        query = split_heads(self.shape.heads, query) * scale
         out = attend(query, key, value, plain).transpose(2, 3).reshape(batch, channels, GRID, GRID)
-        x = x + self.cross_out(out)
+        return x + self.cross_out(out)
 
+
+class SelfAttention(nn.Module):
+    """Cells of the slice among themselves, then mixing; [B,c,h,h] -> [B,c,h,h]."""
+
+    def __init__(self, shape: Shape, mix: nn.Module):
+        super().__init__()
+        channels = shape.cond
+        self.shape = shape
+        self.self_norm = norm(channels)
+        self.self_qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.self_out = nn.Conv2d(channels, channels, 1)
+        self.mix = mix
+        self.register_buffer("code", position_code(GRID, channels), persistent=False)
+        nn.init.zeros_(self.self_out.weight)
+
+    def forward(self, x: Tensor, plain: bool) -> Tensor:
+        batch, channels, cells = x.shape[0], self.shape.cond, GRID * GRID
+        scale = (channels // self.shape.heads) ** -0.5
         q, k, v = self.self_qkv(self.self_norm(x)).split(channels, dim=1)
-        q = self.heads(q.reshape(batch, channels, cells) + self.code) * scale
-        k = self.heads(k.reshape(batch, channels, cells) + self.code)
-        v = self.heads(v.reshape(batch, channels, cells))
+        q = split_heads(self.shape.heads, q.reshape(batch, channels, cells) + self.code) * scale
+        k = split_heads(self.shape.heads, k.reshape(batch, channels, cells) + self.code)
+        v = split_heads(self.shape.heads, v.reshape(batch, channels, cells))
         out = attend(q, k, v, plain).transpose(2, 3).reshape(batch, channels, GRID, GRID)
         x = x + self.self_out(out)
         return self.mix(x)
 
 
 class MemoryAttention(nn.Module):
-    """Conditions a slice on memories: [B,C,h,h], [B,N,M,h,h], i64 [B,N] -> [B,C2,h,h].
-
-    The last `bins` channels of the result are the mask as carried over by the fine read-out.
-    """
+    """Conditions a slice on memories: [B,C,h,h], [B,N,M,h,h], i64 [B,N] -> [B,C2,h,h]."""
 
     def __init__(self, shape: Shape, key: KeyProjection):
         super().__init__()
         self.key = key
         self.read = ReadOut(shape)
-        self.carry = FineReadOut(shape)
-        wide = shape.features + shape.heads * shape.value + shape.bins
+        wide = shape.features + shape.heads * shape.value
         self.join = nn.Conv2d(wide, shape.cond, 1)
         self.first = Residual(shape.cond)
+        self.cross = CrossAttention(shape)
         mixes = [Pointwise(shape.cond), Residual(shape.cond)]
-        self.blocks = nn.ModuleList([AttentionBlock(shape, mix) for mix in mixes])
+        self.blocks = nn.ModuleList([SelfAttention(shape, mix) for mix in mixes])
         self.shape = shape
         self.plain = False  # True at export: attention as matrix products
 
     def forward(self, embed: Tensor, memories: Tensor, time: Tensor) -> Tensor:
         read = self.read(self.key(embed), memories, time, self.plain)
         features = embed[:, : self.shape.features]
-        carried = self.carry(embed, memories, time, self.plain)
-        x = self.first(self.join(torch.cat([features, read, carried * 4.0 - 2.0], dim=1)))
+        x = self.first(self.join(torch.cat([features, read], dim=1)))
+        x = self.cross(x, memories, time, self.plain)
         for block in self.blocks:
-            x = block(x, memories, time, self.plain)
-        return torch.cat([x, carried], dim=1)
+            x = block(x, self.plain)
+        return x
 
 
 class MaskDecoder(nn.Module):
@@ -409,16 +350,13 @@ class MaskDecoder(nn.Module):
         self.pre = norm(shape.cond)
         self.to1 = nn.Conv2d(shape.cond, 2 * c1, 1)
         self.skip1 = nn.Conv2d(c1, c1, 1)
-        self.join1 = nn.Conv2d(3 * c1 + 4, c1, 1)
+        self.join1 = nn.Conv2d(3 * c1, c1, 1)
         self.mix1 = Residual(c1)
         self.to0 = nn.Conv2d(c1, 2 * c0, 1)
         self.skip0 = nn.Conv2d(c0, c0, 1)
-        self.join0 = nn.Conv2d(3 * c0 + 1, c0, 1)
+        self.join0 = nn.Conv2d(3 * c0, c0, 1)
         self.mix0 = Residual(c0)
         self.out = nn.Conv2d(c0, 4, 3, padding=1)
-        with torch.no_grad():
-            self.out.weight *= 0.1
-        self.gain = nn.Parameter(torch.tensor(1.5))
         self.coarse = nn.Conv2d(shape.cond, 1, 1)
         self.shape = shape
         self.judge = nn.Sequential(nn.Linear(2 * shape.cond + 3, 64), nn.ReLU(), nn.Linear(64, 2))
@@ -433,17 +371,14 @@ class MaskDecoder(nn.Module):
         self, cond: Tensor, high_res_0: Tensor, high_res_1: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """As forward, but iou is a logit, and the coarse logits [B,1,h,h] come too."""
-        cond, carried = cond.split([self.shape.cond, self.shape.bins], dim=1)
         cond = self.pre(cond)
-        carried = F.pixel_shuffle(carried, 4) * 4.0 - 2.0  # [B,1,S/2,S/2]
         a, b = upsample(self.to1(cond), 2).chunk(2, dim=1)
         skip = self.skip1(high_res_1)
-        parts = [a, skip, b * skip, F.pixel_unshuffle(carried, 2)]
-        x = self.mix1(self.join1(torch.cat(parts, dim=1)))
+        x = self.mix1(self.join1(torch.cat([a, skip, b * skip], dim=1)))
         a, b = upsample(self.to0(x), 2).chunk(2, dim=1)
         skip = self.skip0(high_res_0)
-        x = F.relu(self.mix0(self.join0(torch.cat([a, skip, b * skip, carried], dim=1))))
-        logits = F.pixel_shuffle(self.out(x), 2) + self.gain * upsample(carried, 2)
+        x = F.relu(self.mix0(self.join0(torch.cat([a, skip, b * skip], dim=1))))
+        logits = F.pixel_shuffle(self.out(x), 2)
 
         coarse = self.coarse(cond)
         inside = torch.sigmoid(F.avg_pool2d(logits.detach(), STRIDE))
@@ -458,30 +393,108 @@ class MaskDecoder(nn.Module):
         return logits, iou, score, coarse
 
 
-class Retrieval(nn.Module):
-    """A small encoder for finding like slices: [B,3,s,s] -> cls [B,D] of unit length, patches.
+class Vote(nn.Module):
+    """A second opinion, nothing learnt: which pixels of the memories are alike and near, and what
+    the masks say there. [B,C,h,h], [B,N,M,h,h] -> probability [B,bins,h,h], 4x4 pixels of S / 2 a cell.
 
-    Half of the descriptor is an 8x8 grid of 4 learnt channels, so that where things lie counts;
-    the other half is the slice itself at 16x16, whose product is plain correlation.
+    Likeness is that of the intensity and of its mean around, nearness that of the place; the
+    kernel is Gaussian, and every second pixel within reach votes.
     """
+
+    SPREAD = 0.06  # of the kernel, in units of grey
+    PLACE = 1.5  # grey that a whole side of the slice is worth
+    REACH = 8  # pixels of S / 2
+    WEIGHT = 0.5  # of the vote against the network, in logits
+    SIDE = IMAGE_SIZE // 2
 
     def __init__(self, shape: Shape):
         super().__init__()
-        self.layers = nn.Sequential(
-            down(1, 16), nn.ReLU(), down(16, 32), Residual(32), nn.ReLU(),
-            down(32, 64), Residual(64), Residual(64),
-        )  # fmt: skip
-        self.deep = nn.Sequential(nn.ReLU(), down(64, 96), Residual(96))
-        self.out = nn.Conv2d(96, shape.retrieval_dim // 128, 1)
+        self.shape = shape
+
+    @staticmethod
+    def looks(grey: Tensor) -> Tensor:
+        """The intensity and its mean around: [n,1,y,x] -> [n,2,y,x]."""
+        around = F.pad(grey, (2, 2, 2, 2), mode="replicate")
+        around = F.avg_pool2d(F.avg_pool2d(around, 3, 1), 3, 1)
+        return torch.cat([grey, around], dim=1)
+
+    def forward(self, embed: Tensor, memories: Tensor) -> Tensor:
+        shape, side, reach = self.shape, self.SIDE, self.REACH
+        batch, count = memories.shape[0], memories.shape[1]
+        query = self.looks(F.pixel_shuffle(half_size(embed[:, shape.features :]), 4))[:, None]
+        bins, grey = memories[:, :, shape.learnt - shape.bins :].flatten(0, 1).chunk(2, dim=1)
+        looks = self.looks(F.pixel_shuffle(grey, 4)).reshape(batch, count, 2, side, side)
+        masks = F.pixel_shuffle(bins, 4).reshape(batch, count, side, side)
+        beyond = 9.0  # like nothing
+        looks = F.pad(looks, (reach, reach, reach, reach), value=beyond)
+        masks = F.pad(masks, (reach, reach, reach, reach))
+        sharpness = 0.5 / self.SPREAD**2
+        ayes, voices = 0.0, 1e-20
+        for y in range(0, 2 * reach + 1, 2):
+            for x in range(0, 2 * reach + 1, 2):
+                away = ((y - reach) ** 2 + (x - reach) ** 2) * (self.PLACE / side) ** 2
+                unlike = (looks[..., y : y + side, x : x + side] - query).square().sum(dim=2)
+                voice = torch.exp(-sharpness * (unlike + away))
+                voices = voices + voice.sum(dim=1)
+                ayes = ayes + (voice * masks[..., y : y + side, x : x + side]).sum(dim=1)
+        return F.pixel_unshuffle((ayes / voices)[:, None], 4)
+
+    def join(self, logits: Tensor, share: Tensor) -> Tensor:
+        """The network's logits [B,1,S,S] and the vote [B,bins,h,h] as one."""
+        share = upsample(F.pixel_shuffle(share, 4), 2).clamp(0.01, 0.99)
+        vote = torch.log(share) - torch.log(1 - share)
+        return (1 - self.WEIGHT) * logits.clamp(-6, 6) + self.WEIGHT * vote
+
+
+class Retrieval(nn.Module):
+    """Finds like slices: [B,3,S,S] -> cls [B,512] of unit length, patches [B,h*h,features].
+
+    Half of the descriptor is what the image encoder sees, the other half the gradients of the slice,
+    both over a grid of 8x8 places, so that where things lie counts.
+    """
+
+    PLACES = 8
+    COMPONENTS = 4
+    DIRECTIONS = 4
+    DIM = PLACES * PLACES * (COMPONENTS + DIRECTIONS)
+
+    def __init__(self, encoder: ImageEncoder, shape: Shape, mean: Tensor, components: Tensor):
+        """`components` [COMPONENTS, features] project `seen` less its `mean` [features]."""
+        super().__init__()
+        self.encoder = encoder
+        self.shape = shape
+        self.register_buffer("mean", mean[None, :, None, None])
+        self.register_buffer("components", components[:, :, None, None])
+
+    @staticmethod
+    def seen(encoder: ImageEncoder, shape: Shape, image: Tensor) -> Tensor:
+        """What the encoder sees: [B,3,S,S] -> [B,features,h,h], not negative."""
+        return F.relu(encoder(image)[0][:, : shape.features])
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns cls [B,D] and patches [B,64,96]."""
-        grey = image.mean(dim=1, keepdim=True) * 2.0 - 1.0
-        deep = self.deep(self.layers(grey))
-        learnt = unit(self.out(F.relu(deep)).flatten(1))
-        pixels = unit(F.avg_pool2d(grey, IMAGE_SIZE // 16).flatten(1))
-        cls = torch.cat([learnt, pixels], dim=1) * 0.5**0.5
-        return cls, deep.flatten(2).transpose(1, 2)
+        seen = self.seen(self.encoder, self.shape, image)
+        pooled = F.avg_pool2d(seen, GRID // self.PLACES) - self.mean
+        learnt = unit(F.conv2d(pooled, self.components).flatten(1))
+        plain = unit(gradients(image.mean(dim=1, keepdim=True), self.DIRECTIONS, self.PLACES))
+        cls = torch.cat([learnt, plain], dim=1) * 0.5**0.5
+        return cls, seen.flatten(2).transpose(1, 2)
+
+
+def gradients(grey: Tensor, directions: int, places: int) -> Tensor:
+    """How strong the edges of each direction are in each place: [B,1,S,S] -> [B,dirs*places^2].
+
+    Histograms of oriented gradients (Dalal and Triggs, 2005) with smooth bins; roots of the sums.
+    """
+    grey = F.pad(grey, (4, 4, 4, 4), mode="replicate")
+    for _ in range(3):
+        grey = F.avg_pool2d(grey, 3, 1)
+    across = grey[..., 1:-1, 2:] - grey[..., 1:-1, :-2]
+    along = grey[..., 2:, 1:-1] - grey[..., :-2, 1:-1]
+    strength = torch.sqrt(across * across + along * along + 1e-8)
+    even, odd = across * across - along * along, 2 * across * along  # of the doubled angle
+    angles = [2 * math.pi * index / directions for index in range(directions)]
+    bins = [F.relu(even * math.cos(a) + odd * math.sin(a)) / strength for a in angles]
+    return torch.sqrt(F.avg_pool2d(torch.cat(bins, dim=1), IMAGE_SIZE // places)).flatten(1)
 
 
 def unit(x: Tensor) -> Tensor:

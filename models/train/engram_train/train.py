@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
 import torch.nn.functional as F
+from onnx import numpy_helper
 from torch import Tensor
 
 from engram_train.episodes import SLICES, Batch, Cache, choose_memories, corrupt, draw
@@ -20,10 +22,9 @@ SCORE_LIMIT = 10.0
 
 
 def losses(
-    logits: Tensor, iou: Tensor, score: Tensor, coarse: Tensor, carried: Tensor, truth: Tensor
+    logits: Tensor, iou: Tensor, score: Tensor, coarse: Tensor, truth: Tensor
 ) -> dict:
-    """Terms of the loss for logits, truth [B,1,S,S], iou and score [B,1], coarse [B,1,h,h] and
-    the carried mask [B,1,S/2,S/2], a probability."""
+    """Terms of the loss for logits, truth [B,1,S,S], iou and score [B,1], coarse [B,1,h,h]."""
     present = (truth.sum(dim=(1, 2, 3)) > 0).float()
     probability = torch.sigmoid(logits)
     overlap = (probability * truth).sum(dim=(1, 2, 3))
@@ -31,11 +32,6 @@ def losses(
     dice = 2 * overlap / (total + 1.0)
     cross = F.binary_cross_entropy_with_logits(logits, truth)
     rough = F.binary_cross_entropy_with_logits(coarse, F.avg_pool2d(truth, STRIDE))
-    half = F.avg_pool2d(truth, 2)
-    sure = carried.clamp(1e-3, 1 - 1e-3)
-    copied = 1 - 2 * (sure * half).sum(dim=(1, 2, 3)) / (sure + half).sum(dim=(1, 2, 3))
-    copied = (copied * present).sum() / present.sum().clamp(min=1)
-    copied = copied + F.binary_cross_entropy(sure, half)
     with torch.no_grad():
         hard = (logits > 0).float()
         area = hard.sum(dim=(1, 2, 3)) + truth.sum(dim=(1, 2, 3))
@@ -46,15 +42,14 @@ def losses(
         "dice": ((1 - dice) * present).sum() / present.sum().clamp(min=1),
         "cross": cross,
         "rough": rough,
-        "copied": copied,
         "presence": presence,
         "quality": quality,
         "hard": (reached * present).sum() / present.sum().clamp(min=1),
     }
 
 
-READ_OUTS = ("attention.read.", "attention.carry.")
-WEIGHTS = {"dice": 1.0, "cross": 2.0, "rough": 0.7, "copied": 0.5, "presence": 0.1, "quality": 0.1}
+READ_OUT = "attention.read."
+WEIGHTS = {"dice": 1.0, "cross": 2.0, "rough": 0.7, "presence": 0.1, "quality": 0.1}
 
 
 class Step:
@@ -64,7 +59,9 @@ class Step:
         self.model = model
         self.rng = rng
 
-    def __call__(self, batch: Batch, most: int) -> tuple[Tensor, dict]:
+    def __call__(
+        self, batch: Batch, most: int, again: float, common: np.random.Generator
+    ) -> tuple[Tensor, dict]:
         model, rng = self.model, self.rng
         groups = len(batch.images) // SLICES
         embed, fine, middle = model.encoder(batch.images)
@@ -73,7 +70,7 @@ class Step:
         memory = model.memory(embed, truth, (present * 2 - 1) * SCORE_LIMIT)
         levels = (embed, fine, middle)
 
-        count = int(rng.choice([1, most - 1, most, most]))
+        count = int(common.choice([1, most - 1, most, most]))
         targets = np.arange(SLICES)
         plan = choose_memories(batch, count, rng, targets, recent=False)
         out = self.decode(levels, memory, groups, targets, plan)
@@ -81,7 +78,7 @@ class Step:
         loss = sum(WEIGHTS[key] * terms[key] for key in WEIGHTS)
 
         neighbours = np.flatnonzero(batch.patients == 0)
-        if len(neighbours) > 1:
+        if len(neighbours) > 1 and common.random() < again:
             own = torch.sigmoid(out[0].detach())
             own_score = out[2].detach().clamp(-SCORE_LIMIT, SCORE_LIMIT)
             use = torch.from_numpy(rng.random(len(truth)) < 0.85)
@@ -94,7 +91,7 @@ class Step:
             both = torch.cat(
                 [x.reshape(groups, SLICES, *x.shape[1:]) for x in (memory, recent)], dim=1
             ).flatten(0, 1)
-            count = int(rng.integers(2, most + 1))
+            count = int(common.integers(2, most + 1))
             plan = choose_memories(batch, count, rng, neighbours, recent=True)
             out = self.decode(levels, both, groups, neighbours, plan)
             more = losses(*out, truth[rows])
@@ -111,15 +108,40 @@ class Step:
         when = when[None].expand(groups, -1, -1).flatten(0, 1)
         pick = [x.reshape(groups, SLICES, *x.shape[1:])[:, targets].flatten(0, 1) for x in levels]
         cond = self.model.attention(pick[0], memories, when)
-        carried = F.pixel_shuffle(cond[:, self.model.shape.cond :], 4)
-        logits, iou, score, coarse = self.model.decoder.detailed(cond, pick[1], pick[2])
-        return logits, iou, score, coarse, carried
+        return self.model.decoder.detailed(cond, pick[1], pick[2])
 
 
 def save(path: Path, state: dict) -> None:
     partial = path.with_suffix(".tmp")
     torch.save(state, partial)
     os.replace(partial, path)
+
+
+# Graphs of a bundle, and what their weights are called in the network.
+GRAPHS = {
+    "image_encoder": "encoder.",
+    "memory_encoder": "memory.",
+    "memory_attention": "",
+    "mask_decoder": "",
+}
+NOT_EXPORTED = "decoder.coarse."  # only the loss wants it; it is soon learnt anew
+
+
+def weights(source: Path) -> dict[str, Tensor]:
+    """Averaged weights from a checkpoint, or from the folder of an exported bundle."""
+    if not source.is_dir():
+        return torch.load(source, map_location="cpu", weights_only=False)["average"]
+    state = Compact().state_dict()
+    found = {}
+    for graph, prefix in GRAPHS.items():
+        for weight in onnx.load(source / f"{graph}.onnx").graph.initializer:
+            found[prefix + weight.name] = torch.from_numpy(numpy_helper.to_array(weight).copy())
+    for key in [key for key in state if key.startswith("key.")]:  # shared by both of these
+        found[key] = found[f"attention.{key}"]
+    found |= {key: state[key] for key in state if key.startswith(NOT_EXPORTED)}
+    if missing := state.keys() - found.keys():
+        raise ValueError(f"{source} lacks the weights {', '.join(sorted(missing))}")
+    return {key: found[key] for key in state}
 
 
 def share_gradients(model: Compact, workers: int) -> None:
@@ -143,7 +165,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
     average = {key: value.clone() for key, value in model.state_dict().items()}
     named = list(model.named_parameters())
     # The few numbers that shape the read-outs must travel far: they get a rate of their own.
-    shaping = [p for name, p in named if name.startswith(READ_OUTS) and p.numel() < 64]
+    shaping = [p for name, p in named if name.startswith(READ_OUT) and p.numel() < 64]
     shaped = {id(p) for p in shaping}
     decay = [p for _, p in named if p.dim() > 1 and id(p) not in shaped]
     plain = [p for _, p in named if p.dim() <= 1 and id(p) not in shaped]
@@ -166,9 +188,8 @@ def train(rank: int, args: argparse.Namespace) -> None:
             optimiser.load_state_dict(state["optimiser"])
         average, step, elapsed = state["average"], state["step"], state["elapsed"]
     elif args.start:
-        state = torch.load(args.start, map_location="cpu", weights_only=False)
-        model.load_state_dict(state["average"])
-        average = {key: value.clone() for key, value in state["average"].items()}
+        average = weights(args.start)
+        model.load_state_dict(average)
     rng = np.random.default_rng([args.seed, step, rank])
     cache = Cache(args.cache, rank, args.workers)
     print(f"worker {rank}: {len(cache)} anatomies, from step {step}", flush=True)
@@ -182,8 +203,9 @@ def train(rank: int, args: argparse.Namespace) -> None:
         rate *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
         for group in optimiser.param_groups:
             group["lr"] = rate * group["scale"]
-        batch = draw(cache, args.groups, rng)
-        loss, terms = run(batch, args.most)
+        common = np.random.default_rng([args.seed, 1, step])
+        batch = draw(cache, args.groups, rng, common)
+        loss, terms = run(batch, args.most, args.again, common)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         share_gradients(model, args.workers)
@@ -218,10 +240,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="checkpoints")
-    parser.add_argument("--start", type=Path, help="averaged weights of another run to begin from")
+    parser.add_argument("--start", type=Path, help="weights to begin from: a checkpoint or a bundle")
     parser.add_argument("--minutes", type=float, default=80, help="length of the schedule")
     parser.add_argument("--groups", type=int, default=2, help="anatomies a step and worker")
     parser.add_argument("--most", type=int, default=5, help="memories a target, at most")
+    parser.add_argument("--again", type=float, default=0.5, help="share of steps with propagation")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--decay", type=float, default=0.998)
     parser.add_argument("--workers", type=int, default=2, help="processes")

@@ -122,7 +122,7 @@ fn open(folder: &Path, change: impl FnOnce(&mut BankOptions)) -> Outcome<Bank> {
 fn ingest(bank: &Bank, number: usize, vectors: Vec<Vec<f32>>, random: &mut StdRng) -> Outcome<Vec<Known>> {
     let study = format!("1.2.{number}");
     let collection = COLLECTIONS.choose(random).copied().unwrap_or("default");
-    let mut ingest = bank.ingest(&format!("{study}.9"), Vec::new())?;
+    let mut ingest = bank.ingest(&format!("{study}.9"), &format!("{study}.1"), Vec::new())?;
     let mut known = Vec::new();
     for (index, vector) in vectors.into_iter().enumerate() {
         let labels: HashSet<_> = LABELS

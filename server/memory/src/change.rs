@@ -19,14 +19,14 @@ pub(crate) struct Plan {
 }
 
 impl Bank {
-    /// Removes what a SEG taught. Answers the number of slices removed; here and below.
+    /// Removes what a SEG taught of a series. Answers the number of slices removed; here and below.
     ///
     /// # Errors
     /// The database fails; here and below.
-    pub fn remove_by_seg(&self, seg_sop_instance_uid: &str) -> Result<usize> {
+    pub fn remove_by_seg(&self, seg_sop_instance_uid: &str, series_instance_uid: &str) -> Result<usize> {
         self.remove_rows(|columns| {
-            let seg = columns.symbol(seg_sop_instance_uid);
-            columns.from(0).filter(|row| Some(row.seg) == seg).map(|row| row.id).collect()
+            let annotation = columns.annotation(seg_sop_instance_uid, series_instance_uid);
+            columns.from(0).filter(|row| Some(row.annotation()) == annotation).map(|row| row.id).collect()
         })
     }
 

@@ -37,6 +37,13 @@ pub(crate) struct Row {
     pub(crate) entries: Vec<Entry>,
 }
 
+impl Row {
+    /// The SEG that taught it, and the series it is of.
+    pub(crate) fn annotation(&self) -> (Symbol, Symbol) {
+        (self.seg, self.series)
+    }
+}
+
 /// A text's hash, the same as long as the process lives.
 pub(crate) fn hash(text: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -285,6 +292,11 @@ impl Columns {
 
     pub(crate) fn symbol(&self, text: &str) -> Option<Symbol> {
         self.symbols.find(text)
+    }
+
+    /// A SEG and a series as [`Row::annotation`] names them; none where either is unknown.
+    pub(crate) fn annotation(&self, seg: &str, series: &str) -> Option<(Symbol, Symbol)> {
+        Some((self.symbol(seg)?, self.symbol(series)?))
     }
 
     /// What there is of each label.

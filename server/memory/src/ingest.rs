@@ -19,15 +19,18 @@ use crate::top::normalised;
 pub struct Superseded {
     /// The earlier SEG.
     pub seg_sop_instance_uid: String,
+    /// The series on whose slices it no longer counts: a SEG may annotate several.
+    pub series_instance_uid: String,
     /// The label on whose slices it no longer counts; `None`: all of its labels.
     pub label_key: Option<String>,
 }
 
-/// One SEG on its way into the bank. Memory features go to disk as slices are pushed; nothing of it is in the bank
+/// What one SEG teaches of one series, on its way into the bank. Memory features go to disk as slices are pushed; nothing of it is in the bank
 /// before [`Ingest::commit`], and nothing is left where it is dropped instead.
 pub struct Ingest {
     bank: Bank,
     seg_sop_instance_uid: String,
+    series_instance_uid: String,
     definitions: Vec<LabelDefinition>,
     writer: PackWriter,
     pack: u64,
@@ -35,15 +38,21 @@ pub struct Ingest {
 }
 
 impl Bank {
-    /// Starts to take in the SEG, whose labels are defined by `labels`.
+    /// Starts to take in what the SEG, whose labels are defined by `labels`, teaches of the series.
     ///
     /// # Errors
     /// The folder of memory features cannot be written.
-    pub fn ingest(&self, seg_sop_instance_uid: &str, labels: Vec<LabelDefinition>) -> Result<Ingest> {
+    pub fn ingest(
+        &self,
+        seg_sop_instance_uid: &str,
+        series_instance_uid: &str,
+        labels: Vec<LabelDefinition>,
+    ) -> Result<Ingest> {
         let pack = self.next_pack.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(Ingest {
             bank: self.clone(),
             seg_sop_instance_uid: seg_sop_instance_uid.to_owned(),
+            series_instance_uid: series_instance_uid.to_owned(),
             definitions: labels,
             writer: PackWriter::create(pack::path(&self.packs, pack))?,
             pack,
@@ -96,21 +105,22 @@ impl Ingest {
     }
 
     /// Puts all of it into the bank and takes what it supersedes out, together: after a crash the bank has both or
-    /// neither. What the same SEG taught earlier goes too, so that a repeated ingestion leaves one copy. Answers the
-    /// number of slices taken.
+    /// neither. What the same SEG taught of the series earlier goes too, so that a repeated ingestion leaves one copy.
+    /// Answers the number of slices taken.
     ///
     /// # Errors
     /// [`Error::Full`](crate::Error::Full), or the database or the folder cannot be written; the bank is then as it
     /// was.
     pub fn commit(self, superseded: &[Superseded]) -> Result<usize> {
-        let Self { bank, seg_sop_instance_uid, definitions, writer: mut pack, mut slices, .. } = self;
+        let Self { bank, seg_sop_instance_uid, series_instance_uid, definitions, mut slices, .. } = self;
+        let mut pack = self.writer;
         let count = slices.len();
         if count > 0 {
             pack.sync()?;
         }
         let mut writer = bank.writer.lock();
         let limit = bank.options.max_slices;
-        let same = Superseded { seg_sop_instance_uid, label_key: None };
+        let same = Superseded { seg_sop_instance_uid, series_instance_uid, label_key: None };
         let mut plan = plan_removal(&bank, superseded.iter().chain([&same]))?;
         let kept = bank.state.read().columns.len() - plan.removed.len();
         ensure!(kept + count <= limit, FullSnafu { limit });
@@ -135,6 +145,7 @@ impl Ingest {
             sop_instance_uid: slice.image.sop_instance_uid.clone(),
             reason,
         };
+        ensure!(slice.image.series_instance_uid == self.series_instance_uid, refuse("it is of another series"));
         ensure!(slice.vector.len() == options.embedding_dim, refuse("its vector has another length"));
         let keys = slice.present.iter().map(|label| &label.label_key).chain(&slice.absent);
         let all = slice.present.len() + slice.absent.len();
@@ -175,10 +186,11 @@ fn plan_removal<'a>(bank: &Bank, superseded: impl Iterator<Item = &'a Superseded
     let touched = touched(&bank.state.read().columns, &superseded);
     for id in touched {
         let Some(mut slice) = bank.records.slice(id)? else { continue };
-        let seg = slice.seg_sop_instance_uid.clone();
+        let (seg, series) = (slice.seg_sop_instance_uid.clone(), slice.image.series_instance_uid.clone());
         let goes = |label: &SliceLabel| {
             superseded.iter().any(|earlier| {
                 earlier.seg_sop_instance_uid == seg
+                    && earlier.series_instance_uid == series
                     && earlier.label_key.as_ref().is_none_or(|key| *key == label.label_key)
             })
         };
@@ -193,9 +205,11 @@ fn plan_removal<'a>(bank: &Bank, superseded: impl Iterator<Item = &'a Superseded
     Ok(plan)
 }
 
-/// Slices of the superseded SEGs.
+/// Slices of the superseded SEGs, on their series.
 fn touched(columns: &Columns, superseded: &[&Superseded]) -> Vec<u64> {
-    let segs: BTreeSet<_> =
-        superseded.iter().filter_map(|earlier| columns.symbol(&earlier.seg_sop_instance_uid)).collect();
-    columns.from(0).filter(|row| segs.contains(&row.seg)).map(|row| row.id).collect()
+    let annotations: BTreeSet<_> = superseded
+        .iter()
+        .filter_map(|earlier| columns.annotation(&earlier.seg_sop_instance_uid, &earlier.series_instance_uid))
+        .collect();
+    columns.from(0).filter(|row| annotations.contains(&row.annotation())).map(|row| row.id).collect()
 }

@@ -81,7 +81,8 @@ fn slice(study: &str, number: u32, present: &[&str], absent: &[&str]) -> NewSlic
 
 fn ingest(bank: &Bank, seg: &str, slices: Vec<NewSlice>, superseded: &[Superseded]) -> Result<usize> {
     let definition = LabelDefinition { key: "liver".into(), name: "Liver".into(), codes: "{}".into() };
-    let mut ingest = bank.ingest(seg, vec![definition])?;
+    let series = slices.first().map_or("1.1".to_owned(), |slice| slice.image.series_instance_uid.clone());
+    let mut ingest = bank.ingest(seg, &series, vec![definition])?;
     for slice in slices {
         ingest.push(slice)?;
     }
@@ -145,7 +146,7 @@ fn what_goes_in_comes_back() {
 fn an_ingestion_is_all_or_nothing() {
     let home = Home::new();
     let bank = home.bank();
-    let mut dropped = bank.ingest("seg", Vec::new()).unwrap();
+    let mut dropped = bank.ingest("seg", "1.1", Vec::new()).unwrap();
     dropped.push(slice("1", 1, &["liver"], &[])).unwrap();
     assert_eq!(home.packs(), 1);
     drop(dropped);
@@ -191,6 +192,7 @@ fn a_later_annotation_takes_the_place_of_an_earlier_one() {
     ingest(&bank, "first", both, &[]).unwrap();
     let superseded = |label_key: Option<&str>| Superseded {
         seg_sop_instance_uid: "first".into(),
+        series_instance_uid: "1.1".into(),
         label_key: label_key.map(str::to_owned),
     };
     ingest(&bank, "second", vec![slice("1", 3, &["liver"], &[])], &[superseded(Some("liver"))]).unwrap();
@@ -204,6 +206,28 @@ fn a_later_annotation_takes_the_place_of_an_earlier_one() {
 }
 
 #[test]
+fn a_seg_of_two_series_teaches_of_each_by_itself() {
+    let home = Home::new();
+    let bank = home.bank();
+    for study in ["1", "2"] {
+        ingest(&bank, "both", vec![slice(study, 1, &["liver"], &[])], &[]).unwrap();
+    }
+    assert_eq!(found(&bank, 1, of("liver")).len(), 2);
+    let mixed = vec![slice("1", 1, &["liver"], &[]), slice("2", 1, &["liver"], &[])];
+    assert!(matches!(ingest(&bank, "both", mixed, &[]).unwrap_err(), Error::RefuseSlice { .. }));
+    let earlier = Superseded {
+        seg_sop_instance_uid: "both".into(),
+        series_instance_uid: "1.1".into(),
+        label_key: None,
+    };
+    ingest(&bank, "later", vec![slice("1", 2, &["liver"], &[])], &[earlier]).unwrap();
+    let hits: BTreeSet<_> = found(&bank, 1, of("liver")).into_iter().collect();
+    assert_eq!(hits, [("1".into(), 2), ("2".into(), 1)].into());
+    assert_eq!(bank.remove_by_seg("both", "1.1").unwrap(), 0);
+    assert_eq!(bank.remove_by_seg("both", "2.1").unwrap(), 1);
+}
+
+#[test]
 fn removal_by_whatever_is_deleted() {
     let home = Home::new();
     let bank = home.bank();
@@ -212,7 +236,7 @@ fn removal_by_whatever_is_deleted() {
         ingest(&bank, &format!("seg {study}"), slices, &[]).unwrap();
     }
     assert_eq!(bank.remove_by_study("1").unwrap(), 3);
-    assert_eq!(bank.remove_by_seg("seg 2").unwrap(), 3);
+    assert_eq!(bank.remove_by_seg("seg 2", "2.1").unwrap(), 3);
     assert_eq!(bank.remove_by_series("3.1").unwrap(), 3);
     assert_eq!(bank.remove_by_instance("4.1.2").unwrap(), 1);
     assert_eq!(bank.remove_by_instance("4.1.2").unwrap(), 0);
@@ -320,16 +344,22 @@ fn a_damaged_record_is_left_out() {
 /// Many slices in a few clusters, with two labels.
 fn fill(bank: &Bank, seg: &str, count: u32, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    let mut ingest = bank.ingest(seg, Vec::new()).unwrap();
-    for number in 0..count {
-        let study = (number % 50).to_string();
+    for study in 0..50.min(count) {
+        fill_study(bank, seg, study, count, &mut random);
+    }
+    bank.wait_for_index();
+}
+
+fn fill_study(bank: &Bank, seg: &str, study: u32, count: u32, random: &mut StdRng) {
+    let mut ingest = bank.ingest(seg, &format!("{study}.1"), Vec::new()).unwrap();
+    for number in (study..count).step_by(50) {
+        let study = study.to_string();
         let key = ["liver", "spleen"][number as usize % 2];
         let vector =
             (0..DIM).map(|axis| f32::from(axis == number as usize % DIM) + random.random_range(-0.5..0.5));
         ingest.push(NewSlice { vector: vector.collect(), ..slice(&study, number, &[key], &[]) }).unwrap();
     }
     ingest.commit(&[]).unwrap();
-    bank.wait_for_index();
 }
 
 fn walking(options: &mut BankOptions) {

@@ -145,7 +145,7 @@ impl Workflow {
     }
 
     fn remove_from_bank(&self, segmentation: &str, series: &str) -> Result<()> {
-        self.bank.remove_by_seg(segmentation).context(BankSnafu)?;
+        self.bank.remove_by_seg(segmentation, series).context(BankSnafu)?;
         self.made.lock().remove(&(segmentation.to_owned(), series.to_owned()));
         Ok(())
     }
@@ -233,7 +233,8 @@ impl Workflow {
         let object = series::open_instance(&entry)?;
         let read = engram_seg::read(&object).context(ReadSegmentationSnafu { segmentation })?;
         let definitions = definitions(&read, &wanted.labels)?;
-        let mut ingest = self.bank.ingest(segmentation, definitions).context(BankSnafu)?;
+        let series = loaded.series_instance_uid();
+        let mut ingest = self.bank.ingest(segmentation, series, definitions).context(BankSnafu)?;
         for volume in &loaded.volumes {
             let Some(annotated) = annotated(&read, segmentation, volume, wanted)? else { continue };
             let masks: Vec<LabelMask> =
@@ -251,14 +252,17 @@ impl Workflow {
 
     /// Labels of the series that other SEGs still hold in the bank.
     fn superseded(&self, segmentation: &str, loaded: &LoadedSeries, wanted: &Wanted) -> Vec<Superseded> {
-        let series = loaded.volumes.first().map(|v| v.series_instance_uid.as_str()).unwrap_or_default();
+        let series = loaded.series_instance_uid();
         let held = self.in_bank(series).unwrap_or_default();
         held.into_iter()
             .filter(|(other, _)| other != segmentation)
             .flat_map(|(other, held)| {
-                held.labels.intersection(&wanted.labels).cloned().collect::<Vec<_>>().into_iter().map(
-                    move |label| Superseded { seg_sop_instance_uid: other.clone(), label_key: Some(label) },
-                )
+                let labels: Vec<_> = held.labels.intersection(&wanted.labels).cloned().collect();
+                labels.into_iter().map(move |label| Superseded {
+                    seg_sop_instance_uid: other.clone(),
+                    series_instance_uid: series.to_owned(),
+                    label_key: Some(label),
+                })
             })
             .collect()
     }

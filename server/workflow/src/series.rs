@@ -31,6 +31,13 @@ pub struct LoadedSeries {
     pub template: DefaultDicomObject,
 }
 
+impl LoadedSeries {
+    /// SeriesInstanceUID.
+    pub fn series_instance_uid(&self) -> &str {
+        self.volumes.first().map(|volume| volume.series_instance_uid.as_str()).unwrap_or_default()
+    }
+}
+
 /// Reads a stored object whole.
 pub fn open_instance(entry: &InstanceEntry) -> Result<DefaultDicomObject> {
     open_file(&entry.path)
