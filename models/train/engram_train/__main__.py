@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def module(name: str, *arguments: object) -> subprocess.Popen:
-    """Starts a step. Each is one thread or several processes of one, so libraries shall add none."""
+    """Starts a step. It is one thread, or processes of one: libraries shall add none."""
     alone = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", f"engram_train.{name}", *map(str, arguments)]
     return subprocess.Popen(command, env=os.environ | alone)

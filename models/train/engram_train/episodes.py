@@ -66,9 +66,7 @@ COMPOSITIONS = [
 ]
 
 
-def draw(
-    cache: Cache, groups: int, rng: np.random.Generator, common: np.random.Generator
-) -> Batch:
+def draw(cache: Cache, groups: int, rng: np.random.Generator, common: np.random.Generator) -> Batch:
     """Workers share `common`, which decides how much work a batch is: none waits for another."""
     patients = COMPOSITIONS[common.choice(3, p=[c[1] for c in COMPOSITIONS])][0]
     places = rng.choice(NEIGHBOURS, SLICES, p=[0.25, 0.5, 0.25])

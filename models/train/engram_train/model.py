@@ -212,9 +212,7 @@ class ReadOut(nn.Module):
         """query [B,key,h,h], memories [B,N,M,h,h], time i64 [B,N] -> [B,heads*value,h,h]."""
         shape, cells = self.shape, GRID * GRID
         batch, count = memories.shape[0], memories.shape[1]
-        keys, values = memories[:, :, : shape.learnt].split(
-            [shape.key, shape.value], dim=2
-        )
+        keys, values = memories[:, :, : shape.learnt].split([shape.key, shape.value], dim=2)
         width = shape.key // shape.heads
         q = query.reshape(batch, shape.heads, width, cells).transpose(2, 3)
         k = keys.reshape(batch, count, shape.heads, width, cells)
@@ -275,11 +273,17 @@ class CrossAttention(nn.Module):
         scale = (channels // self.shape.heads) ** -0.5
 
         query = self.cross_q(self.cross_norm(x)).reshape(batch, channels, cells) + self.code
-        tokens = memories[:, :, : self.shape.learnt].reshape(batch, count, -1, cells).transpose(2, 3)
+        tokens = (
+            memories[:, :, : self.shape.learnt].reshape(batch, count, -1, cells).transpose(2, 3)
+        )
         key, value = self.cross_kv(tokens).split(channels, dim=-1)  # [B,N,cells,c]
         key = key + self.code.T + self.cross_time[time][:, :, None]
-        key = split_heads(self.shape.heads, key.reshape(batch, count * cells, channels).transpose(1, 2))
-        value = split_heads(self.shape.heads, value.reshape(batch, count * cells, channels).transpose(1, 2))
+        key = split_heads(
+            self.shape.heads, key.reshape(batch, count * cells, channels).transpose(1, 2)
+        )
+        value = split_heads(
+            self.shape.heads, value.reshape(batch, count * cells, channels).transpose(1, 2)
+        )
         query = split_heads(self.shape.heads, query) * scale
         out = attend(query, key, value, plain).transpose(2, 3).reshape(batch, channels, GRID, GRID)
         return x + self.cross_out(out)
@@ -395,7 +399,8 @@ class MaskDecoder(nn.Module):
 
 class Vote(nn.Module):
     """A second opinion, nothing learnt: which pixels of the memories are alike and near, and what
-    the masks say there. [B,C,h,h], [B,N,M,h,h] -> probability [B,bins,h,h], 4x4 pixels of S / 2 a cell.
+    the masks say there. [B,C,h,h], [B,N,M,h,h] -> probability [B,bins,h,h], 4x4 pixels of S / 2 in
+    each cell.
 
     Likeness is that of the intensity and of its mean around, nearness that of the place; the
     kernel is Gaussian, and of the pixels within reach every third of each row and column votes.
@@ -450,8 +455,8 @@ class Vote(nn.Module):
 class Retrieval(nn.Module):
     """Finds like slices: [B,3,S,S] -> cls [B,512] of unit length, patches [B,h*h,features].
 
-    Half of the descriptor is what the image encoder sees, the other half the gradients of the slice,
-    both over a grid of 8x8 places, so that where things lie counts.
+    Half of the descriptor is what the image encoder sees, the other half the gradients of the
+    slice, both over a grid of 8x8 places, so that where things lie counts.
     """
 
     PLACES = 8

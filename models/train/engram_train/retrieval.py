@@ -14,8 +14,10 @@ from engram_train.train import save, weights
 
 
 @torch.no_grad()
-def fit(model: Compact, cache: Cache, slices: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Mean [features] and components [COMPONENTS, features], of unit variance on synthetic slices."""
+def fit(
+    model: Compact, cache: Cache, slices: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Mean [features] and components [COMPONENTS, features], of unit variance."""
     places = []
     for _ in range(slices):
         images = cache.draw(rng)[0]

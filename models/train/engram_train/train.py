@@ -21,9 +21,7 @@ from engram_train.model import STRIDE, Compact
 SCORE_LIMIT = 10.0
 
 
-def losses(
-    logits: Tensor, iou: Tensor, score: Tensor, coarse: Tensor, truth: Tensor
-) -> dict:
+def losses(logits: Tensor, iou: Tensor, score: Tensor, coarse: Tensor, truth: Tensor) -> dict:
     """Terms of the loss for logits, truth [B,1,S,S], iou and score [B,1], coarse [B,1,h,h]."""
     present = (truth.sum(dim=(1, 2, 3)) > 0).float()
     probability = torch.sigmoid(logits)
@@ -240,7 +238,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="checkpoints")
-    parser.add_argument("--start", type=Path, help="weights to begin from: a checkpoint or a bundle")
+    parser.add_argument(
+        "--start", type=Path, help="weights to begin from: a checkpoint or a bundle"
+    )
     parser.add_argument("--minutes", type=float, default=80, help="length of the schedule")
     parser.add_argument("--groups", type=int, default=2, help="anatomies a step and worker")
     parser.add_argument("--most", type=int, default=5, help="memories a target, at most")
