@@ -145,7 +145,10 @@ impl Ingest {
             sop_instance_uid: slice.image.sop_instance_uid.clone(),
             reason,
         };
-        ensure!(slice.image.series_instance_uid == self.series_instance_uid, refuse("it is of another series"));
+        ensure!(
+            slice.image.series_instance_uid == self.series_instance_uid,
+            refuse("it is of another series")
+        );
         ensure!(slice.vector.len() == options.embedding_dim, refuse("its vector has another length"));
         let keys = slice.present.iter().map(|label| &label.label_key).chain(&slice.absent);
         let all = slice.present.len() + slice.absent.len();

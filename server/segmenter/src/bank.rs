@@ -160,7 +160,9 @@ mod tests {
             let prepared = encode_exemplars(&models, &volume, &masks, &slices, &Unobserved).unwrap();
             let definition =
                 LabelDefinition { key: ORGAN.to_owned(), name: "organ".to_owned(), codes: String::new() };
-            let mut ingest = bank.ingest(&format!("2.25.9{patient}"), &format!("2.25.2{patient}"), vec![definition]).unwrap();
+            let mut ingest = bank
+                .ingest(&format!("2.25.9{patient}"), &format!("2.25.2{patient}"), vec![definition])
+                .unwrap();
             for exemplar in prepared.clone() {
                 let origin = origin(patient, exemplar.slice);
                 ingest.push(exemplar.into_new_slice(origin)).unwrap();
