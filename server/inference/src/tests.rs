@@ -231,7 +231,7 @@ fn calls_of_other_shapes_are_refused() {
 #[test]
 fn the_budget_bounds_memories() {
     let bundle = Bundle::open(compact()).unwrap();
-    let options = EngineOptions { memory_budget_bytes: 128 << 20, threads: 1, ..EngineOptions::default() };
+    let options = EngineOptions { memory_budget_bytes: 256 << 20, threads: 1, ..EngineOptions::default() };
     let engine = Engine::start(bundle, options).unwrap();
     let most = engine.max_memories();
     assert!(most >= engine.spec().memory.exemplars_per_slice, "{most}");

@@ -295,8 +295,9 @@ fn filters_hold() {
 #[test]
 fn slices_of_another_bundle_wait() {
     let home = Home::new();
-    ingest(&home.bank(), "seg", vec![slice("1", 1, &["liver"], &[]), slice("2", 1, &["liver"], &[])], &[])
-        .unwrap();
+    for study in ["1", "2"] {
+        ingest(&home.bank(), "seg", vec![slice(study, 1, &["liver"], &[])], &[]).unwrap();
+    }
     let other = home.bank_with(|options| {
         options.bundle_id = "other@1+0".into();
         options.embedding_dim = 4;
@@ -341,25 +342,21 @@ fn a_damaged_record_is_left_out() {
     assert_eq!(found(&home.bank(), 1, of("liver")), [("1".into(), 2)]);
 }
 
-/// Many slices in a few clusters, with two labels.
+/// Many slices in a few clusters, with two labels and of many studies, taken in at once.
 fn fill(bank: &Bank, seg: &str, count: u32, seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
-    for study in 0..50.min(count) {
-        fill_study(bank, seg, study, count, &mut random);
-    }
-    bank.wait_for_index();
-}
-
-fn fill_study(bank: &Bank, seg: &str, study: u32, count: u32, random: &mut StdRng) {
-    let mut ingest = bank.ingest(seg, &format!("{study}.1"), Vec::new()).unwrap();
-    for number in (study..count).step_by(50) {
-        let study = study.to_string();
+    let series = format!("series of {seg}");
+    let mut ingest = bank.ingest(seg, &series, Vec::new()).unwrap();
+    for number in 0..count {
         let key = ["liver", "spleen"][number as usize % 2];
         let vector =
             (0..DIM).map(|axis| f32::from(axis == number as usize % DIM) + random.random_range(-0.5..0.5));
-        ingest.push(NewSlice { vector: vector.collect(), ..slice(&study, number, &[key], &[]) }).unwrap();
+        let slice = slice(&(number % 50).to_string(), number, &[key], &[]);
+        let image = ImageIdentity { series_instance_uid: series.clone(), ..slice.image };
+        ingest.push(NewSlice { image, vector: vector.collect(), ..slice }).unwrap();
     }
     ingest.commit(&[]).unwrap();
+    bank.wait_for_index();
 }
 
 fn walking(options: &mut BankOptions) {
