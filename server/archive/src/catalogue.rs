@@ -13,7 +13,7 @@
 //! | `!` name | the archive's own marks |
 
 use crate::{
-    Error, InstanceUids, Result,
+    Error, InstanceUids, Result, clear_in_pieces,
     error::{CatalogueSnafu, FileSnafu, RecordSnafu},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -196,7 +196,7 @@ impl Catalogue {
     }
 
     pub(crate) fn clear(&self) -> Result<()> {
-        self.tree.clear().context(CatalogueSnafu { action: "clear" })
+        clear_in_pieces(&self.tree).context(CatalogueSnafu { action: "clear" })
     }
 
     /// Writes all or nothing; not durable before [`sync`](Catalogue::sync).

@@ -4,7 +4,7 @@ use crate::{
     Job, JobId, Result,
     error::{DatabaseSnafu, JournalSnafu, RecordSnafu},
 };
-use engram_archive::Journal;
+use engram_archive::{Journal, change_in_pieces};
 use snafu::ResultExt;
 use std::{collections::BTreeMap, path::Path};
 
@@ -35,8 +35,29 @@ impl Table {
     pub(crate) fn reset(&mut self, jobs: &[Job]) -> Result<()> {
         self.journal.rewrite(jobs).context(JournalSnafu)?;
         self.written = jobs.len();
-        self.tree.clear().context(DatabaseSnafu { action: "clear" })?;
-        jobs.iter().try_for_each(|job| self.show(job))
+        self.match_tree(jobs)
+    }
+
+    /// Changes in the tree what differs from these jobs: mostly little, and a tree that does not read is no table.
+    fn match_tree(&self, jobs: &[Job]) -> Result<()> {
+        let mut missing = BTreeMap::new();
+        for job in jobs {
+            missing.extend(entries(job)?);
+        }
+        let mut surplus = vec![];
+        for entry in &self.tree {
+            let (key, value) = entry.context(DatabaseSnafu { action: "read" })?;
+            match missing.get(key.as_ref()) {
+                Some(wanted) if wanted.as_slice() == value.as_ref() => {
+                    missing.remove(key.as_ref());
+                }
+                Some(_) => {}
+                None => surplus.push(key),
+            }
+        }
+        let removals = surplus.into_iter().map(|key| (key, None));
+        let changes = removals.chain(missing.into_iter().map(|(key, value)| (key.into(), Some(value))));
+        change_in_pieces(&self.tree, changes).context(DatabaseSnafu { action: "write" })
     }
 
     /// Writes a job durably.
@@ -49,8 +70,9 @@ impl Table {
     /// Writes a job to the tree alone, where a crash may lose it.
     pub(crate) fn show(&self, job: &Job) -> Result<()> {
         let mut batch = sled::Batch::default();
-        batch.insert(sequence_key(job.sequence).as_slice(), serde_json::to_vec(job).context(RecordSnafu)?);
-        batch.insert(id_key(job.id).as_slice(), &job.sequence.to_be_bytes());
+        for (key, value) in entries(job)? {
+            batch.insert(key, value);
+        }
         self.tree.apply_batch(batch).context(DatabaseSnafu { action: "write" })
     }
 
@@ -91,6 +113,12 @@ impl Table {
             serde_json::from_slice(&bytes).context(RecordSnafu)
         })
     }
+}
+
+/// A job's keys and values.
+fn entries(job: &Job) -> Result<[(Vec<u8>, Vec<u8>); 2]> {
+    let record = serde_json::to_vec(job).context(RecordSnafu)?;
+    Ok([(sequence_key(job.sequence), record), (id_key(job.id), job.sequence.to_be_bytes().to_vec())])
 }
 
 fn sequence_key(sequence: u64) -> Vec<u8> {

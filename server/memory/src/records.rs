@@ -5,6 +5,7 @@
 //! [`LabelDefinition`] as JSON; `next` -> the next identity, u64 big-endian; `generation` -> 16 random bytes, new
 //! whenever the bank is emptied, so that an index of earlier slices is never taken for one of these.
 
+use engram_archive::clear_in_pieces;
 use sled::{Batch, IVec, Tree};
 use snafu::{OptionExt, ResultExt};
 use uuid::Uuid;
@@ -114,7 +115,7 @@ impl Records {
 
     /// Removes everything; identities start anew under a new generation.
     pub(crate) fn clear(&self) -> Result<Uuid> {
-        self.tree.clear().context(DatabaseSnafu { action: "empty the bank" })?;
+        clear_in_pieces(&self.tree).context(DatabaseSnafu { action: "empty the bank" })?;
         self.renew()
     }
 
