@@ -9,6 +9,8 @@ A slice is a map of regions (uint8, 0 is background). Regions carry tissue class
 what is painted, and tasks (labels) are sets of regions, as 64-bit masks.
 """
 
+import functools
+import operator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -118,6 +120,7 @@ class Organ:
     split_at: float = 0.0
     rim: int | None = None
     rim_width: float = 0.1
+    beat: float = 0.0  # how much core and crescent swell and shrink from patient to patient
 
     def disturbed(self, rng: Rng, s: float) -> "Organ":
         """The same organ in another patient; `s` is the strength of the variation."""
@@ -125,6 +128,7 @@ class Organ:
         move = rng.normal(size=3) * np.array([0.035, 0.035, 0.06]) * s
         move += rng.normal(size=3) * 0.10 * s * self.radii
         extra = {}
+        swell = self.beat * rng.uniform(-1, 1)
         if self.vessel_waves is not None:
             own = Waves.random(rng, 1, 6, 3.0, 9.0)
             extra["vessel_waves"] = (
@@ -137,10 +141,12 @@ class Organ:
             turn=self.turn + rng.normal(size=3) * np.array([0.08, 0.08, 0.16]) * s,
             outline=self.outline.disturbed(rng, s),
             roughness=self.roughness * float(np.exp(rng.normal() * 0.3)),
-            core_scale=float(np.clip(self.core_scale * np.exp(rng.normal() * 0.14 * s), 0.2, 0.92)),
+            core_scale=float(
+                np.clip(self.core_scale * np.exp(rng.normal() * 0.14 * s + swell), 0.2, 0.92)
+            ),
             core_offset=self.core_offset + rng.normal(size=3) * 0.04 * s,
             crescent_offset=self.crescent_offset + rng.normal(size=3) * 0.10 * s,
-            crescent_scale=self.crescent_scale * float(np.exp(rng.normal() * 0.1 * s)),
+            crescent_scale=self.crescent_scale * float(np.exp(rng.normal() * 0.1 * s + 0.5 * swell)),
             split_at=self.split_at + rng.normal() * 0.10 * s,
             rim_width=self.rim_width * float(np.exp(rng.normal() * 0.2)),
             **extra,
@@ -247,6 +253,7 @@ class Anatomy:
     parts: list
     tissue: Array  # uint8 [MAX_REGIONS]: class of each region
     tasks: Array  # uint64 [t]: regions of each label
+    groups: Array  # uint64 [g]: regions of all labels of an organ that has several
     air: Array  # bool [MAX_REGIONS]
     variation: float
     style: str
@@ -300,6 +307,7 @@ class Builder:
         self.count = 1
         self.tissue = np.zeros(MAX_REGIONS, np.uint8)
         self.tasks: list[int] = []
+        self.groups: list[int] = []
         self.classes = int(rng.integers(5, 12))
 
     def region(self, tissue: int | None = None) -> int:
@@ -320,10 +328,11 @@ class Builder:
     def organ(self, centre: Array, radii: Array, kind: str | None = None) -> Organ:
         """An organ with its regions and tasks."""
         rng = self.rng
+        before = len(self.tasks)
         if kind is None:
             kind = rng.choice(
                 ["plain", "vessels", "nested", "heart", "split", "ribbon", "rim", "kidney"],
-                p=[0.30, 0.16, 0.10, 0.17, 0.10, 0.05, 0.04, 0.08],
+                p=[0.26, 0.14, 0.10, 0.24, 0.12, 0.04, 0.03, 0.07],
             )
         organ = Organ(
             centre, radii, rng.normal(size=3) * np.array([0.25, 0.25, 1.0]),
@@ -357,6 +366,7 @@ class Builder:
                 organ.crescent_scale = float(rng.uniform(0.75, 1.15))
                 organ.core_scale = float(rng.uniform(0.55, 0.85))
                 organ.roughness *= 0.5
+                organ.beat = float(rng.uniform(0.0, 0.45))
                 self.task(organ.wall)
                 self.task(organ.core)
                 self.task(organ.crescent)
@@ -380,6 +390,8 @@ class Builder:
             self.task(organ.wall, organ.rim)
             if rng.random() < 0.3:
                 self.task(organ.rim)
+        if len(self.tasks) > before + 1:
+            self.groups.append(functools.reduce(operator.or_, self.tasks[before:]))
         return organ
 
     def finish(self, parts: list, style: str, tissue_air: int = 0) -> Anatomy:
@@ -389,7 +401,8 @@ class Builder:
         tasks = np.array(tasks[:MAX_TASKS], np.uint64)
         air = self.tissue == tissue_air
         variation = float(rng.uniform(0.05, 0.55))
-        return Anatomy(parts, self.tissue, tasks, air, variation, style)
+        groups = np.array(self.groups, np.uint64)
+        return Anatomy(parts, self.tissue, tasks, groups, air, variation, style)
 
 
 def spot(rng: Rng, reach: float) -> Array:

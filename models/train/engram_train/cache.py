@@ -13,7 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from engram_train.anatomy import MAX_TASKS, Enlarger, Instance, View, make_anatomy, make_instance
+from engram_train.anatomy import (
+    MAX_TASKS,
+    Anatomy,
+    Enlarger,
+    Instance,
+    View,
+    make_anatomy,
+    make_instance,
+)
 from engram_train.appearance import (
     Textures,
     field_of_view,
@@ -56,6 +64,13 @@ def zoomed(instance: Instance, z: float, view: View, bits: int, rng, small: Enla
     return View(x, y, max(side / 2, 0.06))
 
 
+def choose_focus(anatomy: Anatomy, kind: str, rng) -> int:
+    """The label, or the labels of one organ together, that the view is chosen for."""
+    if kind == "zoom" and len(anatomy.groups) and rng.random() < 0.6:
+        return int(rng.choice(anatomy.groups))
+    return int(rng.choice(anatomy.tasks))
+
+
 def one(seed: int, textures: Textures, large: Enlarger, small: Enlarger):
     """images, regions [P,Z,S,S] and tasks [T] of one random anatomy."""
     rng = np.random.default_rng(seed)
@@ -63,13 +78,13 @@ def one(seed: int, textures: Textures, large: Enlarger, small: Enlarger):
     while True:
         anatomy = make_anatomy(rng)
         protocol = make_protocol(anatomy, rng)
-        kind = rng.choice(["full", "field", "zoom"], p=[0.45, 0.20, 0.35])
+        kind = rng.choice(["full", "field", "zoom"], p=[0.35, 0.15, 0.50])
         half = rng.uniform(0.85, 1.2)
         view = View(rng.normal() * 0.05, rng.normal() * 0.05, half)
         if kind == "field":
             half = rng.uniform(0.45, 0.8)
             view = View(rng.normal() * 0.2, rng.normal() * 0.2, half)
-        focus = int(rng.choice(anatomy.tasks))
+        focus = choose_focus(anatomy, kind, rng)
         z0 = level_of(make_instance(anatomy, rng), view, focus, rng, small)
         spread = rng.choice([0.005, 0.02, 0.06], p=[0.4, 0.4, 0.2])
         step = rng.uniform(0.02, 0.08)

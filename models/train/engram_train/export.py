@@ -46,7 +46,7 @@ class AttentionGraph(nn.Module):
     def forward(self, image_embed: Tensor, memories: Tensor, tpos_idx: Tensor) -> Tensor:
         time = tpos_idx[None].expand(memories.shape[0], -1)
         cond = self.attention(image_embed, memories, time)
-        return torch.cat([cond, self.vote(image_embed, memories)], dim=1)
+        return torch.cat([cond, self.vote(image_embed, memories, tpos_idx)], dim=1)
 
 
 class DecoderGraph(nn.Module):

@@ -402,14 +402,18 @@ class Vote(nn.Module):
     the masks say there. [B,C,h,h], [B,N,M,h,h] -> probability [B,bins,h,h], 4x4 pixels of S / 2 in
     each cell.
 
-    Likeness is that of the intensity and of its mean around, nearness that of the place; the
-    kernel is Gaussian, and of the pixels within reach every third of each row and column votes.
+    Likeness is that of small patches: of the intensity, of its mean around, and of how it stands
+    out against that; nearness that of the place (non-local patch-based label fusion, Coupe et al.
+    2011). The kernel is Gaussian, and of the patches within reach every third of each row and
+    column votes.
     """
 
     SPREAD = 0.06  # of the kernel, in units of grey
     PLACE = 1.5  # grey that a whole side of the slice is worth
     REACH = 6  # pixels of S / 2
-    STEP = 3  # pixels from voter to voter; denser ones change nothing (log.md)
+    STEP = 3  # pixels from voter to voter; denser ones change little (log.md)
+    PATCH = 1  # pixels on each side of a patch's middle
+    CONTRAST = 0.15  # grey that a standard deviation from the mean around is worth
     WEIGHT = 0.5  # of the vote against the network, in logits
     SIDE = IMAGE_SIZE // 2
 
@@ -419,28 +423,37 @@ class Vote(nn.Module):
 
     @staticmethod
     def looks(grey: Tensor) -> Tensor:
-        """The intensity and its mean around: [n,1,y,x] -> [n,2,y,x]."""
+        """The intensity, its mean around, and the contrast between: [n,1,y,x] -> [n,3,y,x]."""
         around = F.pad(grey, (2, 2, 2, 2), mode="replicate")
-        around = F.avg_pool2d(F.avg_pool2d(around, 3, 1), 3, 1)
-        return torch.cat([grey, around], dim=1)
+        mean = F.avg_pool2d(around, 5, 1)
+        variance = (F.avg_pool2d(around.square(), 5, 1) - mean.square()).clamp(min=0.0)
+        contrast = Vote.CONTRAST * (grey - mean) / (variance + 1e-3).sqrt()
+        return torch.cat([grey, mean, contrast], dim=1)
 
-    def forward(self, embed: Tensor, memories: Tensor) -> Tensor:
+    def forward(self, embed: Tensor, memories: Tensor, time: Tensor) -> Tensor:
+        """`time` [N]: the temporal index of each memory. Exemplars alone vote: a slice's neighbours
+        look so much like it that they would outvote them, right or wrong.
+        """
         shape, side, reach = self.shape, self.SIDE, self.REACH
         batch, count = memories.shape[0], memories.shape[1]
+        may_vote = (time == shape.time_indices - 1).float()[None, :, None, None]
         query = self.looks(F.pixel_shuffle(half_size(embed[:, shape.features :]), 4))[:, None]
         bins, grey = memories[:, :, shape.learnt - shape.bins :].flatten(0, 1).chunk(2, dim=1)
-        looks = self.looks(F.pixel_shuffle(grey, 4)).reshape(batch, count, 2, side, side)
+        looks = self.looks(F.pixel_shuffle(grey, 4)).reshape(batch, count, 3, side, side)
         masks = F.pixel_shuffle(bins, 4).reshape(batch, count, side, side)
         beyond = 9.0  # like nothing
         looks = F.pad(looks, (reach, reach, reach, reach), value=beyond)
         masks = F.pad(masks, (reach, reach, reach, reach))
         sharpness = 0.5 / self.SPREAD**2
-        ayes, voices = 0.0, 1e-20
+        ayes, voices = 0.0, 1e-30
         for y in range(0, 2 * reach + 1, self.STEP):
             for x in range(0, 2 * reach + 1, self.STEP):
                 away = ((y - reach) ** 2 + (x - reach) ** 2) * (self.PLACE / side) ** 2
                 unlike = (looks[..., y : y + side, x : x + side] - query).square().sum(dim=2)
-                voice = torch.exp(-sharpness * (unlike + away))
+                unlike = F.avg_pool2d(
+                    unlike, 2 * self.PATCH + 1, 1, self.PATCH, count_include_pad=False
+                )
+                voice = torch.exp(-sharpness * (unlike + away)) * may_vote
                 voices = voices + voice.sum(dim=1)
                 ayes = ayes + (voice * masks[..., y : y + side, x : x + side]).sum(dim=1)
         return F.pixel_unshuffle((ayes / voices)[:, None], 4)

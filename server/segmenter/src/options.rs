@@ -68,6 +68,8 @@ pub struct Tuning {
     pub first_weight: f32,
     /// Weight of the closer look against the one at the whole slice, 0..1.
     pub close_weight: f32,
+    /// Closer looks at a small label, each around where the ones before found it.
+    pub close_looks: usize,
     /// Presence, 0..1, from which a label is thought to be on a slice.
     pub presence: f32,
     /// A component is kept if it has at least this share of the voxels of its label's largest one.
@@ -84,6 +86,7 @@ impl Default for Tuning {
             rounds: 1,
             first_weight: 1.0,
             close_weight: 0.6,
+            close_looks: 2,
             presence: 0.5,
             keep_component: 0.2,
         }

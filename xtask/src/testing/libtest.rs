@@ -5,11 +5,14 @@ use std::path::Path;
 use super::{Tally, told};
 use crate::{Result, process};
 
+/// A program of tests that runs longer stands still: it is ended and has failed, and the others run all the same.
+const RUNNER: &str = r#"target.'cfg(target_os = "linux")'.runner = ["timeout", "--kill-after=10", "1200"]"#;
+
 /// Runs them all, printing what they print but for the output of tests that passed.
 pub fn run(tools: &Path, strict: bool) -> Result<Tally> {
     let mut report = Report::default();
     let mut command = process::cargo();
-    command.args(["test", "--workspace", "--no-fail-fast", "--", "--show-output"]);
+    command.args(["test", "--workspace", "--no-fail-fast", "--config", RUNNER, "--", "--show-output"]);
     let succeeded = process::each_line(told(&mut command, tools, strict), |line| {
         if report.read(line) {
             println!("{line}");

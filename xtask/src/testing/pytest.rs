@@ -15,6 +15,7 @@ pub fn run(tools: &Path, binary: &Path, strict: bool) -> Result<Tally> {
     command
         .current_dir(paths::root())
         .args(["-m", "pytest", "tests", "-p", "no:cacheprovider", "-q", "-rs", "--durations=10"])
+        .arg("--timeout=900")
         .arg(format!("--junitxml={}", report.display()))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .env("ENGRAM_BINARY", binary);

@@ -21,7 +21,8 @@ pub(crate) struct Seen {
 /// All that is believed of a label.
 pub(crate) struct LabelBeliefs {
     pub whole: Seen,
-    pub close: Option<Seen>,
+    /// Closer looks, the first one first; none at a label that is large or nowhere.
+    pub close: Vec<Seen>,
     /// By slice, whether the label is there.
     pub present: Vec<bool>,
 }
@@ -41,11 +42,17 @@ impl LabelBeliefs {
             return None;
         }
         let whole = self.whole.native(slice, UNSEEN)?;
-        let Some(close) = self.close.as_ref().and_then(|close| close.native(slice, f32::NAN)) else {
-            return Some(whole);
-        };
-        Some(Zip::from(&whole).and(&close).map_collect(|whole, close| {
-            if close.is_nan() { *whole } else { close_weight * close + (1.0 - close_weight) * whole }
+        let (mut sum, mut looks) = (Array2::<f32>::zeros(whole.dim()), Array2::<f32>::zeros(whole.dim()));
+        for close in self.close.iter().filter_map(|close| close.native(slice, f32::NAN)) {
+            Zip::from(&mut sum).and(&mut looks).and(&close).for_each(|sum, looks, close| {
+                if !close.is_nan() {
+                    (*sum, *looks) = (*sum + close, *looks + 1.0);
+                }
+            });
+        }
+        Some(Zip::from(&whole).and(&sum).and(&looks).map_collect(|whole, sum, looks| match *looks {
+            0.0 => *whole,
+            looks => close_weight * sum / looks + (1.0 - close_weight) * whole,
         }))
     }
 }
@@ -66,6 +73,24 @@ pub(crate) fn consolidate(
     tuning: &Tuning,
     with_probabilities: bool,
 ) -> (Array3<u8>, Option<Array4<u8>>) {
+    let (mut voxels, probabilities) = settle(labels, shape, tuning.close_weight, with_probabilities);
+    drop_small_components(&mut voxels, tuning.keep_component);
+    for given in given {
+        put_given(&mut voxels, given);
+    }
+    let probabilities = with_probabilities
+        .then(|| probabilities.permuted_axes([1, 0, 2, 3]).as_standard_layout().into_owned());
+    (voxels, probabilities)
+}
+
+/// Each voxel to the label that is surest of it, or to none; and probabilities `[slice, label, row, column]`, of no
+/// label where they are not wanted.
+pub(crate) fn settle(
+    labels: &[LabelBeliefs],
+    shape: (usize, usize, usize),
+    close_weight: f32,
+    with_probabilities: bool,
+) -> (Array3<u8>, Array4<u8>) {
     let mut voxels = Array3::zeros(shape);
     let wanted = if with_probabilities { labels.len() } else { 0 };
     let mut probabilities = Array4::zeros((shape.0, wanted, shape.1, shape.2));
@@ -73,7 +98,7 @@ pub(crate) fn consolidate(
     rows.into_par_iter().for_each(|(slice, (mut voxels, mut probabilities))| {
         let mut best = Array2::<f32>::zeros(voxels.dim());
         for (index, (value, label)) in (1_u8..=u8::MAX).zip(labels).enumerate() {
-            let Some(logits) = label.logits(slice, tuning.close_weight) else { continue };
+            let Some(logits) = label.logits(slice, close_weight) else { continue };
             Zip::from(&mut voxels).and(&mut best).and(&logits).for_each(|voxel, best, logit| {
                 if *logit > *best {
                     (*voxel, *best) = (value, *logit);
@@ -84,12 +109,6 @@ pub(crate) fn consolidate(
             }
         }
     });
-    drop_small_components(&mut voxels, tuning.keep_component);
-    for given in given {
-        put_given(&mut voxels, given);
-    }
-    let probabilities = with_probabilities
-        .then(|| probabilities.permuted_axes([1, 0, 2, 3]).as_standard_layout().into_owned());
     (voxels, probabilities)
 }
 

@@ -34,11 +34,6 @@ impl Belief {
     pub fn logits(&self) -> Array2<f32> {
         self.tenths.mapv(|tenths| f32::from(tenths) / STEPS)
     }
-
-    /// Rows and columns of the shape.
-    pub fn dim(&self) -> (usize, usize) {
-        self.tenths.dim()
-    }
 }
 
 /// One belief of the first pass and the later visits: each voice counts by its own guess of its IoU, and says how

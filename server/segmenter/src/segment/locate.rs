@@ -1,11 +1,9 @@
 //! Where in the plane labels were found.
 
 use super::components::drop_small_components;
-use super::consolidate::LabelBeliefs;
-use super::fuse::Belief;
+use super::consolidate::{LabelBeliefs, settle};
 use crate::crop::PixelBox;
-use engram_imaging::resample::Letterbox;
-use ndarray::{Array1, Array2, Array3, Zip};
+use ndarray::{Array1, Array3};
 
 /// Share of the object's pixels that each side of the box may leave out: fringes far from it.
 const TRIM: f32 = 0.01;
@@ -13,67 +11,30 @@ const TRIM: f32 = 0.01;
 /// The box, in pixels of the slice, of each label over all slices where it is present: of its largest component,
 /// after labels have settled which pixel is whose, so that a false find elsewhere does not widen the box. None for a
 /// label that is nowhere.
-pub(crate) fn locate(labels: &[LabelBeliefs]) -> Vec<Option<PixelBox>> {
-    let mut map = settle(labels);
+///
+/// `shape`: slices, rows and columns of the volume.
+pub(crate) fn locate(
+    labels: &[LabelBeliefs],
+    shape: (usize, usize, usize),
+    close_weight: f32,
+) -> Vec<Option<PixelBox>> {
+    let (mut map, _) = settle(labels, shape, close_weight, false);
     drop_small_components(&mut map, 1.0);
-    (1_u8..=u8::MAX)
-        .zip(labels)
-        .map(|(value, label)| {
-            let (_, height, width) = map.dim();
-            let (mut rows, mut columns) = (Array1::zeros(height), Array1::zeros(width));
-            for ((_, row, column), found) in map.indexed_iter() {
-                if *found == value {
-                    rows[row] += 1.0;
-                    columns[column] += 1.0;
-                }
-            }
-            pixel_box(trimmed(&rows)?, trimmed(&columns)?, (height, width), &label.whole.letterbox)
-        })
-        .collect()
+    (1_u8..=u8::MAX).zip(labels).map(|(value, _)| box_of(&map, value)).collect()
 }
 
-/// Whose each pixel is, in the squares of the whole view; `[slice, m, m]`, 0 is nobody's.
-fn settle(labels: &[LabelBeliefs]) -> Array3<u8> {
-    let beliefs = labels.iter().flat_map(|label| &label.whole.beliefs).flatten();
-    let side = beliefs.map(Belief::dim).next().unwrap_or_default();
-    let slices = labels.first().map_or(0, |label| label.present.len());
-    let mut map = Array3::zeros((slices, side.0, side.1));
-    for (slice, mut plane) in map.outer_iter_mut().enumerate() {
-        let mut best = Array2::<f32>::zeros(side);
-        for (value, label) in (1_u8..=u8::MAX).zip(labels).filter(|(_, label)| label.present[slice]) {
-            let Some(belief) = &label.whole.beliefs[slice] else { continue };
-            Zip::from(&mut plane).and(&mut best).and(&belief.logits()).for_each(|pixel, best, logit| {
-                if *logit > *best {
-                    (*pixel, *best) = (value, *logit);
-                }
-            });
+/// The box of a value.
+fn box_of(map: &Array3<u8>, value: u8) -> Option<PixelBox> {
+    let (_, height, width) = map.dim();
+    let (mut rows, mut columns) = (Array1::zeros(height), Array1::zeros(width));
+    for ((_, row, column), found) in map.indexed_iter() {
+        if *found == value {
+            rows[row] += 1.0;
+            columns[column] += 1.0;
         }
     }
-    map
-}
-
-/// Rows and columns of the square, first to last, as a box on the slice.
-fn pixel_box(
-    (top, bottom): (usize, usize),
-    (left, right): (usize, usize),
-    (rows, columns): (usize, usize),
-    letterbox: &Letterbox,
-) -> Option<PixelBox> {
-    let corner = |row: usize, column: usize| {
-        let edge = |index: usize, of: usize| index as f64 * letterbox.size as f64 / of as f64 - 0.5;
-        letterbox.inverse([edge(row, rows), edge(column, columns)]).map(|at| at + 0.5)
-    };
-    let (upper_left, lower_right) = (corner(top, left), corner(bottom + 1, right + 1));
-    let (height, width) = letterbox.native;
-    let pixels = |from: f64, to: f64, length: usize| {
-        let from = from.floor().clamp(0.0, length as f64) as usize;
-        let to = to.ceil().clamp(0.0, length as f64) as usize;
-        (to > from).then_some((from, to))
-    };
-    Some(PixelBox {
-        rows: pixels(upper_left[0], lower_right[0], height)?,
-        columns: pixels(upper_left[1], lower_right[1], width)?,
-    })
+    let ((top, bottom), (left, right)) = (trimmed(&rows)?, trimmed(&columns)?);
+    Some(PixelBox { rows: (top, bottom + 1), columns: (left, right + 1) })
 }
 
 /// First and last index of a profile without its outermost specks. None where it is all zero.
@@ -92,7 +53,9 @@ fn trimmed(profile: &Array1<f32>) -> Option<(usize, usize)> {
 mod tests {
     use super::*;
     use crate::segment::consolidate::Seen;
-    use ndarray::{array, s};
+    use crate::segment::fuse::Belief;
+    use engram_imaging::resample::Letterbox;
+    use ndarray::{Array2, array, s};
 
     #[test]
     fn specks_at_the_ends_are_left_out() {
@@ -109,13 +72,17 @@ mod tests {
             logits[[speck, 5]] = logit;
             let belief = Belief::new(&logits, 1.0, 1.0);
             let beliefs = vec![Some(belief.clone()), None, Some(belief)];
-            LabelBeliefs { whole: Seen { letterbox, beliefs }, close: None, present: vec![true, true, false] }
+            LabelBeliefs {
+                whole: Seen { letterbox, beliefs },
+                close: vec![],
+                present: vec![true, true, false],
+            }
         };
         let labels = [label(1.0, 10..25, 45), label(2.0, 20..40, 2)];
-        let found = locate(&labels);
+        let found = locate(&labels, (3, 200, 100), 0.5);
         assert_eq!(found[0], Some(PixelBox { rows: (40, 80), columns: (30, 70) }));
         assert_eq!(found[1], Some(PixelBox { rows: (80, 160), columns: (30, 70) }));
         let nowhere = LabelBeliefs { present: vec![false; 3], ..label(1.0, 1..2, 1) };
-        assert_eq!(locate(&[nowhere]), [None]);
+        assert_eq!(locate(&[nowhere], (3, 200, 100), 0.5), [None]);
     }
 }

@@ -132,7 +132,7 @@ impl Run<'_, '_> {
             for whole in self.look(&looks)? {
                 let present = presence_along(&whole, &self.axis, self.options.tuning.presence);
                 let whole = Seen { letterbox, beliefs: whole };
-                beliefs.push(LabelBeliefs { whole, close: None, present });
+                beliefs.push(LabelBeliefs { whole, close: vec![], present });
             }
         }
         if self.options.crop {
@@ -186,12 +186,35 @@ impl Run<'_, '_> {
         )
     }
 
-    /// A second look at small labels, on crops around where the first one found them.
+    /// Further looks at small labels, on crops around where the looks before found them: every slice by itself,
+    /// since what propagation has to say it has said of the whole slices.
     fn look_closer(&mut self, labels: &mut [LabelBeliefs]) -> Result<()> {
+        let tuning = &self.options.tuning;
+        for _ in 0..tuning.close_looks {
+            let looks = self.close_looks(labels);
+            let count = looks.iter().flat_map(|look| &look.wanted).filter(|wanted| **wanted).count();
+            let close = Steps::run(self.observer, Stage::CropPass, count, |steps| {
+                let mut close = vec![];
+                for group in looks.chunks(self.labels_at_once()) {
+                    close.extend(fuse_all(self.first(group, steps)?, vec![], tuning));
+                }
+                Ok(close)
+            })?;
+            for (look, beliefs) in looks.into_iter().zip(close) {
+                let letterbox = *self.predictor.features.letterbox(look.view);
+                labels[look.label].close.push(Seen { letterbox, beliefs });
+            }
+        }
+        Ok(())
+    }
+
+    /// A crop around each small label.
+    fn close_looks(&mut self, labels: &[LabelBeliefs]) -> Vec<Look> {
         let spacing = self.target.volume.geometry.pixel_spacing;
         let spec = self.predictor.models.spec();
+        let (shape, weight) = (self.target.volume.voxels.dim(), self.options.tuning.close_weight);
         let mut looks = vec![];
-        for (label, (beliefs, found)) in labels.iter().zip(locate(labels)).enumerate() {
+        for (label, (beliefs, found)) in labels.iter().zip(locate(labels, shape, weight)).enumerate() {
             let region = found.and_then(|found| found.region(self.target.native(), spacing, &spec.memory));
             let Some(region) = region else { continue };
             let letterbox =
@@ -199,23 +222,7 @@ impl Run<'_, '_> {
             let view = self.predictor.features.add_view(letterbox);
             looks.push(Look { label, view, kind: View::Crop, wanted: beliefs.present.clone() });
         }
-        let tuning = &self.options.tuning;
-        let times = if self.options.propagate { 1 + visits(tuning) } else { 1 };
-        let count = looks.iter().flat_map(|look| &look.wanted).filter(|wanted| **wanted).count();
-        let close = Steps::run(self.observer, Stage::CropPass, count * times, |steps| {
-            let mut close = vec![];
-            for group in looks.chunks(self.labels_at_once()) {
-                let first = self.first(group, steps)?;
-                let visits = if self.options.propagate { self.follow(group, &first, steps)? } else { vec![] };
-                close.extend(fuse_all(first, visits, tuning));
-            }
-            Ok(close)
-        })?;
-        for (look, beliefs) in looks.into_iter().zip(close) {
-            let letterbox = *self.predictor.features.letterbox(look.view);
-            labels[look.label].close = Some(Seen { letterbox, beliefs });
-        }
-        Ok(())
+        looks
     }
 }
 
