@@ -146,7 +146,8 @@ class Organ:
             ),
             core_offset=self.core_offset + rng.normal(size=3) * 0.04 * s,
             crescent_offset=self.crescent_offset + rng.normal(size=3) * 0.10 * s,
-            crescent_scale=self.crescent_scale * float(np.exp(rng.normal() * 0.1 * s + 0.5 * swell)),
+            crescent_scale=self.crescent_scale
+            * float(np.exp(rng.normal() * 0.1 * s + 0.5 * swell)),
             split_at=self.split_at + rng.normal() * 0.10 * s,
             rim_width=self.rim_width * float(np.exp(rng.normal() * 0.2)),
             **extra,
