@@ -5,7 +5,6 @@
 //! [`LabelDefinition`] as JSON; `next` -> the next identity, u64 big-endian; `generation` -> 16 random bytes, new
 //! whenever the bank is emptied, so that an index of earlier slices is never taken for one of these.
 
-use engram_archive::clear_in_pieces;
 use sled::{Batch, IVec, Tree};
 use snafu::{OptionExt, ResultExt};
 use uuid::Uuid;
@@ -19,6 +18,9 @@ const VECTOR: u8 = b'v';
 const LABEL: u8 = b'l';
 const NEXT: &[u8] = b"next";
 const GENERATION: &[u8] = b"generation";
+/// Records removed between two flushes when the bank is emptied: sled 0.34 can stand still for ever when its log
+/// shrinks under many buffers that wait to be written.
+const PIECE: usize = 1000;
 
 /// The records of a bank.
 #[derive(Debug, Clone)]
@@ -115,7 +117,15 @@ impl Records {
 
     /// Removes everything; identities start anew under a new generation.
     pub(crate) fn clear(&self) -> Result<Uuid> {
-        clear_in_pieces(&self.tree).context(DatabaseSnafu { action: "empty the bank" })?;
+        let action = "empty the bank";
+        let keys: Vec<IVec> =
+            self.tree.iter().keys().collect::<Result<_, _>>().context(DatabaseSnafu { action })?;
+        for piece in keys.chunks(PIECE) {
+            let mut batch = Batch::default();
+            piece.iter().for_each(|key| batch.remove(key));
+            self.tree.apply_batch(batch).context(DatabaseSnafu { action })?;
+            self.tree.flush().context(DatabaseSnafu { action })?;
+        }
         self.renew()
     }
 
