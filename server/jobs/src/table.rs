@@ -38,7 +38,7 @@ impl Table {
         self.match_tree(jobs)
     }
 
-    /// Changes in the tree what differs from these jobs: mostly little, and a tree that does not read is no table.
+    /// Changes in the tree what differs from these jobs, which is mostly little.
     fn match_tree(&self, jobs: &[Job]) -> Result<()> {
         let mut missing = BTreeMap::new();
         for job in jobs {

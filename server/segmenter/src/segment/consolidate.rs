@@ -42,6 +42,9 @@ impl LabelBeliefs {
             return None;
         }
         let whole = self.whole.native(slice, UNSEEN)?;
+        if self.close.is_empty() {
+            return Some(whole);
+        }
         let (mut sum, mut looks) = (Array2::<f32>::zeros(whole.dim()), Array2::<f32>::zeros(whole.dim()));
         for close in self.close.iter().filter_map(|close| close.native(slice, f32::NAN)) {
             Zip::from(&mut sum).and(&mut looks).and(&close).for_each(|sum, looks, close| {

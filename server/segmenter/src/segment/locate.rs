@@ -3,7 +3,7 @@
 use super::components::drop_small_components;
 use super::consolidate::{LabelBeliefs, settle};
 use crate::crop::PixelBox;
-use ndarray::{Array1, Array3};
+use ndarray::Array1;
 
 /// Share of the object's pixels that each side of the box may leave out: fringes far from it.
 const TRIM: f32 = 0.01;
@@ -20,20 +20,19 @@ pub(crate) fn locate(
 ) -> Vec<Option<PixelBox>> {
     let (mut map, _) = settle(labels, shape, close_weight, false);
     drop_small_components(&mut map, 1.0);
-    (1_u8..=u8::MAX).zip(labels).map(|(value, _)| box_of(&map, value)).collect()
+    let (_, height, width) = map.dim();
+    let mut profiles = vec![(Array1::zeros(height), Array1::zeros(width)); labels.len()];
+    for ((_, row, column), value) in map.indexed_iter().filter(|(_, value)| **value != 0) {
+        let (rows, columns) = &mut profiles[usize::from(*value) - 1];
+        rows[row] += 1.0;
+        columns[column] += 1.0;
+    }
+    profiles.iter().map(|(rows, columns)| box_of(rows, columns)).collect()
 }
 
-/// The box of a value.
-fn box_of(map: &Array3<u8>, value: u8) -> Option<PixelBox> {
-    let (_, height, width) = map.dim();
-    let (mut rows, mut columns) = (Array1::zeros(height), Array1::zeros(width));
-    for ((_, row, column), found) in map.indexed_iter() {
-        if *found == value {
-            rows[row] += 1.0;
-            columns[column] += 1.0;
-        }
-    }
-    let ((top, bottom), (left, right)) = (trimmed(&rows)?, trimmed(&columns)?);
+/// The box of what has these profiles: pixels a row, pixels a column.
+fn box_of(rows: &Array1<f32>, columns: &Array1<f32>) -> Option<PixelBox> {
+    let ((top, bottom), (left, right)) = (trimmed(rows)?, trimmed(columns)?);
     Some(PixelBox { rows: (top, bottom + 1), columns: (left, right + 1) })
 }
 

@@ -200,6 +200,9 @@ impl Run<'_, '_> {
                 }
                 Ok(close)
             })?;
+            if looks.is_empty() {
+                break; // nothing has changed: the next look would find nothing either
+            }
             for (look, beliefs) in looks.into_iter().zip(close) {
                 let letterbox = *self.predictor.features.letterbox(look.view);
                 labels[look.label].close.push(Seen { letterbox, beliefs });
