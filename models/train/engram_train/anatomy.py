@@ -333,7 +333,7 @@ class Builder:
         if kind is None:
             kind = rng.choice(
                 ["plain", "vessels", "nested", "heart", "split", "ribbon", "rim", "kidney"],
-                p=[0.26, 0.14, 0.10, 0.24, 0.12, 0.04, 0.03, 0.07],
+                p=[0.20, 0.14, 0.10, 0.30, 0.12, 0.04, 0.03, 0.07],
             )
         organ = Organ(
             centre, radii, rng.normal(size=3) * np.array([0.25, 0.25, 1.0]),
@@ -362,9 +362,11 @@ class Builder:
                 tissue = self.tissue[organ.core] if rng.random() < 0.6 else None
                 organ.crescent = self.region(tissue)
                 angle = rng.uniform(0, 2 * np.pi)
-                reach = rng.uniform(0.5, 1.0)
-                organ.crescent_offset = np.array([np.cos(angle) * reach, np.sin(angle) * reach, 0])
-                organ.crescent_scale = float(rng.uniform(0.75, 1.15))
+                thickness = rng.uniform(0.2, 1.0)  # beyond the wall, in its radii
+                organ.crescent_scale = float(rng.uniform(0.65, 1.15))
+                reach = 1 + thickness - organ.crescent_scale
+                organ.crescent_offset = reach * np.array([np.cos(angle), np.sin(angle), 0])
+                organ.crescent_offset[2] = rng.normal() * 0.2
                 organ.core_scale = float(rng.uniform(0.55, 0.85))
                 organ.roughness *= 0.5
                 organ.beat = float(rng.uniform(0.0, 0.45))

@@ -21,7 +21,7 @@ from engram_train.train import weights
 OPSET = 17
 TOLERANCE = 1e-4
 SMALL = 1024  # numbers; what is smaller stays as it is
-VERSION = "0.3.0"
+VERSION = "0.4.0"
 
 # How the runtime should use the bundle; chosen on the development protocols (log.md).
 USE = {

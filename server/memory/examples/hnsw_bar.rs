@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use engram_memory::{Bank, BankMetrics, BankOptions, Filter, ImageIdentity, NewLabel, NewSlice, Query};
+use engram_memory::{
+    Bank, BankMetrics, BankOptions, Filter, ImageIdentity, NewAbsence, NewLabel, NewSlice, Query,
+};
 use ndarray::Array3;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -154,7 +156,7 @@ fn ingest(bank: &Bank, number: usize, vectors: Vec<Vec<f32>>, random: &mut StdRn
             created: 0,
             vector: vector.clone(),
             present: labels.iter().map(label).collect(),
-            absent: absent.collect(),
+            absent: absent.map(|label_key| NewAbsence { label_key, crop: None }).collect(),
             empty: Some(memory()),
         })?;
         let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();

@@ -171,8 +171,8 @@ pub struct NewSlice {
     pub vector: Vec<f32>,
     /// The labels that have pixels on it.
     pub present: Vec<NewLabel>,
-    /// Keys of the labels that are known to have none.
-    pub absent: Vec<String>,
+    /// The labels that are known to have none.
+    pub absent: Vec<NewAbsence>,
     /// Memory of the empty mask `[M, h, h]`; needed where `absent` names a label.
     pub empty: Option<Array3<f32>>,
 }
@@ -186,6 +186,24 @@ pub struct NewLabel {
     pub area_fraction: f32,
     /// Its memory from the whole slice, `[M, h, h]`.
     pub whole: Array3<f32>,
-    /// Its memory from the part of the slice around it, and that part.
-    pub crop: Option<(Rectangle, Array3<f32>)>,
+    /// What a closer look at it shows.
+    pub crop: Option<NewCrop>,
+}
+
+/// A label that is known to have no pixel on a slice to be taken into the bank.
+#[derive(Debug, Clone)]
+pub struct NewAbsence {
+    /// The label's key.
+    pub label_key: String,
+    /// What a closer look at where its volume has it shows here.
+    pub crop: Option<NewCrop>,
+}
+
+/// A part of a slice to be taken into the bank.
+#[derive(Debug, Clone)]
+pub struct NewCrop {
+    /// The part.
+    pub rectangle: Rectangle,
+    /// Its memory, `[M, h, h]`.
+    pub memory: Array3<f32>,
 }

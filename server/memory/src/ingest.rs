@@ -10,7 +10,7 @@ use crate::bank::Bank;
 use crate::change::Plan;
 use crate::columns::Columns;
 use crate::error::{FullSnafu, RefuseSliceSnafu};
-use crate::exemplar::{ExemplarSlice, LabelDefinition, NewLabel, NewSlice, SliceId, SliceLabel};
+use crate::exemplar::{ExemplarSlice, LabelDefinition, NewAbsence, NewLabel, NewSlice, SliceId, SliceLabel};
 use crate::pack::{self, Location, PackWriter};
 use crate::top::normalised;
 
@@ -70,22 +70,16 @@ impl Ingest {
         let vector = self.check(&slice)?;
         let mut labels = Vec::with_capacity(slice.present.len() + slice.absent.len());
         for (entry, label) in (0u16..).zip(slice.present) {
-            labels.push(self.store_label(entry, label)?);
+            labels.push(self.store_present(entry, label)?);
         }
         let empty = match &slice.empty {
             Some(memory) if !slice.absent.is_empty() => Some(self.store(memory)?),
             _ => None,
         };
         let first = labels.len() as u16;
-        labels.extend((first..).zip(slice.absent).map(|(entry, label_key)| SliceLabel {
-            entry,
-            label_key,
-            present: false,
-            area_fraction: 0.0,
-            crop: None,
-            whole: None,
-            close: None,
-        }));
+        for (entry, label) in (first..).zip(slice.absent) {
+            labels.push(self.store_absent(entry, label)?);
+        }
         let slice = ExemplarSlice {
             // Its own is given when it is committed.
             id: SliceId(0),
@@ -150,14 +144,17 @@ impl Ingest {
             refuse("it is of another series")
         );
         ensure!(slice.vector.len() == options.embedding_dim, refuse("its vector has another length"));
-        let keys = slice.present.iter().map(|label| &label.label_key).chain(&slice.absent);
+        let absent = slice.absent.iter().map(|label| &label.label_key);
+        let keys = slice.present.iter().map(|label| &label.label_key).chain(absent);
         let all = slice.present.len() + slice.absent.len();
         ensure!(all > 0, refuse("it has no label"));
         ensure!(all <= usize::from(u16::MAX), refuse("it has too many labels"));
         ensure!(keys.collect::<BTreeSet<_>>().len() == all, refuse("a label is named twice"));
         let empty = slice.absent.is_empty() || slice.empty.is_some();
         ensure!(empty, refuse("it has negatives and no memory of the empty mask"));
-        let crops = slice.present.iter().filter_map(|label| label.crop.as_ref().map(|(_, memory)| memory));
+        let present = slice.present.iter().filter_map(|label| label.crop.as_ref());
+        let absent = slice.absent.iter().filter_map(|label| label.crop.as_ref());
+        let crops = present.chain(absent).map(|crop| &crop.memory);
         let mut memories = slice.present.iter().map(|label| &label.whole).chain(crops).chain(&slice.empty);
         let good = memories.all(|memory| memory.shape() == options.memory_shape);
         ensure!(good, refuse("a memory has another shape than the bundle's"));
@@ -167,14 +164,21 @@ impl Ingest {
         Ok(vector)
     }
 
-    fn store_label(&mut self, entry: u16, label: NewLabel) -> Result<SliceLabel> {
+    fn store_present(&mut self, entry: u16, label: NewLabel) -> Result<SliceLabel> {
         let whole = Some(self.store(&label.whole)?);
+        let absence = NewAbsence { label_key: label.label_key, crop: label.crop };
+        let stored = self.store_absent(entry, absence)?;
+        Ok(SliceLabel { present: true, area_fraction: label.area_fraction, whole, ..stored })
+    }
+
+    fn store_absent(&mut self, entry: u16, label: NewAbsence) -> Result<SliceLabel> {
         let (crop, close) = match &label.crop {
-            Some((rectangle, memory)) => (Some(*rectangle), Some(self.store(memory)?)),
+            Some(new) => (Some(new.rectangle), Some(self.store(&new.memory)?)),
             None => (None, None),
         };
-        let NewLabel { label_key, area_fraction, .. } = label;
-        Ok(SliceLabel { entry, label_key, present: true, area_fraction, crop, whole, close })
+        let NewAbsence { label_key, .. } = label;
+        let (present, area_fraction, whole) = (false, 0.0, None);
+        Ok(SliceLabel { entry, label_key, present, area_fraction, crop, whole, close })
     }
 
     fn store(&mut self, memory: &Array3<f32>) -> Result<Location> {

@@ -65,6 +65,10 @@ fn label(key: &str, value: f32) -> NewLabel {
     NewLabel { label_key: key.to_owned(), area_fraction: 0.25, whole: memory(value), crop: None }
 }
 
+fn absence(key: &str) -> NewAbsence {
+    NewAbsence { label_key: key.to_owned(), crop: None }
+}
+
 fn slice(study: &str, number: u32, present: &[&str], absent: &[&str]) -> NewSlice {
     NewSlice {
         image: image(study, number),
@@ -74,7 +78,7 @@ fn slice(study: &str, number: u32, present: &[&str], absent: &[&str]) -> NewSlic
         created: 1,
         vector: vector(number as usize),
         present: present.iter().map(|key| label(key, number as f32)).collect(),
-        absent: absent.iter().map(|&key| key.to_owned()).collect(),
+        absent: absent.iter().map(|&key| absence(key)).collect(),
         empty: (!absent.is_empty()).then(|| memory(-1.0)),
     }
 }
@@ -110,7 +114,8 @@ fn what_goes_in_comes_back() {
         if !reopened {
             let mut with_crop = slice("1", 3, &["liver"], &["spleen"]);
             let rectangle = Rectangle { row: 1.0, column: 2.0, rows: 3.0, columns: 4.0 };
-            with_crop.present[0].crop = Some((rectangle, memory(33.0)));
+            with_crop.absent[0].crop = Some(NewCrop { rectangle, memory: memory(44.0) });
+            with_crop.present[0].crop = Some(NewCrop { rectangle, memory: memory(33.0) });
             ingest(&bank, "seg", vec![with_crop, slice("1", 4, &["liver", "spleen"], &[])], &[]).unwrap();
         }
         let hits = bank.search(&Query { vector: &vector(3), k: 2, filter: of("liver") }).unwrap();
@@ -127,6 +132,7 @@ fn what_goes_in_comes_back() {
         let absent = Filter { present: Some(false), ..of("spleen") };
         let hits = bank.search(&Query { vector: &vector(3), k: 2, filter: absent }).unwrap();
         assert_eq!(*bank.memory_of(&hits[0].exemplar, View::Whole).unwrap(), memory(-1.0));
+        assert_eq!(*bank.memory_of(&hits[0].exemplar, View::Crop).unwrap(), memory(44.0));
         assert_eq!(hits.len(), 1);
         let counts = |label: &str, present, absent| LabelCounts {
             label_key: label.into(),
@@ -164,8 +170,8 @@ fn slices_that_do_not_fit_are_refused() {
         NewSlice { vector: vec![0.0; DIM], ..good() },
         NewSlice { vector: vec![f32::NAN; DIM], ..good() },
         NewSlice { present: Vec::new(), ..good() },
-        NewSlice { absent: vec!["liver".into()], empty: Some(memory(0.0)), ..good() },
-        NewSlice { absent: vec!["spleen".into()], ..good() },
+        NewSlice { absent: vec![absence("liver")], empty: Some(memory(0.0)), ..good() },
+        NewSlice { absent: vec![absence("spleen")], ..good() },
         NewSlice { empty: Some(Array3::zeros([1, 3, 3])), ..good() },
     ];
     for slice in refused {

@@ -183,6 +183,8 @@ fn options(variant: &str, k: Option<usize>) -> Result<Options> {
             "first_weight" => tuning.first_weight = value.parse()?,
             "close_weight" => tuning.close_weight = value.parse()?,
             "close_looks" => tuning.close_looks = value.parse()?,
+            "agreement" => tuning.agreement = value.parse()?,
+            "agreement_spread" => tuning.agreement_spread = value.parse()?,
             "presence" => tuning.presence = value.parse()?,
             "keep_component" => tuning.keep_component = value.parse()?,
             _ => return Err(format!("unknown setting {key}").into()),

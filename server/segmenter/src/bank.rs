@@ -1,10 +1,11 @@
 //! The stored bank as the method's exemplars, and prepared exemplars as the bank takes them in.
 
-use crate::encode::PreparedExemplar;
+use crate::encode::{CropMemory, PreparedExemplar, PreparedLabel};
 use crate::error::BoxError;
 use crate::exemplars::{Exemplars, Neighbour};
 use engram_memory::{
-    Bank, Error, ExemplarId, Filter, ImageIdentity, NewLabel, NewSlice, Query, Rectangle, View,
+    Bank, Error, ExemplarId, Filter, ImageIdentity, NewAbsence, NewCrop, NewLabel, NewSlice, Query,
+    Rectangle, View,
 };
 use ndarray::{Array3, ArrayView1};
 use std::collections::BTreeSet;
@@ -30,21 +31,6 @@ impl PreparedExemplar {
         let last = origin.slices.saturating_sub(1).max(1);
         let (present, absent): (Vec<_>, Vec<_>) = self.labels.into_iter().partition(|label| label.present);
         let empty = absent.first().map(|label| (*label.whole).clone());
-        let present = present.into_iter().map(|label| NewLabel {
-            label_key: label.label,
-            area_fraction: label.area_fraction,
-            whole: (*label.whole).clone(),
-            crop: label.crop.map(|crop| {
-                let region = crop.region;
-                let rectangle = Rectangle {
-                    row: region.top as f32,
-                    column: region.left as f32,
-                    rows: region.height as f32,
-                    columns: region.width as f32,
-                };
-                (rectangle, (*crop.memory).clone())
-            }),
-        });
         NewSlice {
             image: origin.image,
             slice_index: u32::try_from(self.slice).unwrap_or(u32::MAX),
@@ -52,10 +38,39 @@ impl PreparedExemplar {
             collection: origin.collection,
             created: origin.created,
             vector: self.vector.to_vec(),
-            present: present.collect(),
-            absent: absent.into_iter().map(|label| label.label).collect(),
+            present: present.into_iter().map(PreparedLabel::into_present).collect(),
+            absent: absent.into_iter().map(PreparedLabel::into_absent).collect(),
             empty,
         }
+    }
+}
+
+impl PreparedLabel {
+    /// As the bank takes in a label that is on the slice.
+    pub fn into_present(self) -> NewLabel {
+        NewLabel {
+            label_key: self.label,
+            area_fraction: self.area_fraction,
+            whole: (*self.whole).clone(),
+            crop: self.crop.map(CropMemory::into_new),
+        }
+    }
+
+    /// As the bank takes in a label that is not.
+    pub fn into_absent(self) -> NewAbsence {
+        NewAbsence { label_key: self.label, crop: self.crop.map(CropMemory::into_new) }
+    }
+}
+
+impl CropMemory {
+    fn into_new(self) -> NewCrop {
+        let rectangle = Rectangle {
+            row: self.region.top as f32,
+            column: self.region.left as f32,
+            rows: self.region.height as f32,
+            columns: self.region.width as f32,
+        };
+        NewCrop { rectangle, memory: (*self.memory).clone() }
     }
 }
 

@@ -45,7 +45,8 @@ pub struct PreparedLabel {
     pub area_fraction: f32,
     /// Memory `[M, h, h]` from the whole slice. All absent labels of a slice share that of the empty mask.
     pub whole: Arc<Array3<f32>>,
-    /// The same from the part of the slice around the label, where the label is present and small.
+    /// The same from the part of the slice around where the volume has the label, where that is small: of slices
+    /// without the label too, so that a closer look can tell that there is none.
     pub crop: Option<CropMemory>,
 }
 
@@ -115,10 +116,9 @@ struct Encoder<'a> {
     target: &'a Target<'a>,
 }
 
-/// A mask that becomes a memory: which row of a batch, which label.
+/// A mask that becomes a memory, and its row of a batch.
 struct Entry<'a> {
     row: usize,
-    label: usize,
     mask: ArrayView2<'a, u8>,
 }
 
@@ -144,47 +144,56 @@ impl Encoder<'_> {
             let entries: Vec<Entry> = slices
                 .iter()
                 .enumerate()
-                .map(|(row, slice)| Entry { row, label, mask: mask.mask.index_axis_move(Axis(0), *slice) })
+                .map(|(row, slice)| Entry { row, mask: mask.mask.index_axis_move(Axis(0), *slice) })
                 .filter(|entry| entry.mask.iter().any(|value| *value != 0))
                 .collect();
             let memories = self.memories(&embed, &entries, &whole)?;
             let crops = match regions.get(label).copied().flatten() {
-                Some(region) => self.crops(&slices, &entries, region)?,
-                None => vec![None; entries.len()],
+                Some(region) => self.crops(&slices, mask.mask, region)?,
+                None => vec![None; slices.len()],
             };
             let mut present: Vec<Option<PreparedLabel>> = vec![None; slices.len()];
-            for ((entry, memory), crop) in entries.iter().zip(memories).zip(crops) {
+            for (entry, memory) in entries.iter().zip(memories) {
                 let covered = entry.mask.iter().filter(|value| **value != 0).count();
                 present[entry.row] = Some(PreparedLabel {
-                    label: masks[entry.label].label.to_owned(),
+                    label: mask.label.to_owned(),
                     present: true,
                     area_fraction: covered as f32 / entry.mask.len() as f32,
                     whole: memory,
-                    crop,
+                    crop: None,
                 });
             }
-            for ((exemplar, prepared), empty) in exemplars.iter_mut().zip(present).zip(&empty) {
-                exemplar.labels.push(prepared.unwrap_or_else(|| PreparedLabel {
+            let rows = exemplars.iter_mut().zip(present).zip(&empty).zip(crops);
+            for (((exemplar, prepared), empty), crop) in rows {
+                let prepared = prepared.unwrap_or_else(|| PreparedLabel {
                     label: mask.label.to_owned(),
                     present: false,
                     area_fraction: 0.0,
                     whole: Arc::clone(empty),
                     crop: None,
-                }));
+                });
+                exemplar.labels.push(PreparedLabel { crop, ..prepared });
             }
         }
         Ok(())
     }
 
-    fn crops(&self, slices: &[usize], entries: &[Entry], region: Region) -> Result<Vec<Option<CropMemory>>> {
+    /// A label's memories of a region, one a slice.
+    fn crops(
+        &self,
+        slices: &[usize],
+        mask: ArrayView3<u8>,
+        region: Region,
+    ) -> Result<Vec<Option<CropMemory>>> {
         let spacing = self.target.volume.geometry.pixel_spacing;
         let size = self.models.spec().input.image_size;
         let letterbox = Letterbox::of_region(self.target.native(), region, spacing, size);
-        let rows: Vec<Entry> =
-            entries.iter().enumerate().map(|(row, entry)| Entry { row, ..*entry }).collect();
-        let slices: Vec<usize> = entries.iter().map(|entry| slices[entry.row]).collect();
-        let embed = self.embed(&slices, &letterbox)?;
-        let memories = self.memories(&embed, &rows, &letterbox)?;
+        let entries: Vec<Entry> = slices
+            .iter()
+            .enumerate()
+            .map(|(row, slice)| Entry { row, mask: mask.index_axis_move(Axis(0), *slice) })
+            .collect();
+        let memories = self.memories(&self.embed(slices, &letterbox)?, &entries, &letterbox)?;
         Ok(memories.into_iter().map(|memory| Some(CropMemory { region, memory })).collect())
     }
 
@@ -203,7 +212,7 @@ impl Encoder<'_> {
         let mask = self.models.spec().exemplar_mask(0.0);
         let rows = embed.len_of(Axis(0));
         let masks = Array4::from_elem((rows, 1, side, side), mask);
-        given_memories(self.models, embed.clone(), masks, false)
+        given_memories(self.models, embed.clone(), masks, &vec![false; rows])
     }
 
     fn memories(
@@ -221,7 +230,9 @@ impl Encoder<'_> {
         for (mut row, entry) in masks.outer_iter_mut().zip(entries) {
             row.index_axis_mut(Axis(0), 0).assign(&graph_mask(self.models.spec(), entry.mask, letterbox));
         }
-        given_memories(self.models, embed.select(Axis(0), &rows), masks, true)
+        let present: Vec<bool> =
+            entries.iter().map(|entry| entry.mask.iter().any(|value| *value != 0)).collect();
+        given_memories(self.models, embed.select(Axis(0), &rows), masks, &present)
     }
 }
 
@@ -237,10 +248,9 @@ fn given_memories(
     models: &dyn Models,
     embed: Array4<f32>,
     masks: Array4<f32>,
-    present: bool,
+    present: &[bool],
 ) -> Result<Vec<Arc<Array3<f32>>>> {
-    let rows = masks.len_of(Axis(0));
-    let scores = Array2::from_elem((rows, 1), ModelSpec::given_score(present));
+    let scores = Array2::from_shape_fn((present.len(), 1), |(row, _)| ModelSpec::given_score(present[row]));
     let memories = encode_memories(models, embed, masks, scores)?;
     let round = |memory: Arc<Array3<f32>>| Arc::new(memory.mapv(|value| f16::from_f32(value).to_f32()));
     Ok(memories.into_iter().map(round).collect())

@@ -70,6 +70,10 @@ pub struct Tuning {
     pub close_weight: f32,
     /// Closer looks at a small label, each around where the ones before found it.
     pub close_looks: usize,
+    /// Weight of the slices beside one against its own, where they look the same; only with propagation.
+    pub agreement: f32,
+    /// Difference of grey, in shares of the window, at which the slice beside one still counts by 0.6.
+    pub agreement_spread: f32,
     /// Presence, 0..1, from which a label is thought to be on a slice.
     pub presence: f32,
     /// A component is kept if it has at least this share of the voxels of its label's largest one.
@@ -84,9 +88,11 @@ impl Default for Tuning {
             remembered_share: 0.7,
             recent_memories: 3,
             rounds: 1,
-            first_weight: 1.0,
+            first_weight: 3.0,
             close_weight: 0.6,
             close_looks: 2,
+            agreement: 1.0,
+            agreement_spread: 0.05,
             presence: 0.5,
             keep_component: 0.2,
         }

@@ -54,10 +54,14 @@ impl<'a> Target<'a> {
         Letterbox::new(self.native(), self.volume.geometry.pixel_spacing, size)
     }
 
+    /// A slice on the native grid, 0..1.
+    pub fn unit(&self, slice: usize) -> Array2<f32> {
+        window_to_unit(self.volume.voxels.index_axis(Axis(0), slice), self.lower, self.upper)
+    }
+
     /// A slice in the square, 0..1.
     pub fn grey(&self, slice: usize, letterbox: &Letterbox) -> Array2<f32> {
-        let native = self.volume.voxels.index_axis(Axis(0), slice);
-        letterbox.apply(window_to_unit(native, self.lower, self.upper).view())
+        letterbox.apply(self.unit(slice).view())
     }
 
     /// Slices as graph input `[B, 3, size, size]`.

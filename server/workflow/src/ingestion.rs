@@ -5,11 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engram_imaging::Volume;
-use engram_memory::{
-    ImageIdentity, LabelDefinition, ListFilter, NewLabel, NewSlice, Rectangle, SliceId, Superseded, Thinning,
-};
+use engram_memory::{ImageIdentity, LabelDefinition, ListFilter, NewSlice, SliceId, Superseded, Thinning};
 use engram_seg::{AlgorithmType, ReferencedSlice, Segmentation};
-use engram_segmenter::{LabelMask, Observer, PreparedExemplar, PreparedLabel, encode_exemplars};
+use engram_segmenter::{LabelMask, Observer, PreparedExemplar, encode_exemplars};
 use ndarray::{Array3, Axis};
 use serde::{Deserialize, Serialize};
 use snafu::{OptionExt, ResultExt};
@@ -368,10 +366,10 @@ impl Annotated {
         let mut empty = None;
         for label in exemplar.labels {
             if label.present {
-                present.push(new_label(label));
+                present.push(label.into_present());
             } else if self.keeps(&label.label, slice) {
                 empty.get_or_insert_with(|| label.whole.as_ref().clone());
-                absent.push(label.label);
+                absent.push(label.into_absent());
             }
         }
         if present.is_empty() && absent.is_empty() {
@@ -396,23 +394,6 @@ impl Annotated {
             absent,
             empty,
         })
-    }
-}
-
-fn new_label(label: PreparedLabel) -> NewLabel {
-    NewLabel {
-        label_key: label.label,
-        area_fraction: label.area_fraction,
-        whole: label.whole.as_ref().clone(),
-        crop: label.crop.map(|crop| {
-            let rectangle = Rectangle {
-                row: crop.region.top as f32,
-                column: crop.region.left as f32,
-                rows: crop.region.height as f32,
-                columns: crop.region.width as f32,
-            };
-            (rectangle, crop.memory.as_ref().clone())
-        }),
     }
 }
 

@@ -1,5 +1,6 @@
 //! From beliefs to voxels on the native grid.
 
+use super::agree::{Agreement, Voice};
 use super::components::drop_small_components;
 use super::fuse::Belief;
 use crate::models::sigmoid;
@@ -36,6 +37,18 @@ pub(crate) struct GivenMask<'a> {
 }
 
 impl LabelBeliefs {
+    /// Probability that the label is on a slice, of all looks at it. None where nobody looked.
+    pub fn presence(&self, slice: usize, close_weight: f32) -> Option<f32> {
+        let whole = self.whole.beliefs[slice].as_ref()?.presence;
+        let close: Vec<f32> =
+            self.close.iter().filter_map(|close| Some(close.beliefs[slice].as_ref()?.presence)).collect();
+        if close.is_empty() {
+            return Some(whole);
+        }
+        let mean = close.iter().sum::<f32>() / close.len() as f32;
+        Some(close_weight * mean + (1.0 - close_weight) * whole)
+    }
+
     /// Logits of a slice on the native grid. None where the label is not there.
     pub fn logits(&self, slice: usize, close_weight: f32) -> Option<Array2<f32>> {
         if !self.present[slice] {
@@ -60,6 +73,20 @@ impl LabelBeliefs {
     }
 }
 
+impl LabelBeliefs {
+    /// What the slices beside one say; where the label is not, that it is not.
+    fn heard<'v>(
+        &self,
+        voices: &'v [Voice],
+        shape: (usize, usize),
+        close_weight: f32,
+    ) -> Vec<(&'v Voice, Array2<f32>)> {
+        let logits =
+            |slice| self.logits(slice, close_weight).unwrap_or_else(|| Array2::from_elem(shape, UNSEEN));
+        voices.iter().map(|voice| (voice, logits(voice.slice))).collect()
+    }
+}
+
 impl Seen {
     fn native(&self, slice: usize, fill: f32) -> Option<Array2<f32>> {
         let belief = self.beliefs[slice].as_ref()?;
@@ -74,9 +101,11 @@ pub(crate) fn consolidate(
     given: &[GivenMask],
     shape: (usize, usize, usize),
     tuning: &Tuning,
+    agreement: Option<&Agreement>,
     with_probabilities: bool,
 ) -> (Array3<u8>, Option<Array4<u8>>) {
-    let (mut voxels, probabilities) = settle(labels, shape, tuning.close_weight, with_probabilities);
+    let weight = tuning.close_weight;
+    let (mut voxels, probabilities) = settle(labels, shape, weight, agreement, with_probabilities);
     drop_small_components(&mut voxels, tuning.keep_component);
     for given in given {
         put_given(&mut voxels, given);
@@ -86,12 +115,13 @@ pub(crate) fn consolidate(
     (voxels, probabilities)
 }
 
-/// Each voxel to the label that is surest of it, or to none; and probabilities `[slice, label, row, column]`, of no
+/// Each voxel to the label that is surest of it, or to none, after neighbours have been heard where they are to be; and probabilities `[slice, label, row, column]`, of no
 /// label where they are not wanted.
 pub(crate) fn settle(
     labels: &[LabelBeliefs],
     shape: (usize, usize, usize),
     close_weight: f32,
+    agreement: Option<&Agreement>,
     with_probabilities: bool,
 ) -> (Array3<u8>, Array4<u8>) {
     let mut voxels = Array3::zeros(shape);
@@ -100,8 +130,13 @@ pub(crate) fn settle(
     let rows: Vec<_> = voxels.outer_iter_mut().zip(probabilities.outer_iter_mut()).enumerate().collect();
     rows.into_par_iter().for_each(|(slice, (mut voxels, mut probabilities))| {
         let mut best = Array2::<f32>::zeros(voxels.dim());
+        let voices = agreement.map(|agreement| agreement.voices(slice)).unwrap_or_default();
         for (index, (value, label)) in (1_u8..=u8::MAX).zip(labels).enumerate() {
-            let Some(logits) = label.logits(slice, close_weight) else { continue };
+            let Some(own) = label.logits(slice, close_weight) else { continue };
+            let logits = match agreement {
+                Some(agreement) => agreement.blend(&own, &label.heard(&voices, own.dim(), close_weight)),
+                None => own,
+            };
             Zip::from(&mut voxels).and(&mut best).and(&logits).for_each(|voxel, best, logit| {
                 if *logit > *best {
                     (*voxel, *best) = (value, *logit);

@@ -60,19 +60,19 @@ pub(crate) fn fuse(first: Option<&Prediction>, visits: &[Prediction], first_weig
     logits.map(|sum| Belief::new(&(sum / weights), presence / voices, iou / weights))
 }
 
-/// In which slices a label is: presence weighed with that of the neighbours one step away, cut at `from`.
-pub(crate) fn presence_along(beliefs: &[Option<Belief>], line: &Line, from: f32) -> Vec<bool> {
-    let at =
-        |slice: usize| beliefs.get(slice).map(|belief| belief.as_ref().map_or(0.0, |belief| belief.presence));
-    (0..beliefs.len())
+/// In which slices a label is: presence, None where nobody looked, weighed with that of the neighbours one step away,
+/// cut at `from`.
+pub(crate) fn presence_along(presence: &[Option<f32>], line: &Line, from: f32) -> Vec<bool> {
+    let at = |slice: usize| presence.get(slice).map(|presence| presence.unwrap_or(0.0));
+    (0..presence.len())
         .map(|slice| {
-            let Some(Some(own)) = beliefs.get(slice) else { return false };
+            let Some(Some(own)) = presence.get(slice) else { return false };
             let neighbours = [slice.checked_sub(1), Some(slice + 1)];
             let near = neighbours
                 .into_iter()
                 .flatten()
                 .filter_map(|other| at(other).filter(|_| line.steps(slice, other) == 1));
-            let (mut sum, mut weight) = (2.0 * own.presence, 2.0);
+            let (mut sum, mut weight) = (2.0 * own, 2.0);
             for presence in near {
                 sum += presence;
                 weight += 1.0;
@@ -122,10 +122,7 @@ mod tests {
             spatial: true,
         };
         let line = Line::new(&geometry, 6, SliceOrder::Natural);
-        let along = |presence: [f32; 6]| {
-            let beliefs = presence.map(|presence| Some(Belief::new(&array![[1.0]], presence, 0.5)));
-            presence_along(&beliefs, &line, 0.5)
-        };
+        let along = |presence: [f32; 6]| presence_along(&presence.map(Some), &line, 0.5);
         assert_eq!(along([0.0, 0.7, 0.0, 0.0, 0.0, 0.0]), [false; 6]);
         assert_eq!(along([0.9, 0.3, 0.9, 0.9, 0.0, 0.0]), [true, true, true, true, false, false]);
         assert_eq!(along([0.0, 0.0, 0.4, 0.4, 0.9, 0.9]), [false, false, false, false, true, true]);

@@ -29,6 +29,15 @@ impl Line {
         }
     }
 
+    /// The slices next to one in the order, where they are a step away.
+    pub fn beside(&self, slice: usize) -> impl Iterator<Item = usize> {
+        let place = self.order.iter().position(|other| *other == slice);
+        let at = |place: Option<usize>| place.and_then(|place| self.order.get(place)).copied();
+        let before = at(place.and_then(|place| place.checked_sub(1)));
+        let after = at(place.map(|place| place + 1));
+        [before, after].into_iter().flatten().filter(move |other| self.steps(slice, *other) == 1)
+    }
+
     /// Whole steps between two slices; neighbours are at least one apart.
     pub fn steps(&self, a: usize, b: usize) -> usize {
         let distance = (self.places[a] - self.places[b]).abs().round() as usize;

@@ -18,7 +18,7 @@ pub(crate) fn locate(
     shape: (usize, usize, usize),
     close_weight: f32,
 ) -> Vec<Option<PixelBox>> {
-    let (mut map, _) = settle(labels, shape, close_weight, false);
+    let (mut map, _) = settle(labels, shape, close_weight, None, false);
     drop_small_components(&mut map, 1.0);
     let (_, height, width) = map.dim();
     let mut profiles = vec![(Array1::zeros(height), Array1::zeros(width)); labels.len()];

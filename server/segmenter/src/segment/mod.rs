@@ -4,6 +4,7 @@
 //! 2408.08813), gives the first pass: exemplars retrieved by likeness condition each slice through SAM 2's memory
 //! attention. Propagation follows SAM 2's video predictor, in both directions through the slices.
 
+mod agree;
 mod cache;
 mod components;
 mod conditions;

@@ -1,5 +1,6 @@
 //! The steps in their order.
 
+use super::agree::Agreement;
 use super::conditions::{Conditions, Look};
 use super::consolidate::{GivenMask, LabelBeliefs, Seen, consolidate};
 use super::features::{FeatureStore, WHOLE};
@@ -92,9 +93,11 @@ pub fn segment(
         observer,
     };
     let labels = run.believe(count)?;
-    let selections = run.conditions.selections;
+    let Run { conditions, line, .. } = run;
+    let selections = conditions.selections;
+    let agreement = options.propagate.then(|| Agreement::new(&target, &line, &options.tuning)).flatten();
     Steps::run(observer, Stage::Consolidate, slices.len() * count, |steps| {
-        let result = finish(models, request, &labels, &given, selections);
+        let result = finish(models, request, &labels, &given, agreement.as_ref(), selections);
         steps.advance(slices.len() * count)?;
         Ok(result)
     })
@@ -130,9 +133,10 @@ impl Run<'_, '_> {
                 })
                 .collect();
             for whole in self.look(&looks)? {
-                let present = presence_along(&whole, &self.axis, self.options.tuning.presence);
                 let whole = Seen { letterbox, beliefs: whole };
-                beliefs.push(LabelBeliefs { whole, close: vec![], present });
+                let mut label = LabelBeliefs { whole, close: vec![], present: vec![] };
+                self.settle_presence(&mut label);
+                beliefs.push(label);
             }
         }
         if self.options.crop {
@@ -206,9 +210,18 @@ impl Run<'_, '_> {
             for (look, beliefs) in looks.into_iter().zip(close) {
                 let letterbox = *self.predictor.features.letterbox(look.view);
                 labels[look.label].close.push(Seen { letterbox, beliefs });
+                self.settle_presence(&mut labels[look.label]);
             }
         }
         Ok(())
+    }
+
+    /// On which slices a label is, by all looks so far.
+    fn settle_presence(&self, label: &mut LabelBeliefs) {
+        let weight = self.options.tuning.close_weight;
+        let slices = self.target.slices();
+        let presence: Vec<Option<f32>> = (0..slices).map(|slice| label.presence(slice, weight)).collect();
+        label.present = presence_along(&presence, &self.axis, self.options.tuning.presence);
     }
 
     /// A crop around each small label.
@@ -248,13 +261,15 @@ fn finish(
     request: &Request,
     labels: &[LabelBeliefs],
     given: &[GivenMask],
+    agreement: Option<&Agreement>,
     selections: Vec<Vec<Selection>>,
 ) -> Segmentation {
     let options = &request.options;
     let shape = request.volume.voxels.dim();
-    let (voxels, probabilities) = consolidate(labels, given, shape, &options.tuning, options.probabilities);
-    let mut reports: Vec<Vec<SliceReport>> =
-        labels.iter().zip(selections).map(|(label, selections)| report(label, selections)).collect();
+    let (voxels, probabilities) =
+        consolidate(labels, given, shape, &options.tuning, agreement, options.probabilities);
+    let report_of = |(label, selections)| report(label, selections, options.tuning.close_weight);
+    let mut reports: Vec<Vec<SliceReport>> = labels.iter().zip(selections).map(report_of).collect();
     for (slice, plane) in voxels.axis_iter(Axis(0)).enumerate() {
         for value in plane.iter().filter(|value| **value != 0) {
             reports[usize::from(*value) - 1][slice].pixels += 1;
@@ -273,17 +288,15 @@ fn finish(
     }
 }
 
-fn report(label: &LabelBeliefs, selections: Vec<Selection>) -> Vec<SliceReport> {
-    let believed = label.whole.beliefs.iter().zip(&label.present);
-    believed
-        .zip(selections)
-        .map(|((belief, present), selection)| {
-            let confidence = match belief {
-                Some(belief) if *present => belief.presence * belief.iou,
-                Some(belief) => 1.0 - belief.presence,
-                None => 1.0,
-            };
-            SliceReport { confidence, provenance: selection.exemplars, ..SliceReport::default() }
-        })
-        .collect()
+fn report(label: &LabelBeliefs, selections: Vec<Selection>, close_weight: f32) -> Vec<SliceReport> {
+    let of_slice = |(slice, selection): (usize, Selection)| {
+        let iou = label.whole.beliefs[slice].as_ref().map_or(0.0, |belief| belief.iou);
+        let confidence = match label.presence(slice, close_weight) {
+            Some(presence) if label.present[slice] => presence * iou,
+            Some(presence) => 1.0 - presence,
+            None => 1.0,
+        };
+        SliceReport { confidence, provenance: selection.exemplars, ..SliceReport::default() }
+    };
+    selections.into_iter().enumerate().map(of_slice).collect()
 }

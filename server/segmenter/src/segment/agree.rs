@@ -1,0 +1,120 @@
+//! Agreement between slices: where one looks like the slice beside it, both should be labelled alike.
+//!
+//! A bilateral filter along the normal (Tomasi and Manduchi, 1998), of logits by the likeness of grey: each pixel hears
+//! the same pixel of the slices on both sides, the more the more alike the patches around it are.
+
+use super::line::Line;
+use crate::options::Tuning;
+use crate::target::Target;
+use ndarray::{Array2, Zip, s};
+
+/// Logits beyond this are no louder: a slice that is sure should not decide for one that only resembles it.
+const LOUDEST: f32 = 6.0;
+
+/// Who hears whom, and how much.
+pub(crate) struct Agreement<'a> {
+    pub target: &'a Target<'a>,
+    pub line: &'a Line,
+    /// Weight of the slices beside one against its own, where they look the same.
+    pub weight: f32,
+    /// Difference of grey, in shares of the window, at which a patch still counts by 0.6.
+    pub spread: f32,
+}
+
+/// A slice that is heard.
+pub(crate) struct Voice {
+    pub slice: usize,
+    /// How much each pixel counts, 0..1.
+    loudness: Array2<f32>,
+}
+
+impl<'a> Agreement<'a> {
+    /// None where nobody is to be heard.
+    pub fn new(target: &'a Target, line: &'a Line, tuning: &Tuning) -> Option<Self> {
+        let (weight, spread) = (tuning.agreement, tuning.agreement_spread);
+        (weight > 0.0 && spread > 0.0).then_some(Self { target, line, weight, spread })
+    }
+
+    /// The slices beside one.
+    pub fn voices(&self, slice: usize) -> Vec<Voice> {
+        let own = self.target.unit(slice);
+        let voice = |slice| {
+            let differences = &self.target.unit(slice) - &own;
+            let sharpness = 0.5 / self.spread.powi(2);
+            let loudness = patch_means(&differences.mapv(|d| d * d)).mapv_into(|d| (-sharpness * d).exp());
+            Voice { slice, loudness }
+        };
+        self.line.beside(slice).map(voice).collect()
+    }
+
+    /// A slice's own logits with those of its neighbours, each with its voice.
+    pub fn blend(&self, own: &Array2<f32>, heard: &[(&Voice, Array2<f32>)]) -> Array2<f32> {
+        let (mut sum, mut loudness) = (Array2::<f32>::zeros(own.dim()), Array2::<f32>::zeros(own.dim()));
+        for (voice, logits) in heard {
+            Zip::from(&mut sum).and(&mut loudness).and(&voice.loudness).and(logits).for_each(
+                |sum, total, loud, logit| {
+                    *sum += loud * logit.clamp(-LOUDEST, LOUDEST);
+                    *total += loud;
+                },
+            );
+        }
+        Zip::from(own).and(&sum).and(&loudness).map_collect(|own, sum, loudness| {
+            if *loudness <= f32::EPSILON {
+                return *own;
+            }
+            let weight = self.weight * loudness.min(1.0);
+            (own.clamp(-LOUDEST, LOUDEST) + weight * sum / loudness) / (1.0 + weight)
+        })
+    }
+}
+
+/// Means over 3x3 pixels; at the rim over those there are.
+fn patch_means(map: &Array2<f32>) -> Array2<f32> {
+    let (rows, columns) = map.dim();
+    let around = |index: usize, length: usize| index.saturating_sub(1)..(index + 2).min(length);
+    let mut along = Array2::zeros((rows, columns));
+    for row in 0..rows {
+        let window = map.slice(s![around(row, rows), ..]);
+        let count = window.nrows() as f32;
+        along.row_mut(row).assign(&(window.sum_axis(ndarray::Axis(0)) / count));
+    }
+    Array2::from_shape_fn((rows, columns), |(row, column)| {
+        let window = around(column, columns);
+        let count = window.len() as f32;
+        window.map(|column| along[[row, column]]).sum::<f32>() / count
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{FakeModels, volume};
+    use crate::models::Models;
+    use crate::options::SliceOrder;
+    use ndarray::{Array3, array};
+
+    #[test]
+    fn a_patch_mean_is_of_what_there_is() {
+        let means = patch_means(&array![[9.0, 0.0, 0.0], [0.0, 0.0, 0.0]]);
+        assert_eq!(means, array![[2.25, 1.5, 0.0], [2.25, 1.5, 0.0]]);
+    }
+
+    #[test]
+    fn like_slices_are_heard_and_unlike_ones_are_not() {
+        let mut voxels = Array3::zeros((3, 4, 4));
+        voxels.slice_mut(s![2, .., ..]).fill(1.0);
+        let volume = volume(voxels, &[0.0, 5.0, 10.0]);
+        let target = Target::new(&volume, &FakeModels::new().spec().input).unwrap();
+        let line = Line::new(&volume.geometry, 3, SliceOrder::Natural);
+        let tuning = Tuning { agreement: 1.0, agreement_spread: 0.1, ..Tuning::default() };
+        let agreement = Agreement::new(&target, &line, &tuning).unwrap();
+        let voices = agreement.voices(1);
+        assert_eq!(voices.iter().map(|voice| voice.slice).collect::<Vec<_>>(), [0, 2]);
+        let (own, other) = (Array2::from_elem((4, 4), 2.0), Array2::from_elem((4, 4), -12.0));
+        let like = agreement.blend(&own, &[(&voices[0], other.clone())]);
+        assert!(like.iter().all(|logit| (logit + 2.0).abs() < 1e-4), "{like}");
+        assert_eq!(agreement.blend(&own, &[(&voices[1], other)]), own);
+        assert_eq!(agreement.blend(&own, &[]), own);
+        assert!(Agreement::new(&target, &line, &Tuning { agreement: 0.0, ..tuning }).is_none());
+    }
+}
