@@ -10,7 +10,9 @@ use crate::bank::Bank;
 use crate::change::Plan;
 use crate::columns::Columns;
 use crate::error::{FullSnafu, RefuseSliceSnafu};
-use crate::exemplar::{ExemplarSlice, LabelDefinition, NewAbsence, NewLabel, NewSlice, SliceId, SliceLabel};
+use crate::exemplar::{
+    ExemplarSlice, LabelDefinition, NewAbsence, NewCrop, NewLabel, NewSlice, Rectangle, SliceId, SliceLabel,
+};
 use crate::pack::{self, Location, PackWriter};
 use crate::top::normalised;
 
@@ -165,20 +167,21 @@ impl Ingest {
     }
 
     fn store_present(&mut self, entry: u16, label: NewLabel) -> Result<SliceLabel> {
+        let NewLabel { label_key, area_fraction, .. } = label;
         let whole = Some(self.store(&label.whole)?);
-        let absence = NewAbsence { label_key: label.label_key, crop: label.crop };
-        let stored = self.store_absent(entry, absence)?;
-        Ok(SliceLabel { present: true, area_fraction: label.area_fraction, whole, ..stored })
+        let (crop, close) = self.store_crop(label.crop)?;
+        Ok(SliceLabel { entry, label_key, present: true, area_fraction, crop, whole, close })
     }
 
     fn store_absent(&mut self, entry: u16, label: NewAbsence) -> Result<SliceLabel> {
-        let (crop, close) = match &label.crop {
-            Some(new) => (Some(new.rectangle), Some(self.store(&new.memory)?)),
-            None => (None, None),
-        };
-        let NewAbsence { label_key, .. } = label;
-        let (present, area_fraction, whole) = (false, 0.0, None);
-        Ok(SliceLabel { entry, label_key, present, area_fraction, crop, whole, close })
+        let label_key = label.label_key;
+        let (crop, close) = self.store_crop(label.crop)?;
+        Ok(SliceLabel { entry, label_key, present: false, area_fraction: 0.0, crop, whole: None, close })
+    }
+
+    fn store_crop(&mut self, crop: Option<NewCrop>) -> Result<(Option<Rectangle>, Option<Location>)> {
+        let Some(crop) = crop else { return Ok((None, None)) };
+        Ok((Some(crop.rectangle), Some(self.store(&crop.memory)?)))
     }
 
     fn store(&mut self, memory: &Array3<f32>) -> Result<Location> {

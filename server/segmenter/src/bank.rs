@@ -46,8 +46,7 @@ impl PreparedExemplar {
 }
 
 impl PreparedLabel {
-    /// As the bank takes in a label that is on the slice.
-    pub fn into_present(self) -> NewLabel {
+    fn into_present(self) -> NewLabel {
         NewLabel {
             label_key: self.label,
             area_fraction: self.area_fraction,
@@ -56,8 +55,7 @@ impl PreparedLabel {
         }
     }
 
-    /// As the bank takes in a label that is not.
-    pub fn into_absent(self) -> NewAbsence {
+    fn into_absent(self) -> NewAbsence {
         NewAbsence { label_key: self.label, crop: self.crop.map(CropMemory::into_new) }
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use engram_imaging::Volume;
 use engram_memory::{ImageIdentity, LabelDefinition, ListFilter, NewSlice, SliceId, Superseded, Thinning};
 use engram_seg::{AlgorithmType, ReferencedSlice, Segmentation};
-use engram_segmenter::{LabelMask, Observer, PreparedExemplar, encode_exemplars};
+use engram_segmenter::{LabelMask, Observer, Origin, PreparedExemplar, encode_exemplars};
 use ndarray::{Array3, Axis};
 use serde::{Deserialize, Serialize};
 use snafu::{OptionExt, ResultExt};
@@ -354,29 +354,18 @@ impl Annotated {
     /// The exemplar as the bank takes it; `None` where no label keeps it.
     fn new_slice(
         &self,
-        exemplar: PreparedExemplar,
+        mut exemplar: PreparedExemplar,
         volume: &Volume,
         wanted: &Wanted,
         created: u64,
     ) -> Option<NewSlice> {
         let slice = exemplar.slice;
         let source = volume.sources.get(slice)?;
-        let mut present = Vec::new();
-        let mut absent = Vec::new();
-        let mut empty = None;
-        for label in exemplar.labels {
-            if label.present {
-                present.push(label.into_present());
-            } else if self.keeps(&label.label, slice) {
-                empty.get_or_insert_with(|| label.whole.as_ref().clone());
-                absent.push(label.into_absent());
-            }
-        }
-        if present.is_empty() && absent.is_empty() {
+        exemplar.labels.retain(|label| label.present || self.keeps(&label.label, slice));
+        if exemplar.labels.is_empty() {
             return None;
         }
-        let last = volume.sources.len().saturating_sub(1).max(1);
-        Some(NewSlice {
+        Some(exemplar.into_new_slice(Origin {
             image: ImageIdentity {
                 study_instance_uid: volume.study_instance_uid.clone(),
                 series_instance_uid: volume.series_instance_uid.clone(),
@@ -385,15 +374,10 @@ impl Annotated {
                 patient_id: volume.patient_id.clone(),
                 modality: volume.modality.clone(),
             },
-            slice_index: u32::try_from(slice).unwrap_or(u32::MAX),
-            slice_position: slice as f32 / last as f32,
+            slices: volume.sources.len(),
             collection: wanted.collection.clone(),
             created,
-            vector: exemplar.vector.to_vec(),
-            present,
-            absent,
-            empty,
-        })
+        }))
     }
 }
 

@@ -13,12 +13,12 @@ const LOUDEST: f32 = 6.0;
 
 /// Who hears whom, and how much.
 pub(crate) struct Agreement<'a> {
-    pub target: &'a Target<'a>,
-    pub line: &'a Line,
+    target: &'a Target<'a>,
+    line: &'a Line,
     /// Weight of the slices beside one against its own, where they look the same.
-    pub weight: f32,
+    weight: f32,
     /// Difference of grey, in shares of the window, at which a patch still counts by 0.6.
-    pub spread: f32,
+    spread: f32,
 }
 
 /// A slice that is heard.

@@ -71,9 +71,7 @@ impl LabelBeliefs {
             looks => close_weight * sum / looks + (1.0 - close_weight) * whole,
         }))
     }
-}
 
-impl LabelBeliefs {
     /// What the slices beside one say; where the label is not, that it is not.
     fn heard<'v>(
         &self,

@@ -63,18 +63,12 @@ pub(crate) fn fuse(first: Option<&Prediction>, visits: &[Prediction], first_weig
 /// In which slices a label is: presence, None where nobody looked, weighed with that of the neighbours one step away,
 /// cut at `from`.
 pub(crate) fn presence_along(presence: &[Option<f32>], line: &Line, from: f32) -> Vec<bool> {
-    let at = |slice: usize| presence.get(slice).map(|presence| presence.unwrap_or(0.0));
     (0..presence.len())
         .map(|slice| {
-            let Some(Some(own)) = presence.get(slice) else { return false };
-            let neighbours = [slice.checked_sub(1), Some(slice + 1)];
-            let near = neighbours
-                .into_iter()
-                .flatten()
-                .filter_map(|other| at(other).filter(|_| line.steps(slice, other) == 1));
+            let Some(own) = presence[slice] else { return false };
             let (mut sum, mut weight) = (2.0 * own, 2.0);
-            for presence in near {
-                sum += presence;
+            for other in line.beside(slice) {
+                sum += presence[other].unwrap_or(0.0);
                 weight += 1.0;
             }
             sum >= from * weight

@@ -7,6 +7,8 @@ use engram_imaging::VolumeGeometry;
 pub(crate) struct Line {
     /// Slices in the order they are visited.
     pub order: Vec<usize>,
+    /// Where each slice stands in the order.
+    ranks: Vec<usize>,
     /// Where each slice lies, in usual steps.
     places: Vec<f64>,
 }
@@ -17,25 +19,32 @@ impl Line {
     pub fn new(geometry: &VolumeGeometry, slices: usize, order: SliceOrder) -> Self {
         let natural: Vec<usize> = (0..slices).collect();
         match order {
-            SliceOrder::Natural => Self { places: physical(geometry, slices), order: natural },
+            SliceOrder::Natural => {
+                Self { places: physical(geometry, slices), ranks: natural.clone(), order: natural }
+            }
             SliceOrder::Shuffled(seed) => {
                 let order = shuffled(natural, seed);
-                let mut places = vec![0.0; slices];
-                for (place, slice) in order.iter().enumerate() {
-                    places[*slice] = place as f64;
+                let mut ranks = vec![0; slices];
+                for (rank, slice) in order.iter().enumerate() {
+                    ranks[*slice] = rank;
                 }
-                Self { order, places }
+                let places = ranks.iter().map(|rank| *rank as f64).collect();
+                Self { order, ranks, places }
             }
         }
     }
 
+    /// Where a slice stands in the order.
+    pub fn rank(&self, slice: usize) -> usize {
+        self.ranks[slice]
+    }
+
     /// The slices next to one in the order, where they are a step away.
     pub fn beside(&self, slice: usize) -> impl Iterator<Item = usize> {
-        let place = self.order.iter().position(|other| *other == slice);
-        let at = |place: Option<usize>| place.and_then(|place| self.order.get(place)).copied();
-        let before = at(place.and_then(|place| place.checked_sub(1)));
-        let after = at(place.map(|place| place + 1));
-        [before, after].into_iter().flatten().filter(move |other| self.steps(slice, *other) == 1)
+        let rank = self.rank(slice);
+        let ranks = [rank.checked_sub(1), Some(rank + 1)];
+        let beside = ranks.into_iter().flatten().filter_map(|rank| self.order.get(rank).copied());
+        beside.filter(move |other| self.steps(slice, *other) == 1)
     }
 
     /// Whole steps between two slices; neighbours are at least one apart.

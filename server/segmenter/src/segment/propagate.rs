@@ -28,8 +28,6 @@ pub(crate) fn visits(tuning: &Tuning) -> usize {
 /// What is remembered of the target, `[look][slice]`.
 struct Trail {
     memories: Vec<Vec<Option<Arc<Array3<f32>>>>>,
-    /// Places on the line, by slice.
-    places: Vec<usize>,
 }
 
 /// On which side of a slice to look for what is remembered.
@@ -60,8 +58,15 @@ pub(crate) fn propagate(
 ) -> Result<Visits> {
     let gates = first.iter().map(|first| gate(first, tuning)).collect();
     let most = tuning.recent_memories.min(predictor.models.spec().memory.recent_memories);
-    let mut walk =
-        Walk { predictor, conditions, looks, line, gates, most, trail: Trail::new(looks.len(), line) };
+    let mut walk = Walk {
+        predictor,
+        conditions,
+        looks,
+        line,
+        gates,
+        most,
+        trail: Trail::new(looks.len(), line.order.len()),
+    };
     let mut visits: Visits = looks.iter().map(|_| vec![vec![]; line.order.len()]).collect();
     walk.outwards(first, &mut visits, steps)?;
     for _ in 0..tuning.rounds {
@@ -189,18 +194,14 @@ impl Walk<'_, '_, '_> {
 }
 
 impl Trail {
-    fn new(looks: usize, line: &Line) -> Self {
-        let mut places = vec![0; line.order.len()];
-        for (place, slice) in line.order.iter().enumerate() {
-            places[*slice] = place;
-        }
-        Self { memories: vec![vec![None; line.order.len()]; looks], places }
+    fn new(looks: usize, slices: usize) -> Self {
+        Self { memories: vec![vec![None; slices]; looks] }
     }
 
     /// The nearest memories of a slice within `most` steps, `most` of them at the most, farthest first: k steps
     /// away has temporal index k - 1.
     fn near(&self, look: usize, slice: usize, side: Side, line: &Line, most: usize) -> Vec<Remembered> {
-        let place = self.places[slice];
+        let place = line.rank(slice);
         let before = || line.order[..place].iter().rev().take(most);
         let after = || line.order[place + 1..].iter().take(most);
         let around: Vec<&usize> = match side {
