@@ -6,6 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from engram_train.cache import SHARD
+
+# How each device is used: what a step is on it.
+TRAINING = {
+    "cpu": ["--workers", "2", "--groups", "1", "--rate", "7e-4"],
+    "cuda": ["--workers", "1", "--groups", "24", "--precision", "fp16", "--rate", "1.2e-3"],
+}
+
 
 def module(name: str, *arguments: object) -> subprocess.Popen:
     """Starts a step. It is one thread, or processes of one: libraries shall add none."""
@@ -26,13 +34,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="bundle folder")
     parser.add_argument("--minutes", type=float, default=60, help="training of the network")
     parser.add_argument("--anatomies", type=int, default=2000)
+    parser.add_argument("--device", choices=TRAINING, default="cpu", help="what trains")
+    parser.add_argument("--start", type=Path, help="weights to begin from")
     args = parser.parse_args()
-    cache, half = args.work / "cache", args.anatomies // 2
+    cache, makers = args.work / "cache", os.cpu_count() or 1
+    each = SHARD * -(-args.anatomies // (SHARD * makers))
     finish(
-        module("cache", "--cache", cache, "--first", 0, "--count", half),
-        module("cache", "--cache", cache, "--first", half, "--count", half),
+        *[
+            module("cache", "--cache", cache, "--first", i * each, "--count", each)
+            for i in range(makers)
+        ]
     )
-    finish(module("train", "--cache", cache, "--out", args.work, "--minutes", args.minutes))
+    how = ["--minutes", args.minutes, "--device", args.device, "--capacity", args.anatomies + 1000]
+    start = ["--start", args.start] if args.start else []
+    finish(
+        module("train", "--cache", cache, "--out", args.work, *how, *TRAINING[args.device], *start)
+    )
     weights = ["--checkpoint", args.work / "checkpoint.pt"]
     finish(module("retrieval", "--cache", cache, *weights, "--out", args.work))
     weights += ["--retrieval", args.work / "retrieval.pt"]

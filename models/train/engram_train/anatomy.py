@@ -403,7 +403,7 @@ class Builder:
         rng.shuffle(tasks)
         tasks = np.array(tasks[:MAX_TASKS], np.uint64)
         air = self.tissue == tissue_air
-        variation = float(rng.uniform(0.05, 0.55))
+        variation = float(rng.uniform(0.05, 0.65))
         groups = np.array(self.groups, np.uint64)
         return Anatomy(parts, self.tissue, tasks, groups, air, variation, style)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from engram_train.anatomy import MAX_REGIONS, Anatomy, Rng
+from engram_train.anatomy import MAX_REGIONS, Anatomy, Rng, interpolation
 
 Array = np.ndarray
 CLASSES = 16
@@ -52,6 +52,7 @@ class Protocol:
     line_width: float
     spot_share: float
     edge: float  # brightness of the seams between tissues
+    pixel: float  # what the scanner resolved, in pixels of the slice: more than 1 is enlarged
 
 
 def make_protocol(anatomy: Anatomy, rng: Rng) -> Protocol:
@@ -83,6 +84,7 @@ def make_protocol(anatomy: Anatomy, rng: Rng) -> Protocol:
         line_width=float(rng.uniform(0.03, 0.16)),
         spot_share=float(rng.uniform(1.2, 2.2)),
         edge=float(rng.normal() * 0.2) if rng.random() < 0.4 else 0.0,
+        pixel=float(rng.uniform(1.2, 4.0)) if rng.random() < 0.35 else 1.0,
     )
 
 
@@ -112,14 +114,18 @@ def seams(tissue: Array) -> Array:
 
 
 def other_patient(p: Protocol, rng: Rng) -> Protocol:
-    """The same protocol on another day: small shifts mostly, now and then large ones."""
-    spread = rng.choice([0.02, 0.05, 0.10], p=[0.5, 0.35, 0.15])
+    """The same protocol on another day: small shifts mostly, now and then large ones, or a few
+    tissues that look like nobody else's (iron, fat, contrast)."""
+    spread = rng.choice([0.02, 0.05, 0.10, 0.20], p=[0.45, 0.32, 0.18, 0.05])
     air = p.mean[0]
     mean = (
         p.mean * np.exp(rng.normal(size=CLASSES) * spread) + rng.normal(size=CLASSES) * spread / 2
     )
     if rng.random() < 0.02:
         mean = rng.uniform(0.05, 1.0, CLASSES)
+    if rng.random() < 0.15:
+        odd = rng.random(CLASSES) < 0.2
+        mean = np.where(odd, mean * np.exp(rng.normal(size=CLASSES) * 0.5), mean)
     mean[0] = air
     wobble = float(np.exp(rng.normal() * 0.3))
     return replace(
@@ -140,10 +146,30 @@ def smooth_field(rng: Rng, size: int) -> Array:
     return a[0] * x + a[1] * y + a[2] * (x * x - 0.3) + a[3] * (y * y - 0.3) + a[4] * x * y
 
 
+class Scan:
+    """The pixels a scanner resolved, and how the slice is made from them."""
+
+    def __init__(self, size: int, pixel: float):
+        self.size = round(size / pixel)
+        self.enlarge = interpolation(size, self.size) if self.size < size else None
+        if self.enlarge is not None:
+            self.reduce = self.enlarge.T / self.enlarge.sum(0)[:, None]
+
+    def resolve(self, image: Array) -> Array:
+        """[size, size] -> [self.size, self.size]"""
+        return image if self.enlarge is None else self.reduce @ image @ self.reduce.T
+
+    def show(self, image: Array) -> Array:
+        """[self.size, self.size] -> [size, size]"""
+        return image if self.enlarge is None else self.enlarge @ image @ self.enlarge.T
+
+
 def paint(slices: Array, anatomy: Anatomy, p: Protocol, rng: Rng, textures: Textures) -> Array:
     """Region maps [n,size,size] of one patient -> uint8 images, scaled by common percentiles."""
     count, size, _ = slices.shape
-    bias = np.exp(p.bias * smooth_field(rng, size))
+    scan = Scan(size, p.pixel if p.modality != "us" else 1.0)
+    resolved = (scan.size, scan.size)
+    bias = np.exp(p.bias * smooth_field(rng, scan.size))
     phase_gain = np.exp(rng.normal(size=MAX_REGIONS) * 0.03)
     gradient = smooth_field(rng, size) * rng.uniform(0, 0.06)
     shadow, speckle_size, speckle_gain, compressed = None, (0.5, 1.0), 0.3, False
@@ -163,9 +189,10 @@ def paint(slices: Array, anatomy: Anatomy, p: Protocol, rng: Rng, textures: Text
         solid = tissue > 0
         image = mean + (texture * p.texture[tissue] + gradient) * solid
         image = ndimage.gaussian_filter(image.astype(np.float32), p.blur)
+        image = scan.resolve(image)
         if p.modality == "mr":
             image = image * bias
-            noise = rng.normal(size=(2, size, size)).astype(np.float32) * p.noise
+            noise = rng.normal(size=(2, *resolved)).astype(np.float32) * p.noise
             if rng.random() < 0.4:
                 noise = ndimage.gaussian_filter(noise, (0, 0.6, 0.6)) * 2.0
             image = np.hypot(image + noise[0], noise[1])
@@ -177,10 +204,10 @@ def paint(slices: Array, anatomy: Anatomy, p: Protocol, rng: Rng, textures: Text
             if compressed:
                 image = np.log1p(np.maximum(image, 0) * 6)
         else:
-            noise = rng.normal(size=(size, size)).astype(np.float32)
+            noise = rng.normal(size=resolved).astype(np.float32)
             image = image + ndimage.gaussian_filter(noise, 0.7) * 2 * p.noise
             image = np.clip(image, *p.clip)
-        images[index] = image
+        images[index] = scan.show(image)
     low, high = np.percentile(images, [0.5, 99.5])
     images = np.clip((images - low) / (high - low + 1e-6), 0, 1)
     if p.inverted:

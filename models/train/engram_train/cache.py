@@ -87,8 +87,9 @@ def one(seed: int, textures: Textures, large: Enlarger, small: Enlarger):
         focus = choose_focus(anatomy, kind, rng)
         z0 = level_of(make_instance(anatomy, rng), view, focus, rng, small)
         # At times so far apart that some patients show the slice beyond an organ's end.
-        spread = rng.choice([0.005, 0.02, 0.06, 0.16], p=[0.3, 0.3, 0.2, 0.2])
+        spread = rng.choice([0.005, 0.02, 0.06, 0.16, 0.3], p=[0.2, 0.25, 0.25, 0.2, 0.1])
         step = rng.uniform(0.02, 0.12)
+        stature = rng.choice([0.05, 0.12, 0.25], p=[0.5, 0.3, 0.2])
         images = np.empty((PATIENTS, NEIGHBOURS, size, size), np.uint8)
         regions = np.empty_like(images)
         fan = field_of_view(size, rng, protocol.modality) if kind != "zoom" else None
@@ -97,7 +98,7 @@ def one(seed: int, textures: Textures, large: Enlarger, small: Enlarger):
             z = z0 + rng.normal() * spread
             own = View(
                 view.x + rng.normal() * 0.03, view.y + rng.normal() * 0.03,
-                view.half * float(np.exp(rng.normal() * 0.06)),
+                view.half * float(np.exp(rng.normal() * stature)),
             )  # fmt: skip
             if kind == "zoom":
                 own = zoomed(instance, z, own, focus, rng, small)
@@ -113,7 +114,7 @@ def one(seed: int, textures: Textures, large: Enlarger, small: Enlarger):
         kept = []
         for bits in anatomy.tasks:
             area = task_mask(regions, bits).mean(axis=(2, 3))
-            if (area > 0.002).any(1).sum() >= PATIENTS - 2 and area.mean() < 0.6:
+            if (area > 0.002).any(1).sum() >= PATIENTS // 2 and area.mean() < 0.6:
                 kept.append(bits)
         if kind == "zoom" and focus in [int(b) for b in kept]:
             kept = [np.uint64(focus)] + [b for b in kept if int(b) != focus]

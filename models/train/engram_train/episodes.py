@@ -1,7 +1,7 @@
-"""Draws training episodes from the cache.
+"""Draws training episodes from the cache, on the device that trains.
 
-An episode batch holds `groups` anatomies of six slices each. Every slice is a target in turn: its
-exemplars are slices of other patients, its recent memories slices of its own patient.
+An episode batch holds `groups` anatomies of twelve slices each. Every slice is a target in turn:
+its exemplars are slices of other patients, its recent memories slices of its own patient.
 """
 
 from dataclasses import dataclass
@@ -12,113 +12,170 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engram_train.cache import NEIGHBOURS, PATIENTS, task_mask
+from engram_train.anatomy import MAX_REGIONS, MAX_TASKS
+from engram_train.cache import NEIGHBOURS, PATIENTS
+from engram_train.model import IMAGE_SIZE
 
-SLICES = 6
+SLICES = 12
 EXEMPLAR_TIME = 6
 LEAST = 0.006
 LITTLE = 0.03
 
 
-class Cache:
-    """The shards of a cache folder, kept in memory; of several workers each takes its part."""
+def regions_of(tasks: np.ndarray) -> np.ndarray:
+    """Labels as bits [..., T] -> bool [..., T, MAX_REGIONS]."""
+    bits = np.arange(MAX_REGIONS, dtype=np.uint64)
+    return (tasks[..., None] >> bits & np.uint64(1)).astype(bool)
 
-    def __init__(self, folder: Path, part: int = 0, parts: int = 1):
-        self.folder, self.part, self.parts = folder, part, parts
-        self.shards: list[dict] = []
-        self.known: set[Path] = set()
+
+class Cache:
+    """The anatomies of a cache folder, as tensors on the device; of several workers each takes its
+    part of the shards. It holds `capacity` anatomies: when it is full, the oldest make room.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        capacity: int = 8000,
+        device: torch.device | str = "cpu",
+        part: int = 0,
+        parts: int = 1,
+    ):
+        self.folder, self.part, self.parts, self.capacity = folder, part, parts, capacity
+        place = {"device": device, "dtype": torch.uint8}
+        shape = (capacity, PATIENTS, NEIGHBOURS, IMAGE_SIZE, IMAGE_SIZE)
+        self.images, self.regions = torch.empty(shape, **place), torch.empty(shape, **place)
+        self.tasks = torch.zeros(
+            (capacity, MAX_TASKS, MAX_REGIONS), dtype=torch.bool, device=device
+        )
+        self.read = 0  # anatomies, those overwritten since included
+        self.known: set[str] = set()
         self.refresh()
 
     def refresh(self) -> None:
         """Takes in shards written since."""
-        paths = [p for p in sorted(self.folder.glob("shard-*.npz")) if ".tmp" not in p.name]
-        for path in paths[self.part :: self.parts]:
-            if path not in self.known:
+        for path in sorted(self.folder.glob("shard-???????.npz"))[self.part :: self.parts]:
+            if path.name not in self.known:
+                self.known.add(path.name)
                 with np.load(path) as file:
-                    self.shards.append({key: file[key] for key in file.files})
-                self.known.add(path)
+                    self.add(file["images"], file["regions"], file["tasks"])
+
+    def add(self, images: np.ndarray, regions: np.ndarray, tasks: np.ndarray) -> None:
+        for image, region, labels in zip(images, regions, regions_of(tasks), strict=True):
+            place = self.read % self.capacity
+            self.images[place].copy_(torch.from_numpy(image))
+            self.regions[place].copy_(torch.from_numpy(region))
+            self.tasks[place].copy_(torch.from_numpy(labels))
+            self.read += 1
 
     def __len__(self) -> int:
-        return sum(len(shard["tasks"]) for shard in self.shards)
-
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """images, regions [P,Z,S,S] and tasks [T] of a random anatomy."""
-        shard = self.shards[rng.integers(len(self.shards))]
-        index = rng.integers(len(shard["tasks"]))
-        tasks = shard["tasks"][index]
-        return shard["images"][index], shard["regions"][index], tasks[tasks > 0]
+        return min(self.read, self.capacity)
 
 
 @dataclass
 class Batch:
-    """G groups of six slices, flattened to G*6 in `images` and `masks`."""
+    """G groups of twelve slices, flattened to G*12 in `images` and `masks`."""
 
-    images: Tensor  # float [G*6, 3, S, S], 0..1
-    masks: Tensor  # float [G*6, 1, S, S], 0 or 1
-    patients: np.ndarray  # int [6]: the same composition in all groups
-    places: np.ndarray  # int [6]: slice number within the patient
-
-
-COMPOSITIONS = [
-    (np.array([0, 0, 0, 1, 2, 3]), 0.35),
-    (np.array([0, 0, 1, 2, 3, 4]), 0.45),
-    (np.array([0, 1, 2, 3, 4, 5]), 0.20),
-]
+    images: Tensor  # float [G*12, 3, S, S], 0..1
+    masks: Tensor  # float [G*12, 1, S, S], 0 or 1
+    patients: np.ndarray  # int [12]: the same composition in all groups
+    places: np.ndarray  # int [12]: slice number within the patient
 
 
-def draw(cache: Cache, groups: int, rng: np.random.Generator, common: np.random.Generator) -> Batch:
-    """Workers share `common`, which decides how much work a batch is: none waits for another."""
-    patients = COMPOSITIONS[common.choice(3, p=[c[1] for c in COMPOSITIONS])][0]
-    places = rng.choice(NEIGHBOURS, SLICES, p=[0.25, 0.5, 0.25])
-    neighbours = int((patients == 0).sum())
-    places[:neighbours] = np.sort(rng.choice(NEIGHBOURS, neighbours, replace=False))
-    images, masks = [], []
-    while len(images) < groups:
-        image, region, tasks = cache.draw(rng)
-        order = rng.permutation(PATIENTS)[patients]
-        image, region = image[order, places], region[order, places]
-        # Labels of a few pixels teach little: half as likely at LITTLE, never below LEAST.
-        area = np.array([task_mask(region, bits).mean() for bits in tasks])
-        weight = np.where(area > LEAST, area / (area + LITTLE), 0)
-        weight[0] *= 1.5  # the label that a zoomed anatomy is zoomed at
-        if weight.max() < rng.uniform(0, 0.7):
-            continue
-        bits = rng.choice(tasks, p=weight / weight.sum())
-        mask = task_mask(region, bits)
-        if len(tasks) > 1 and rng.random() < 0.06:
-            mask = mask | task_mask(region, rng.choice(tasks))
-        turns, flip = rng.integers(4), rng.random() < 0.5
-        image, mask = np.rot90(image, turns, (1, 2)), np.rot90(mask, turns, (1, 2))
-        if flip:
-            image, mask = image[:, :, ::-1], mask[:, :, ::-1]
-        image = image.astype(np.float32) / 255
-        if rng.random() < 0.08:
-            image = 1 - image
-        images.append(disturb(image, rng))
-        masks.append(mask.astype(np.float32))
-    image = torch.from_numpy(np.concatenate(images))[:, None].expand(-1, 3, -1, -1)
-    mask = torch.from_numpy(np.concatenate(masks))[:, None]
-    return Batch(image, mask, patients, places)
+def compose(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Patient and place of each of the twelve slices; patient 0 comes first, with 1 to 3 slices."""
+    own = np.sort(rng.choice(NEIGHBOURS, rng.integers(1, NEIGHBOURS + 1), replace=False))
+    rest = rng.choice((PATIENTS - 1) * NEIGHBOURS, SLICES - len(own), replace=False) + NEIGHBOURS
+    slices = np.concatenate([own, np.sort(rest)])
+    return slices // NEIGHBOURS, slices % NEIGHBOURS
 
 
-def disturb(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Small changes of window, gamma and noise, each slice on its own: [n,S,S] in 0..1."""
-    n = len(images)
-    gain = np.exp(rng.normal(size=(n, 1, 1)) * 0.10)
-    lift = rng.normal(size=(n, 1, 1)) * 0.02
-    gamma = np.exp(rng.normal(size=(n, 1, 1)) * 0.10)
-    out = np.clip(images * gain + lift * (images > 0), 0, 1) ** gamma
-    if rng.random() < 0.3:
-        out = out + rng.normal(size=out.shape) * rng.uniform(0, 0.05)
-    return np.clip(out, 0, 1).astype(np.float32)
+def draw(
+    cache: Cache, groups: int, random: torch.Generator, patients: np.ndarray, places: np.ndarray
+) -> Batch:
+    """A batch of the composition given. Of twice as many anatomies those are left out, by chance,
+    whose labels are hardly seen: labels of a few pixels teach little.
+    """
+    device = cache.images.device
+    more = {"generator": random, "device": device}
+    pick = torch.randint(len(cache), (2 * groups, 1), **more)
+    order = torch.rand((2 * groups, PATIENTS), **more).argsort(1)
+    patient = order[:, torch.from_numpy(patients).to(device)]
+    place = torch.from_numpy(places).to(device).expand(2 * groups, -1)
+    regions = cache.regions[pick, patient, place]  # [2G, 12, S, S]
+
+    tasks = cache.tasks[pick[:, 0]]  # [2G, T, R]
+    area = areas(regions, tasks)
+    weight = torch.where(area > LEAST, area / (area + LITTLE), 0.0)
+    weight[:, 0] *= 1.5  # the label that a zoomed anatomy is zoomed at
+    dull = weight.amax(1) < torch.rand(2 * groups, **more) * 0.7
+    chosen = dull.int().argsort(stable=True)[:groups]
+    pick, patient, place, regions = pick[chosen], patient[chosen], place[chosen], regions[chosen]
+
+    weight = weight[chosen] + 1e-9 * tasks[chosen].any(2)
+    bits = choose_label(tasks[chosen], weight, random)
+    masks = bits[:, None].expand(-1, SLICES, -1).reshape(groups * SLICES, -1)
+    masks = masks.gather(1, regions.reshape(groups * SLICES, -1).long())
+    masks = masks.reshape(regions.shape).float()
+    images = cache.images[pick, patient, place].float() / 255
+    images, masks = turn(images, masks, random)
+    images = disturb(images, random)
+    images = images.reshape(-1, 1, *images.shape[2:]).expand(-1, 3, -1, -1)
+    return Batch(images, masks.reshape(-1, 1, *masks.shape[2:]), patients, places)
+
+
+def areas(regions: Tensor, tasks: Tensor) -> Tensor:
+    """Share of the slices [g,12,S,S] that each label [g,T,R] covers, by every second pixel."""
+    seen = regions[..., ::2, ::2].flatten(1).long()
+    share = torch.zeros(len(regions), MAX_REGIONS, device=regions.device)
+    share.scatter_add_(1, seen, torch.full_like(seen, 1, dtype=torch.float32))
+    return (tasks * (share / seen.shape[1])[:, None]).sum(2)
+
+
+def choose_label(tasks: Tensor, weight: Tensor, random: torch.Generator) -> Tensor:
+    """Regions of one label of each group, now and then of two together: bool [g,R]."""
+    one, other = (
+        torch.multinomial(w, 1, generator=random)[:, 0] for w in (weight, tasks.any(2).float())
+    )
+    groups = torch.arange(len(tasks), device=tasks.device)
+    both = torch.rand((len(tasks), 1), generator=random, device=tasks.device) < 0.06
+    return tasks[groups, one] | (tasks[groups, other] & both)
+
+
+def turn(images: Tensor, masks: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Each group [g,n,S,S] turned and mirrored in one of the eight ways."""
+    flips = torch.rand((3, len(images), 1, 1, 1), generator=random, device=images.device) < 0.5
+    for flip, moved in zip(flips, ((-1,), (-2,), None), strict=True):
+        for_each = [
+            x.transpose(-1, -2) if moved is None else x.flip(moved) for x in (images, masks)
+        ]
+        images, masks = (
+            torch.where(flip, new, old) for new, old in zip(for_each, (images, masks), strict=True)
+        )
+    return images, masks
+
+
+def disturb(images: Tensor, random: torch.Generator) -> Tensor:
+    """Small changes of window, gamma and noise, each slice on its own: [g,n,S,S] in 0..1."""
+    more = {"generator": random, "device": images.device}
+    groups, n = images.shape[:2]
+    inverted = torch.rand((groups, 1, 1, 1), **more) < 0.08
+    images = torch.where(inverted, 1 - images, images)
+    gain = torch.exp(torch.randn((groups, n, 1, 1), **more) * 0.10)
+    lift = torch.randn((groups, n, 1, 1), **more) * 0.02
+    gamma = torch.exp(torch.randn((groups, n, 1, 1), **more) * 0.10)
+    out = (images * gain + lift * (images > 0)).clamp(0, 1) ** gamma
+    noisy = torch.rand((groups, 1, 1, 1), **more) < 0.3
+    strength = torch.rand((groups, 1, 1, 1), **more) * 0.05 * noisy
+    return (out + torch.randn(out.shape, **more) * strength).clamp(0, 1)
 
 
 def choose_memories(
     batch: Batch, count: int, rng: np.random.Generator, targets: np.ndarray, recent: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the six slices each target remembers, and at which time index.
+    """Which of the twelve slices each target remembers, and at which time index.
 
-    Returns source and time, int [targets, count]; a source of 6 + i is the recent memory of slice
+    Returns source and time, int [targets, count]; a source of 12 + i is the recent memory of slice
     i. With `recent`, one or two memories are neighbours of the target.
     """
     source = np.empty((len(targets), count), np.int64)
@@ -140,28 +197,25 @@ def choose_memories(
     return source, time
 
 
-def corrupt(masks: Tensor, rng: np.random.Generator) -> Tensor:
+def corrupt(masks: Tensor, random: torch.Generator) -> Tensor:
     """Imperfect soft masks as an earlier prediction would be: [n,1,S,S] -> the same."""
+    more = {"generator": random, "device": masks.device}
     n, _, side, _ = masks.shape
-    out = []
-    for index in range(n):
-        mask = masks[index : index + 1]
-        kernel = int(rng.choice([3, 5, 9, 15]))
-        soft = F.avg_pool2d(mask, kernel, 1, kernel // 2)
-        grain = int(rng.choice([4, 8, 16]))
-        noise = torch.from_numpy(rng.normal(size=(1, 1, grain, grain)).astype(np.float32))
-        noise = F.interpolate(noise, size=(side, side), mode="bicubic", align_corners=False)
-        shift = float(rng.normal()) * 0.12
-        soft = soft + noise * float(rng.uniform(0.0, 0.3)) * (soft > 0.02) + shift * (soft > 0.02)
-        result = torch.sigmoid((soft - 0.5) * float(rng.uniform(6, 30)))
-        chance = rng.random()
-        if chance < 0.06:
-            result = result * 0
-        elif chance < 0.2:
-            cut = torch.zeros_like(result)
-            y, x = rng.integers(0, side, 2)
-            width = int(rng.integers(10, 50))
-            cut[..., max(0, y - width) : y + width, max(0, x - width) : x + width] = 1
-            result = result * (1 - cut)
-        out.append(result)
-    return torch.cat(out)
+    order = torch.randperm(n, **more)
+    soft, noise = torch.empty_like(masks), torch.empty_like(masks)
+    for kernel, part in zip((3, 5, 9, 15), order.chunk(4), strict=False):
+        soft[part] = F.avg_pool2d(masks[part], kernel, 1, kernel // 2)
+    for grain, part in zip((4, 8, 16), order.roll(1).chunk(3), strict=False):
+        grains = torch.randn((len(part), 1, grain, grain), **more)
+        noise[part] = F.interpolate(grains, size=(side, side), mode="bicubic", align_corners=False)
+    one = (n, 1, 1, 1)
+    shift = torch.randn(one, **more) * 0.12 + noise * torch.rand(one, **more) * 0.3
+    steepness = 6 + 24 * torch.rand(one, **more)
+    result = torch.sigmoid((soft + shift * (soft > 0.02) - 0.5) * steepness)
+    chance = torch.rand(one, **more)
+    axis = torch.arange(side, device=masks.device)
+    middle = torch.randint(side, (2, n, 1, 1, 1), **more)
+    width = torch.randint(10, 50, one, **more)
+    cut = ((axis[:, None] - middle[0]).abs() < width) & ((axis - middle[1]).abs() < width)
+    lost = (chance < 0.06) | ((chance < 0.2) & cut)
+    return torch.where(lost, 0.0, result)

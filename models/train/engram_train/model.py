@@ -26,6 +26,8 @@ class Shape:
     high_res_0: int = 32  # at S / 2
     high_res_1: int = 64  # at S / 4
     deep: int = 160  # at S / 16, inside the encoder only
+    coarse_blocks: int = 4  # residual blocks at S / 8
+    deep_blocks: int = 4  # and at S / 16
     key: int = 64
     value: int = 48  # of which the last 16 are the mask itself, 4x4 bins a cell
     bins: int = 16
@@ -65,10 +67,15 @@ class Residual(nn.Module):
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm2 = norm(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        nn.init.zeros_(self.conv2.weight)  # starts as the identity: a trained net can grow by it
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv1(F.relu(self.norm1(x)))
         return x + self.conv2(F.relu(self.norm2(y)))
+
+
+def blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*[Residual(channels) for _ in range(count)])
 
 
 def down(inputs: int, outputs: int) -> nn.Conv2d:
@@ -89,9 +96,9 @@ class ImageEncoder(nn.Module):
         self.down1 = down(shape.high_res_0, shape.high_res_1)
         self.level1 = Residual(shape.high_res_1)
         self.down2 = down(shape.high_res_1, shape.features)
-        self.level2 = nn.Sequential(*[Residual(shape.features) for _ in range(2)])
+        self.level2 = blocks(shape.features, shape.coarse_blocks)
         self.down3 = down(shape.features, shape.deep)
-        self.level3 = nn.Sequential(*[Residual(shape.deep) for _ in range(2)])
+        self.level3 = blocks(shape.deep, shape.deep_blocks)
         self.top = nn.Conv2d(shape.deep, shape.features, 1)
         self.merge = Residual(shape.features)
         self.lateral = nn.Conv2d(shape.features, shape.high_res_1, 1)
@@ -126,7 +133,7 @@ class KeyProjection(nn.Module):
         features, raw = embed.split([self.shape.features, self.shape.raw], dim=1)
         key = self.project(torch.cat([features, self.raw(raw)], dim=1))
         batch, _, height, width = key.shape
-        key = key.reshape(batch, self.shape.heads, -1, height * width)
+        key = key.float().reshape(batch, self.shape.heads, -1, height * width)
         key = key * torch.rsqrt(key.square().sum(dim=2, keepdim=True) + 1e-6)
         return key.reshape(batch, -1, height, width)
 
@@ -326,7 +333,7 @@ class MemoryAttention(nn.Module):
         self.join = nn.Conv2d(wide, shape.cond, 1)
         self.first = Residual(shape.cond)
         self.cross = CrossAttention(shape)
-        mixes = [Pointwise(shape.cond), Residual(shape.cond)]
+        mixes = [Pointwise(shape.cond), Residual(shape.cond), Residual(shape.cond)]
         self.blocks = nn.ModuleList([SelfAttention(shape, mix) for mix in mixes])
         self.shape = shape
         self.plain = False  # True at export: attention as matrix products
@@ -356,6 +363,7 @@ class MaskDecoder(nn.Module):
         self.skip1 = nn.Conv2d(c1, c1, 1)
         self.join1 = nn.Conv2d(3 * c1, c1, 1)
         self.mix1 = Residual(c1)
+        self.more1 = Residual(c1)
         self.to0 = nn.Conv2d(c1, 2 * c0, 1)
         self.skip0 = nn.Conv2d(c0, c0, 1)
         self.join0 = nn.Conv2d(3 * c0, c0, 1)
@@ -378,17 +386,18 @@ class MaskDecoder(nn.Module):
         cond = self.pre(cond)
         a, b = upsample(self.to1(cond), 2).chunk(2, dim=1)
         skip = self.skip1(high_res_1)
-        x = self.mix1(self.join1(torch.cat([a, skip, b * skip], dim=1)))
+        x = self.more1(self.mix1(self.join1(torch.cat([a, skip, b * skip], dim=1))))
         a, b = upsample(self.to0(x), 2).chunk(2, dim=1)
         skip = self.skip0(high_res_0)
         x = F.relu(self.mix0(self.join0(torch.cat([a, skip, b * skip], dim=1))))
         logits = F.pixel_shuffle(self.out(x), 2)
 
         coarse = self.coarse(cond)
-        inside = torch.sigmoid(F.avg_pool2d(logits.detach(), STRIDE))
+        said = logits.detach().float()
+        inside = torch.sigmoid(F.avg_pool2d(said, STRIDE))
         area = inside.mean(dim=(2, 3))
         pooled = (cond * inside).mean(dim=(2, 3)) / (area + 1e-3)
-        probability = torch.sigmoid(logits.detach())
+        probability = torch.sigmoid(said)
         sure = (probability.square().mean(dim=(2, 3)) + 1e-5) / (
             probability.mean(dim=(2, 3)) + 1e-5
         )
@@ -414,6 +423,7 @@ class Vote(nn.Module):
     STEP = 3  # pixels from voter to voter; denser ones change little (log.md)
     PATCH = 1  # pixels on each side of a patch's middle
     CONTRAST = 0.15  # grey that a standard deviation from the mean around is worth
+    DOUBT = 0.3  # voices of nobody, half for and half against: where little is alike, none decides
     WEIGHT = 0.5  # of the vote against the network, in logits
     SIDE = IMAGE_SIZE // 2
 
@@ -445,7 +455,7 @@ class Vote(nn.Module):
         looks = F.pad(looks, (reach, reach, reach, reach), value=beyond)
         masks = F.pad(masks, (reach, reach, reach, reach))
         sharpness = 0.5 / self.SPREAD**2
-        ayes, voices = 0.0, 1e-30
+        ayes, voices = 0.5 * self.DOUBT, self.DOUBT
         for y in range(0, 2 * reach + 1, self.STEP):
             for x in range(0, 2 * reach + 1, self.STEP):
                 away = ((y - reach) ** 2 + (x - reach) ** 2) * (self.PLACE / side) ** 2
@@ -466,16 +476,17 @@ class Vote(nn.Module):
 
 
 class Retrieval(nn.Module):
-    """Finds like slices: [B,3,S,S] -> cls [B,512] of unit length, patches [B,h*h,features].
+    """Finds like slices: [B,3,S,S] -> cls [B,576] of unit length, patches [B,h*h,features].
 
-    Half of the descriptor is what the image encoder sees, the other half the gradients of the
-    slice, both over a grid of 8x8 places, so that where things lie counts.
+    The descriptor is what the image encoder sees, the gradients of the slice, and its intensities,
+    all over a grid of 8x8 places, so that where things lie counts.
     """
 
     PLACES = 8
     COMPONENTS = 4
     DIRECTIONS = 4
-    DIM = PLACES * PLACES * (COMPONENTS + DIRECTIONS)
+    DIM = PLACES * PLACES * (COMPONENTS + DIRECTIONS + 1)
+    SHARES = (0.4, 0.4, 0.2)  # of the three in the likeness (log.md)
 
     def __init__(self, encoder: ImageEncoder, shape: Shape, mean: Tensor, components: Tensor):
         """`components` [COMPONENTS, features] project `seen` less its `mean` [features]."""
@@ -494,8 +505,11 @@ class Retrieval(nn.Module):
         seen = self.seen(self.encoder, self.shape, image)
         pooled = F.avg_pool2d(seen, GRID // self.PLACES) - self.mean
         learnt = unit(F.conv2d(pooled, self.components).flatten(1))
-        plain = unit(gradients(image.mean(dim=1, keepdim=True), self.DIRECTIONS, self.PLACES))
-        cls = torch.cat([learnt, plain], dim=1) * 0.5**0.5
+        grey = image.mean(dim=1, keepdim=True)
+        edges = unit(gradients(grey, self.DIRECTIONS, self.PLACES))
+        coarse = unit(F.avg_pool2d(grey, IMAGE_SIZE // self.PLACES).flatten(1))
+        parts = zip(self.SHARES, (learnt, edges, coarse), strict=True)
+        cls = torch.cat([share**0.5 * part for share, part in parts], dim=1)
         return cls, seen.flatten(2).transpose(1, 2)
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engram_train.cache import NEIGHBOURS, PATIENTS
 from engram_train.episodes import Cache
 from engram_train.model import GRID, Compact, Retrieval
 from engram_train.train import save, weights
@@ -20,9 +21,8 @@ def fit(
     """Mean [features] and components [COMPONENTS, features], of unit variance."""
     places = []
     for _ in range(slices):
-        images = cache.draw(rng)[0]
-        chosen = images[rng.integers(len(images)), rng.integers(images.shape[1])]
-        image = torch.from_numpy(chosen.astype(np.float32) / 255).expand(1, 3, -1, -1)
+        one = [int(rng.integers(n)) for n in (len(cache), PATIENTS, NEIGHBOURS)]
+        image = (cache.images[tuple(one)].float() / 255).expand(1, 3, -1, -1)
         seen = Retrieval.seen(model.encoder, model.shape, image)
         pooled = F.avg_pool2d(seen, GRID // Retrieval.PLACES)
         places.append(pooled.flatten(2)[0].T)

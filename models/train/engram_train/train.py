@@ -15,7 +15,15 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import Tensor
 
-from engram_train.episodes import SLICES, Batch, Cache, choose_memories, corrupt, draw
+from engram_train.episodes import (
+    SLICES,
+    Batch,
+    Cache,
+    choose_memories,
+    compose,
+    corrupt,
+    draw,
+)
 from engram_train.model import STRIDE, Compact
 
 SCORE_LIMIT = 10.0
@@ -23,6 +31,7 @@ SCORE_LIMIT = 10.0
 
 def losses(logits: Tensor, iou: Tensor, score: Tensor, coarse: Tensor, truth: Tensor) -> dict:
     """Terms of the loss for logits, truth [B,1,S,S], iou and score [B,1], coarse [B,1,h,h]."""
+    logits, iou, score, coarse = (x.float() for x in (logits, iou, score, coarse))
     present = (truth.sum(dim=(1, 2, 3)) > 0).float()
     probability = torch.sigmoid(logits)
     overlap = (probability * truth).sum(dim=(1, 2, 3))
@@ -47,50 +56,47 @@ def losses(logits: Tensor, iou: Tensor, score: Tensor, coarse: Tensor, truth: Te
 
 
 READ_OUT = "attention.read."
+COUNTS = [1, 3, 6, 9, 9]  # exemplars a target
 WEIGHTS = {"dice": 1.0, "cross": 2.0, "rough": 0.7, "presence": 0.1, "quality": 0.1}
 
 
 class Step:
     """One forward pass over a batch: targets from exemplars, then neighbours with recent ones."""
 
-    def __init__(self, model: Compact, rng: np.random.Generator):
+    def __init__(self, model: Compact, random: torch.Generator):
         self.model = model
-        self.rng = rng
+        self.random = random
 
     def __call__(
-        self, batch: Batch, most: int, again: float, common: np.random.Generator
+        self, batch: Batch, again: float, common: np.random.Generator
     ) -> tuple[Tensor, dict]:
-        model, rng = self.model, self.rng
+        model, truth = self.model, batch.masks
+        device = truth.device
         groups = len(batch.images) // SLICES
         embed, fine, middle = model.encoder(batch.images)
-        truth = batch.masks
         present = (truth.sum(dim=(2, 3)) > 0).float()
         memory = model.memory(embed, truth, (present * 2 - 1) * SCORE_LIMIT)
         levels = (embed, fine, middle)
 
-        count = int(common.choice([1, most - 1, most, most]))
         targets = np.arange(SLICES)
-        plan = choose_memories(batch, count, rng, targets, recent=False)
+        plan = choose_memories(batch, int(common.choice(COUNTS)), common, targets, recent=False)
         out = self.decode(levels, memory, groups, targets, plan)
         terms = losses(*out, truth)
         loss = sum(WEIGHTS[key] * terms[key] for key in WEIGHTS)
 
         neighbours = np.flatnonzero(batch.patients == 0)
         if len(neighbours) > 1 and common.random() < again:
-            own = torch.sigmoid(out[0].detach())
-            own_score = out[2].detach().clamp(-SCORE_LIMIT, SCORE_LIMIT)
-            use = torch.from_numpy(rng.random(len(truth)) < 0.85)
-            soft = torch.where(use[:, None, None, None], own, corrupt(truth, rng))
-            told = (present * 2 - 1) * float(rng.uniform(1, 8))
-            score = torch.where(use[:, None], own_score, told)
-            rows = torch.arange(len(truth)).reshape(groups, SLICES)[:, neighbours].reshape(-1)
+            every = torch.arange(len(truth), device=device).reshape(groups, SLICES)
+            rows = every[:, torch.from_numpy(neighbours).to(device)].reshape(-1)
+            soft, score = self.earlier(out, truth, present, rows)
             recent = memory.clone()
-            recent[rows] = model.memory(embed[rows], soft[rows], score[rows])
+            recent[rows] = model.memory(embed[rows], soft, score).to(recent.dtype)
             both = torch.cat(
                 [x.reshape(groups, SLICES, *x.shape[1:]) for x in (memory, recent)], dim=1
             ).flatten(0, 1)
-            count = int(common.integers(2, most + 1))
-            plan = choose_memories(batch, count, rng, neighbours, recent=True)
+            plan = choose_memories(
+                batch, int(common.integers(2, SLICES - 2)), common, neighbours, recent=True
+            )
             out = self.decode(levels, both, groups, neighbours, plan)
             more = losses(*out, truth[rows])
             share = len(neighbours) / SLICES
@@ -98,13 +104,31 @@ class Step:
             terms["hard_recent"] = more["hard"]
         return loss, terms
 
+    def earlier(self, out: tuple, truth: Tensor, present: Tensor, rows: Tensor) -> tuple:
+        """Masks and scores of the slices `rows` as an earlier pass would leave them: mostly what
+        the network just said, sometimes a spoilt truth."""
+        more = {"generator": self.random, "device": truth.device}
+        own = torch.sigmoid(out[0][rows].detach().float())
+        own_score = out[2][rows].detach().float().clamp(-SCORE_LIMIT, SCORE_LIMIT)
+        use = torch.rand((len(rows), 1), **more) < 0.85
+        soft = torch.where(use[..., None, None], own, corrupt(truth[rows], self.random))
+        told = (present[rows] * 2 - 1) * (1 + 7 * torch.rand((len(rows), 1), **more))
+        return soft, torch.where(use, own_score, told)
+
     def decode(self, levels, memory: Tensor, groups: int, targets: np.ndarray, plan) -> tuple:
         """Decodes the targets of every group; memory is [groups * m, M, h, h]."""
-        source, when = (torch.from_numpy(x) for x in plan)
+        device = memory.device
+        source, when = (torch.from_numpy(x).to(device) for x in plan)
         memory = memory.reshape(groups, -1, *memory.shape[1:])
-        memories = memory[:, source].flatten(0, 1)  # [groups * targets, N, M, h, h]
+        memories = memory.index_select(1, source.flatten())
+        memories = memories.reshape(
+            -1, source.shape[1], *memory.shape[2:]
+        )  # [groups*targets, N, ..]
         when = when[None].expand(groups, -1, -1).flatten(0, 1)
-        pick = [x.reshape(groups, SLICES, *x.shape[1:])[:, targets].flatten(0, 1) for x in levels]
+        pick = levels
+        if len(targets) < SLICES:
+            rows = torch.from_numpy(targets).to(device)
+            pick = [x.reshape(groups, SLICES, *x.shape[1:])[:, rows].flatten(0, 1) for x in levels]
         cond = self.model.attention(pick[0], memories, when)
         return self.model.decoder.detailed(cond, pick[1], pick[2])
 
@@ -123,23 +147,34 @@ GRAPHS = {
     "mask_decoder": "",
 }
 NOT_EXPORTED = "decoder.coarse."  # only the loss wants it; it is soon learnt anew
+HALF = ".half"  # ends the names of weights stored as halves
+# Blocks that version 0.5.0 added: a bundle from before has none.
+ADDED = tuple(
+    [f"encoder.level{level}.{block}." for level in (2, 3) for block in (2, 3)]
+    + ["attention.blocks.2.", "decoder.more1."]
+)
 
 
 def weights(source: Path) -> dict[str, Tensor]:
-    """Averaged weights from a checkpoint, or from the folder of an exported bundle."""
-    if not source.is_dir():
-        return torch.load(source, map_location="cpu", weights_only=False)["average"]
+    """Averaged weights from a checkpoint, or from the folder of an exported bundle. Blocks that
+    the source has not are new ones, which change nothing yet."""
     state = Compact().state_dict()
-    found = {}
-    for graph, prefix in GRAPHS.items():
-        for weight in onnx.load(source / f"{graph}.onnx").graph.initializer:
-            found[prefix + weight.name] = torch.from_numpy(numpy_helper.to_array(weight).copy())
-    for key in [key for key in state if key.startswith("key.")]:  # shared by both of these
-        found[key] = found[f"attention.{key}"]
-    found |= {key: state[key] for key in state if key.startswith(NOT_EXPORTED)}
-    if missing := state.keys() - found.keys():
-        raise ValueError(f"{source} lacks the weights {', '.join(sorted(missing))}")
-    return {key: found[key] for key in state}
+    if not source.is_dir():
+        found = torch.load(source, map_location="cpu", weights_only=False)["average"]
+    else:
+        found = {}
+        for graph, prefix in GRAPHS.items():
+            for weight in onnx.load(source / f"{graph}.onnx").graph.initializer:
+                name = prefix + weight.name.removesuffix(HALF)
+                values = numpy_helper.to_array(weight).astype(np.float32)
+                found[name] = torch.from_numpy(values)
+        for key in [key for key in state if key.startswith("key.")]:  # shared by both of these
+            found[key] = found[f"attention.{key}"]
+        found |= {key: state[key] for key in state if key.startswith(NOT_EXPORTED)}
+    missing = state.keys() - found.keys()
+    if strange := [key for key in missing if not key.startswith(ADDED)]:
+        raise ValueError(f"{source} lacks the weights {', '.join(sorted(strange))}")
+    return {key: found.get(key, state[key]).float() for key in state}
 
 
 def share_gradients(model: Compact, workers: int) -> None:
@@ -152,86 +187,129 @@ def share_gradients(model: Compact, workers: int) -> None:
         gradient.copy_(part.reshape(gradient.shape))
 
 
-def train(rank: int, args: argparse.Namespace) -> None:
-    """One of `args.workers` processes, each of one thread: on a busy machine they wait for each
-    other once a step, where the threads of one process would wait at every operation."""
-    torch.manual_seed(args.seed)
-    torch.set_num_threads(1)
-    meeting = f"tcp://127.0.0.1:{args.port}"
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=args.workers)
-    model = Compact().train()
-    average = {key: value.clone() for key, value in model.state_dict().items()}
+def make_optimiser(model: Compact, rate: float) -> torch.optim.Optimizer:
+    """AdamW in three groups, each with the `scale` of its rate."""
     named = list(model.named_parameters())
     # The few numbers that shape the read-outs must travel far: they get a rate of their own.
     shaping = [p for name, p in named if name.startswith(READ_OUT) and p.numel() < 64]
     shaped = {id(p) for p in shaping}
     decay = [p for _, p in named if p.dim() > 1 and id(p) not in shaped]
     plain = [p for _, p in named if p.dim() <= 1 and id(p) not in shaped]
-    optimiser = torch.optim.AdamW(
+    return torch.optim.AdamW(
         [
             {"params": decay, "weight_decay": 0.02, "scale": 1.0},
             {"params": plain, "weight_decay": 0.0, "scale": 1.0},
             {"params": shaping, "weight_decay": 0.0, "scale": 10.0},
         ],
-        lr=args.rate,
+        lr=rate,
         betas=(0.9, 0.98),
     )
+
+
+def scheduled(args: argparse.Namespace, step: int, progress: float) -> float:
+    """The rate: a short rise, then half a cosine of the clock."""
+    rate = args.rate * min(1.0, (step + 1) / 100)
+    return rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+
+class Averages:
+    """Exponential averages of the weights, the shorter while there are few steps."""
+
+    def __init__(self, model: Compact, decay: float):
+        self.decay = decay
+        self.values = {key: value.clone() for key, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def take(self, model: Compact, step: int) -> None:
+        keep = min(self.decay, (step + 1) / (step + 20))
+        state = model.state_dict()
+        torch._foreach_lerp_(list(self.values.values()), [state[k] for k in self.values], 1 - keep)
+
+
+def train(rank: int, args: argparse.Namespace) -> None:
+    """One of `args.workers` processes. On a CPU each has one thread: on a busy machine they wait
+    for each other once a step, where the threads of one process would wait at every operation.
+    On a GPU there is one."""
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(1)
+    device = torch.device(args.device)
+    on_gpu = device.type == "cuda"
+    torch.backends.cudnn.benchmark = on_gpu
+    torch.set_float32_matmul_precision("high")  # on a GPU
+    if args.workers > 1:
+        meeting = f"tcp://127.0.0.1:{args.port}"
+        dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=args.workers)
+    model = Compact().train().to(device)
     step, elapsed = 0, 0.0
     path = args.out / "checkpoint.pt"
     args.out.mkdir(parents=True, exist_ok=True)
+    optimiser = make_optimiser(model, args.rate)
+    scaler = torch.amp.GradScaler(device.type, init_scale=2.0**14, enabled=args.precision == "fp16")
+    if not path.exists() and args.start:
+        model.load_state_dict(weights(args.start))
+    averages = Averages(model, args.decay)
     if path.exists():
-        state = torch.load(path, map_location="cpu", weights_only=False)
+        state = torch.load(path, map_location=device, weights_only=False)
         model.load_state_dict(state["model"])
-        if len(state["optimiser"]["param_groups"]) == 3:
-            optimiser.load_state_dict(state["optimiser"])
-        average, step, elapsed = state["average"], state["step"], state["elapsed"]
-    elif args.start:
-        average = weights(args.start)
-        model.load_state_dict(average)
-    rng = np.random.default_rng([args.seed, step, rank])
-    cache = Cache(args.cache, rank, args.workers)
+        optimiser.load_state_dict(state["optimiser"])
+        averages.values, step, elapsed = state["average"], state["step"], state["elapsed"]
+    cache = Cache(args.cache, args.capacity, device, rank, args.workers)
     print(f"worker {rank}: {len(cache)} anatomies, from step {step}", flush=True)
-    run = Step(model, rng)
+    random = torch.Generator(device).manual_seed(args.seed * 1000003 + step * 64 + rank)
+    run = Step(model, random)
     total = args.minutes * 60
-    seen: dict[str, list[float]] = {}
+    seen: dict[str, list[Tensor]] = {}
     start = saved = time.time() - elapsed
     while elapsed < total:
-        progress = elapsed / total
-        rate = args.rate * min(1.0, (step + 1) / 100)
-        rate *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
+        rate = scheduled(args, step, elapsed / total)
         for group in optimiser.param_groups:
             group["lr"] = rate * group["scale"]
+        # The workers share what decides how much work a batch is: none waits for another.
         common = np.random.default_rng([args.seed, 1, step])
-        batch = draw(cache, args.groups, rng, common)
-        loss, terms = run(batch, args.most, args.again, common)
+        batch = draw(cache, args.groups, random, *compose(common))
+        with autocast(device, args.precision):
+            loss, terms = run(batch, args.again, common)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        share_gradients(model, args.workers)
+        scaler.scale(loss).backward()
+        if args.workers > 1:
+            share_gradients(model, args.workers)
+        scaler.unscale_(optimiser)
         size = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        if torch.isfinite(size):
-            optimiser.step()
+        if scaler.is_enabled() or torch.isfinite(size):  # the scaler looks by itself
+            scaler.step(optimiser)
+        scaler.update()
         step += 1
-        keep = min(args.decay, (step + 1) / (step + 20))
-        with torch.no_grad():
-            for key, value in model.state_dict().items():
-                average[key].lerp_(value, 1 - keep)
-        clock = torch.tensor([time.time() - start], dtype=torch.float64)
-        dist.broadcast(clock, 0)  # so that all stop at the same step
-        elapsed = float(clock)
-        if step % 200 == 0:
+        averages.take(model, step)
+        elapsed = shared_clock(start, args.workers)
+        if step % args.refresh == 0:
             cache.refresh()
         if rank:
             continue
         for key, value in terms.items():
-            seen.setdefault(key, []).append(float(value.detach()))
+            seen.setdefault(key, []).append(value.detach())
         if step % 25 == 0:
-            text = " ".join(f"{key} {np.mean(value):.3f}" for key, value in seen.items())
-            print(f"step {step} {elapsed:.0f} s rate {rate:.1e} {text}", flush=True)
+            text = " ".join(f"{key} {torch.stack(v).mean():.3f}" for key, v in seen.items())
+            facts = f"step {step} {elapsed:.0f} s rate {rate:.1e} anatomies {len(cache)}"
+            print(f"{facts} {text}", flush=True)
             seen.clear()
         if time.time() - saved > 120 or elapsed >= total:
             saved = time.time()
             state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-            save(path, state | {"average": average, "step": step, "elapsed": elapsed})
+            save(path, state | {"average": averages.values, "step": step, "elapsed": elapsed})
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Computes in halves what torch thinks safe, unless `precision` is fp32."""
+    kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
+    return torch.autocast(device.type, kind, enabled=precision != "fp32")
+
+
+def shared_clock(start: float, workers: int) -> float:
+    """Seconds since the start, the same in all workers, so that all stop at the same step."""
+    clock = torch.tensor([time.time() - start], dtype=torch.float64)
+    if workers > 1:
+        dist.broadcast(clock, 0)
+    return float(clock)
 
 
 def main() -> None:
@@ -242,16 +320,22 @@ def main() -> None:
         "--start", type=Path, help="weights to begin from: a checkpoint or a bundle"
     )
     parser.add_argument("--minutes", type=float, default=80, help="length of the schedule")
-    parser.add_argument("--groups", type=int, default=2, help="anatomies a step and worker")
-    parser.add_argument("--most", type=int, default=5, help="memories a target, at most")
-    parser.add_argument("--again", type=float, default=0.5, help="share of steps with propagation")
+    parser.add_argument("--groups", type=int, default=1, help="anatomies a step and worker")
+    parser.add_argument("--again", type=float, default=0.3, help="share of steps with propagation")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--decay", type=float, default=0.998)
+    parser.add_argument("--capacity", type=int, default=8000, help="anatomies held at a time")
+    parser.add_argument("--refresh", type=int, default=200, help="steps between looks for new ones")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda with one worker")
+    parser.add_argument("--precision", choices=["fp32", "fp16", "bf16"], default="fp32")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--port", type=int, default=29511, help="where they meet, on loopback")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    torch.multiprocessing.spawn(train, (args,), args.workers)
+    if args.workers > 1:
+        torch.multiprocessing.spawn(train, (args,), args.workers)
+    else:
+        train(0, args)
 
 
 if __name__ == "__main__":
