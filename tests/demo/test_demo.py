@@ -17,9 +17,10 @@ def demo(engram, tmp_path_factory):
     return json.loads(run.stdout), folder
 
 
-def test_beats_copying_the_most_similar_annotation(demo):
+@pytest.mark.parametrize("simpler", ["copy", "knn"])
+def test_beats_the_simpler_method(demo, simpler):
     outcome, _ = demo
-    assert outcome["mean_dice"] > outcome["baselines"]["copy"]["mean_dice"]
+    assert outcome["mean_dice"] > outcome["baselines"][simpler]["mean_dice"]
 
 
 def test_results_are_read_by_others_and_agree_with_the_table(demo):
