@@ -121,9 +121,8 @@ class Step:
         source, when = (torch.from_numpy(x).to(device) for x in plan)
         memory = memory.reshape(groups, -1, *memory.shape[1:])
         memories = memory.index_select(1, source.flatten())
-        memories = memories.reshape(
-            -1, source.shape[1], *memory.shape[2:]
-        )  # [groups*targets, N, ..]
+        # [groups * targets, N, M, h, h]
+        memories = memories.reshape(-1, source.shape[1], *memory.shape[2:])
         when = when[None].expand(groups, -1, -1).flatten(0, 1)
         pick = levels
         if len(targets) < SLICES:
@@ -206,12 +205,6 @@ def make_optimiser(model: Compact, rate: float) -> torch.optim.Optimizer:
     )
 
 
-def scheduled(args: argparse.Namespace, step: int, progress: float) -> float:
-    """The rate: a short rise, then half a cosine of the clock."""
-    rate = args.rate * min(1.0, (step + 1) / 100)
-    return rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
 class Averages:
     """Exponential averages of the weights, the shorter while there are few steps."""
 
@@ -226,76 +219,104 @@ class Averages:
         torch._foreach_lerp_(list(self.values.values()), [state[k] for k in self.values], 1 - keep)
 
 
-def train(rank: int, args: argparse.Namespace) -> None:
+class Training:
     """One of `args.workers` processes. On a CPU each has one thread: on a busy machine they wait
     for each other once a step, where the threads of one process would wait at every operation.
     On a GPU there is one."""
+
+    def __init__(self, rank: int, args: argparse.Namespace):
+        self.args, self.rank = args, rank
+        self.device = torch.device(args.device)
+        self.path = args.out / "checkpoint.pt"
+        args.out.mkdir(parents=True, exist_ok=True)
+        self.step, self.elapsed = 0, 0.0
+        self.model = Compact().train().to(self.device)
+        self.optimiser = make_optimiser(self.model, args.rate)
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, init_scale=2.0**14, enabled=args.precision == "fp16"
+        )
+        if not self.path.exists() and args.start:
+            self.model.load_state_dict(weights(args.start))
+        self.averages = Averages(self.model, args.decay)
+        if self.path.exists():
+            self.resume()
+        self.cache = Cache(args.cache, args.capacity, self.device, rank, args.workers)
+        seed = args.seed * 1000003 + self.step * 64 + rank
+        self.random = torch.Generator(self.device).manual_seed(seed)
+        self.forward = Step(self.model, self.random)
+
+    def resume(self) -> None:
+        state = torch.load(self.path, map_location=self.device, weights_only=False)
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.averages.values = state["average"]
+        self.step, self.elapsed = state["step"], state["elapsed"]
+
+    def save(self) -> None:
+        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+        state |= {"average": self.averages.values, "step": self.step, "elapsed": self.elapsed}
+        save(self.path, state)
+
+    def rate(self) -> float:
+        """A short rise, then half a cosine of the clock."""
+        progress = self.elapsed / (self.args.minutes * 60)
+        rate = self.args.rate * min(1.0, (self.step + 1) / 100)
+        return rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    def advance(self) -> dict[str, Tensor]:
+        """One step; returns the terms of the loss."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate() * group["scale"]
+        # The workers share what decides how much work a batch is: none waits for another.
+        common = np.random.default_rng([self.args.seed, 1, self.step])
+        batch = draw(self.cache, self.args.groups, self.random, *compose(common))
+        with autocast(self.device, self.args.precision):
+            loss, terms = self.forward(batch, self.args.again, common)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if self.args.workers > 1:
+            share_gradients(self.model, self.args.workers)
+        self.scaler.unscale_(self.optimiser)
+        size = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        if self.scaler.is_enabled() or torch.isfinite(size):  # the scaler looks by itself
+            self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.step += 1
+        self.averages.take(self.model, self.step)
+        if self.step % self.args.refresh == 0:
+            self.cache.refresh()
+        return terms
+
+    def report(self, seen: dict[str, list[Tensor]]) -> None:
+        text = " ".join(f"{key} {torch.stack(v).mean():.3f}" for key, v in seen.items())
+        facts = f"step {self.step} {self.elapsed:.0f} s rate {self.rate():.1e}"
+        print(f"{facts} anatomies {len(self.cache)} {text}", flush=True)
+
+
+def train(rank: int, args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     torch.set_num_threads(1)
-    device = torch.device(args.device)
-    on_gpu = device.type == "cuda"
-    torch.backends.cudnn.benchmark = on_gpu
+    torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")  # on a GPU
     if args.workers > 1:
         meeting = f"tcp://127.0.0.1:{args.port}"
         dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=args.workers)
-    model = Compact().train().to(device)
-    step, elapsed = 0, 0.0
-    path = args.out / "checkpoint.pt"
-    args.out.mkdir(parents=True, exist_ok=True)
-    optimiser = make_optimiser(model, args.rate)
-    scaler = torch.amp.GradScaler(device.type, init_scale=2.0**14, enabled=args.precision == "fp16")
-    if not path.exists() and args.start:
-        model.load_state_dict(weights(args.start))
-    averages = Averages(model, args.decay)
-    if path.exists():
-        state = torch.load(path, map_location=device, weights_only=False)
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        averages.values, step, elapsed = state["average"], state["step"], state["elapsed"]
-    cache = Cache(args.cache, args.capacity, device, rank, args.workers)
-    print(f"worker {rank}: {len(cache)} anatomies, from step {step}", flush=True)
-    random = torch.Generator(device).manual_seed(args.seed * 1000003 + step * 64 + rank)
-    run = Step(model, random)
-    total = args.minutes * 60
+    training = Training(rank, args)
+    print(f"worker {rank}: {len(training.cache)} anatomies, from step {training.step}", flush=True)
     seen: dict[str, list[Tensor]] = {}
-    start = saved = time.time() - elapsed
-    while elapsed < total:
-        rate = scheduled(args, step, elapsed / total)
-        for group in optimiser.param_groups:
-            group["lr"] = rate * group["scale"]
-        # The workers share what decides how much work a batch is: none waits for another.
-        common = np.random.default_rng([args.seed, 1, step])
-        batch = draw(cache, args.groups, random, *compose(common))
-        with autocast(device, args.precision):
-            loss, terms = run(batch, args.again, common)
-        optimiser.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
-        if args.workers > 1:
-            share_gradients(model, args.workers)
-        scaler.unscale_(optimiser)
-        size = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        if scaler.is_enabled() or torch.isfinite(size):  # the scaler looks by itself
-            scaler.step(optimiser)
-        scaler.update()
-        step += 1
-        averages.take(model, step)
-        elapsed = shared_clock(start, args.workers)
-        if step % args.refresh == 0:
-            cache.refresh()
-        if rank:
-            continue
-        for key, value in terms.items():
+    start = saved = time.time() - training.elapsed
+    while training.elapsed < args.minutes * 60:
+        for key, value in training.advance().items():
             seen.setdefault(key, []).append(value.detach())
-        if step % 25 == 0:
-            text = " ".join(f"{key} {torch.stack(v).mean():.3f}" for key, v in seen.items())
-            facts = f"step {step} {elapsed:.0f} s rate {rate:.1e} anatomies {len(cache)}"
-            print(f"{facts} {text}", flush=True)
+        training.elapsed = shared_clock(start, args.workers)
+        if training.step % 25 == 0:
+            if rank == 0:
+                training.report(seen)
             seen.clear()
-        if time.time() - saved > 120 or elapsed >= total:
+        over = training.elapsed >= args.minutes * 60
+        if rank == 0 and (time.time() - saved > 120 or over):
             saved = time.time()
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-            save(path, state | {"average": averages.values, "step": step, "elapsed": elapsed})
+            training.save()
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
