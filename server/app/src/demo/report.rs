@@ -116,11 +116,12 @@ impl Report {
     }
 }
 
+/// Under the name that `engram evaluate --json` gives it.
 fn baseline_json(baseline: &Baseline) -> (String, Value) {
     let organs = Organ::ALL.into_iter().zip(&baseline.summary.organs);
     let labels: Map<_, _> =
         organs.map(|(organ, s)| (organ.name().to_owned(), json!({ "dice_mean": s.mean }))).collect();
-    (baseline.name.to_owned(), json!({ "mean_dice": baseline.summary.mean, "labels": labels }))
+    (baseline.name.to_lowercase(), json!({ "mean_dice": baseline.summary.mean, "labels": labels }))
 }
 
 fn target_json(target: &Target) -> Value {
