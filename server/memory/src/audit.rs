@@ -10,7 +10,7 @@ use crate::graph::Graph;
 use crate::top::{Scored, Top, dot};
 
 /// Points whose neighbourhoods are looked at.
-const SAMPLE: usize = 40;
+const SAMPLE: usize = 100;
 /// Efforts that are tried.
 const EFFORTS: [usize; 4] = [128, 256, 512, 1024];
 /// A neighbourhood is this part of the effort: about as deep as a filtered search has to look.

@@ -50,6 +50,14 @@ pub(crate) struct Index {
     pub(crate) effort: Option<usize>,
 }
 
+/// A number that tells nothing of how near two identities are (the finaliser of SplitMix64, Steele et al. 2014).
+fn scattered(id: u64) -> u64 {
+    let mut mixed = id.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}
+
 /// A graph that serves.
 pub(crate) struct Graph {
     hnsw: Hnsw<'static, f32, UnitCosine>,
@@ -65,8 +73,11 @@ impl Graph {
         stop: &AtomicBool,
     ) -> Option<Self> {
         let hnsw = Hnsw::new(LINKS, ids.len(), LAYERS, CONSTRUCTION, UnitCosine);
-        let points: Vec<(&[f32], usize)> =
+        let mut points: Vec<(&[f32], usize)> =
             vectors.chunks_exact(dim).zip(ids).map(|(vector, id)| (vector, *id as usize)).collect();
+        // In the order of the bank, slices of one series follow each other: their links would lead to each other
+        // alone, and a series could be out of reach from the rest.
+        points.sort_by_key(|(_, id)| scattered(*id as u64));
         for step in points.chunks(STEP) {
             if stop.load(Relaxed) {
                 return None;
