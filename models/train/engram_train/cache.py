@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from engram_train.anatomy import (
+    MAX_REGIONS,
     MAX_TASKS,
     Anatomy,
     Enlarger,
@@ -36,10 +37,15 @@ NEIGHBOURS = 3
 SHARD = 16
 
 
+def regions_of(tasks: np.ndarray) -> np.ndarray:
+    """Labels as bits [...] -> the regions that belong to them, bool [..., MAX_REGIONS]."""
+    bits = np.arange(MAX_REGIONS, dtype=np.uint64)
+    return (tasks[..., None] >> bits & np.uint64(1)).astype(bool)
+
+
 def task_mask(regions: np.ndarray, bits: int) -> np.ndarray:
     """Region maps -> bool maps of one label."""
-    table = (int(bits) >> np.arange(64)) & 1
-    return table.astype(bool)[regions]
+    return regions_of(np.asarray(bits, np.uint64))[regions]
 
 
 def level_of(instance: Instance, view: View, bits: int, rng, small: Enlarger) -> float:

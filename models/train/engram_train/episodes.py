@@ -13,19 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engram_train.anatomy import MAX_REGIONS, MAX_TASKS
-from engram_train.cache import NEIGHBOURS, PATIENTS
+from engram_train.cache import NEIGHBOURS, PATIENTS, regions_of
 from engram_train.model import IMAGE_SIZE
 
 SLICES = 12
 EXEMPLAR_TIME = 6
 LEAST = 0.006
 LITTLE = 0.03
-
-
-def regions_of(tasks: np.ndarray) -> np.ndarray:
-    """Labels as bits [..., T] -> bool [..., T, MAX_REGIONS]."""
-    bits = np.arange(MAX_REGIONS, dtype=np.uint64)
-    return (tasks[..., None] >> bits & np.uint64(1)).astype(bool)
 
 
 class Cache:

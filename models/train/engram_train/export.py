@@ -19,7 +19,7 @@ from engram_train.model import GRID, IMAGE_SIZE, Compact, Retrieval, Shape, Vote
 from engram_train.train import HALF, weights
 
 OPSET = 17
-TOLERANCE = 1e-4
+TOLERANCE = 1e-5  # of an output's largest number
 SMALL = 1024  # numbers; what is smaller stays as it is
 VERSION = "0.5.0"
 

@@ -225,7 +225,7 @@ class Training:
     On a GPU there is one."""
 
     def __init__(self, rank: int, args: argparse.Namespace):
-        self.args, self.rank = args, rank
+        self.args = args
         self.device = torch.device(args.device)
         self.path = args.out / "checkpoint.pt"
         args.out.mkdir(parents=True, exist_ok=True)
@@ -320,9 +320,8 @@ def train(rank: int, args: argparse.Namespace) -> None:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Computes in halves what torch thinks safe, unless `precision` is fp32."""
-    kind = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
-    return torch.autocast(device.type, kind, enabled=precision != "fp32")
+    """Computes in halves what torch thinks safe, if `precision` is fp16."""
+    return torch.autocast(device.type, torch.float16, enabled=precision == "fp16")
 
 
 def shared_clock(start: float, workers: int) -> float:
@@ -348,7 +347,7 @@ def main() -> None:
     parser.add_argument("--capacity", type=int, default=8000, help="anatomies held at a time")
     parser.add_argument("--refresh", type=int, default=200, help="steps between looks for new ones")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda with one worker")
-    parser.add_argument("--precision", choices=["fp32", "fp16", "bf16"], default="fp32")
+    parser.add_argument("--precision", choices=["fp32", "fp16"], default="fp32")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--port", type=int, default=29511, help="where they meet, on loopback")
     parser.add_argument("--seed", type=int, default=0)

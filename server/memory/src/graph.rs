@@ -4,6 +4,7 @@
 //! next graph is built, one that goes is skipped in what the graph answers. So neither the deletion that `hnsw_rs`
 //! does not have nor its filtered search (which can answer items that fail the filter) is needed.
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -50,14 +51,6 @@ pub(crate) struct Index {
     pub(crate) effort: Option<usize>,
 }
 
-/// A number that tells nothing of how near two identities are (the finaliser of SplitMix64, Steele et al. 2014).
-fn scattered(id: u64) -> u64 {
-    let mut mixed = id.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
-}
-
 /// A graph that serves.
 pub(crate) struct Graph {
     hnsw: Hnsw<'static, f32, UnitCosine>,
@@ -77,7 +70,8 @@ impl Graph {
             vectors.chunks_exact(dim).zip(ids).map(|(vector, id)| (vector, *id as usize)).collect();
         // In the order of the bank, slices of one series follow each other: their links would lead to each other
         // alone, and a series could be out of reach from the rest.
-        points.sort_by_key(|(_, id)| scattered(*id as u64));
+        let scattered = BuildHasherDefault::<DefaultHasher>::default();
+        points.sort_by_cached_key(|(_, id)| scattered.hash_one(id));
         for step in points.chunks(STEP) {
             if stop.load(Relaxed) {
                 return None;
