@@ -69,7 +69,11 @@ fn row_bytes(graph: Graph, spec: &BundleSpec, memories: usize) -> u64 {
         Graph::MemoryEncoder => map(1, spec.input.image_size).saturating_mul(IMAGE_ACTIVATIONS),
         Graph::MemoryAttention => {
             let places = area(f.memory_size).saturating_mul(memories as u64);
-            let scores = area(f.embed_size).saturating_mul(places).saturating_mul(SCORE_COPIES);
+            let at_once = match f.attention_chunk as u64 {
+                0 => area(f.embed_size),
+                chunk => chunk.min(area(f.embed_size)),
+            };
+            let scores = at_once.saturating_mul(places).saturating_mul(SCORE_COPIES);
             let image = map(f.embed_channels.max(f.cond_channels), f.embed_size);
             let tokens = image.saturating_add(places.saturating_mul(f.memory_channels as u64));
             scores.saturating_add(tokens.saturating_mul(TOKEN_COPIES))
@@ -77,6 +81,8 @@ fn row_bytes(graph: Graph, spec: &BundleSpec, memories: usize) -> u64 {
         Graph::MaskDecoder => {
             fine.saturating_add(map(f.mask_tokens, f.mask_size)).saturating_mul(DECODER_COPIES)
         }
+        Graph::MaskDownsample => map(1, spec.input.image_size).saturating_mul(DECODER_COPIES),
+        Graph::PromptEncoder => map(f.cond_channels, f.embed_size).saturating_mul(DECODER_COPIES),
     };
     numbers.saturating_mul(NUMBER)
 }

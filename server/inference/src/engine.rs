@@ -90,6 +90,19 @@ pub struct Pointers {
     pub time_differences: Vec<f32>,
 }
 
+/// What a person pointed at, for the prompt encoder.
+#[derive(Debug, Clone)]
+pub struct Clicks {
+    /// `[B, K, 2]`: x and y in pixels of the S x S image, 0 at its corner. K at least 1.
+    pub points: Array3<f32>,
+    /// `[B, K]`: 1 in the object, 0 outside of it, 2 and 3 a box's first and last corner, -1 no point.
+    pub labels: Array2<i64>,
+    /// `[B, 1, m, m]`: logits of the mask to go on from.
+    pub mask: Array4<f32>,
+    /// `[B, 1]`: 1 where `mask` is one, 0 where there is none.
+    pub has_mask: Array2<f32>,
+}
+
 /// A prompt encoder's answer, for bundles whose decoder takes prompts.
 #[derive(Debug, Clone)]
 pub struct Prompts {
@@ -158,7 +171,9 @@ impl Engine {
 
     /// What has been computed since the start.
     pub fn metrics(&self) -> EngineMetrics {
-        self.inner.counters.snapshot()
+        let mut metrics = self.inner.counters.snapshot();
+        metrics.graphs.retain(|metrics| self.spec().graph(metrics.graph).is_some());
+        metrics
     }
 
     /// Retrieval vectors of images `[B, 3, s, s]`, normalised as [`RetrievalSpec`](crate::RetrievalSpec) says.
@@ -223,6 +238,25 @@ impl Engine {
         self.call(graph, inputs)?.take()
     }
 
+    /// Mask prompts `[B, 1, m, m]` of masks `[B, 1, S, S]`, 0 or 1. For bundles that take prompts.
+    ///
+    /// # Errors
+    /// See [`Engine`].
+    pub fn mask_prompt(&self, masks: Array4<f32>) -> Result<Array4<f32>> {
+        self.call(Graph::MaskDownsample, vec![floats(masks)])?.take()
+    }
+
+    /// Embeddings of what a person pointed at. For bundles that take prompts.
+    ///
+    /// # Errors
+    /// See [`Engine`].
+    pub fn encode_prompts(&self, clicks: Clicks) -> Result<Prompts> {
+        let Clicks { points, labels, mask, has_mask } = clicks;
+        let inputs = vec![floats(points), Value::I64(labels.into_dyn()), floats(mask), floats(has_mask)];
+        let mut answer = self.call(Graph::PromptEncoder, inputs)?;
+        Ok(Prompts { sparse: answer.take()?, dense: answer.take()? })
+    }
+
     /// Masks from conditioned features `[B, C2, h, h]` and the image's high-resolution features, a row each.
     /// `prompts` as the bundle uses them or not.
     ///
@@ -261,10 +295,13 @@ impl Engine {
 
     fn call(&self, graph: Graph, inputs: Vec<Value>) -> Result<Outputs> {
         let inner = &*self.inner;
+        let has_role = self.spec().graph(graph).is_some();
+        ensure!(has_role, CallShapeSnafu { graph, reason: "this bundle has no such graph" });
         let counts = check(graph, &inner.signatures[graph.position()], &inputs)?;
-        let max_rows = inner.budget.rows(graph, self.spec(), counts.memories)?;
+        let rows = counts.rows.unwrap_or_default();
+        let max_rows = inner.budget.rows(graph, self.spec(), counts.memories.unwrap_or_default())?;
         let (reply, answer) = bounded(1);
-        let request = Request { graph, rows: counts.rows, max_rows, inputs, reply };
+        let request = Request { graph, rows, max_rows, inputs, reply };
         inner.calls.send(request).ok().context(DeviceStoppedSnafu)?;
         let answer = answer.recv().ok().context(DeviceStoppedSnafu)?.map_err(|failure| failure.of(graph))?;
         Ok(Outputs { graph, answer: answer.into_iter() })

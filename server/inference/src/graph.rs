@@ -16,16 +16,22 @@ pub enum Graph {
     MemoryAttention,
     /// Conditioned features to masks.
     MaskDecoder,
+    /// A mask to a mask prompt, for bundles that take prompts.
+    MaskDownsample,
+    /// Clicks, boxes and a mask prompt to embeddings for the decoder, for bundles that take prompts.
+    PromptEncoder,
 }
 
 impl Graph {
-    /// Every graph, in the order of the contract.
-    pub const ALL: [Graph; 5] = [
+    /// Every role. A bundle has the first five; see [`BundleSpec::roles`](crate::BundleSpec::roles) for the others.
+    pub const ALL: [Graph; 7] = [
         Graph::Retrieval,
         Graph::ImageEncoder,
         Graph::MemoryEncoder,
         Graph::MemoryAttention,
         Graph::MaskDecoder,
+        Graph::MaskDownsample,
+        Graph::PromptEncoder,
     ];
 
     /// Its name in the manifest.
@@ -36,6 +42,21 @@ impl Graph {
             Graph::MemoryEncoder => "memory_encoder",
             Graph::MemoryAttention => "memory_attention",
             Graph::MaskDecoder => "mask_decoder",
+            Graph::MaskDownsample => "mask_downsample",
+            Graph::PromptEncoder => "prompt_encoder",
+        }
+    }
+
+    /// Its key in the manifest.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Graph::Retrieval => "graphs.retrieval",
+            Graph::ImageEncoder => "graphs.image_encoder",
+            Graph::MemoryEncoder => "graphs.memory_encoder",
+            Graph::MemoryAttention => "graphs.memory_attention",
+            Graph::MaskDecoder => "graphs.mask_decoder",
+            Graph::MaskDownsample => "graphs.mask_downsample",
+            Graph::PromptEncoder => "graphs.prompt_encoder",
         }
     }
 

@@ -13,20 +13,22 @@ mod device;
 mod engine;
 mod error;
 mod graph;
+mod manifest;
 mod metrics;
 mod request;
 pub mod runtime;
 mod signature;
 mod worker;
 
-pub use bundle::{
-    Bundle, BundleSpec, FeatureSpec, GraphFile, GraphFiles, InputSpec, MemorySpec, PointerSpec, PromptSpec,
-    RetrievalSpec,
-};
+pub use bundle::{Bundle, Constants};
 pub use device::Device;
-pub use engine::{Decoded, Engine, EngineOptions, ImageFeatures, Pointers, Prompts, Retrieval};
+pub use engine::{Clicks, Decoded, Engine, EngineOptions, ImageFeatures, Pointers, Prompts, Retrieval};
 pub use error::Error;
 pub use graph::Graph;
+pub use manifest::{
+    BundleFile, BundleSpec, FeatureSpec, GraphFiles, InputSpec, MemorySpec, PointerSpec, PromptSpec,
+    RetrievalSpec, TensorFiles,
+};
 pub use metrics::{EngineMetrics, GraphMetrics};
 
 /// A result of this room.

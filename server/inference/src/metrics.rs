@@ -8,7 +8,7 @@ use crate::Graph;
 /// A snapshot of what an engine has computed since it started.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EngineMetrics {
-    /// A graph each, in the order of [`Graph::ALL`].
+    /// A graph of the bundle each, in the order of [`Graph::ALL`].
     pub graphs: Vec<GraphMetrics>,
 }
 

@@ -23,6 +23,20 @@ impl Value {
         }
     }
 
+    pub(crate) fn floats(&self) -> Option<ArrayViewD<'_, f32>> {
+        match self {
+            Value::F32(array) => Some(array.view()),
+            Value::I64(_) => None,
+        }
+    }
+
+    pub(crate) fn integers(&self) -> Option<ArrayViewD<'_, i64>> {
+        match self {
+            Value::I64(array) => Some(array.view()),
+            Value::F32(_) => None,
+        }
+    }
+
     fn element(&self) -> Element {
         match self {
             Value::F32(_) => Element::F32,
@@ -107,17 +121,17 @@ impl Request {
     }
 }
 
-/// The dynamic dimensions of a call.
+/// The dynamic dimensions of a call, as far as its tensors have them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
-    pub(crate) rows: usize,
-    pub(crate) memories: usize,
-    pub(crate) pointers: usize,
-    pub(crate) prompts: usize,
+    pub(crate) rows: Option<usize>,
+    pub(crate) memories: Option<usize>,
+    pub(crate) pointers: Option<usize>,
+    pub(crate) prompts: Option<usize>,
 }
 
 impl Counts {
-    fn slot(&mut self, dim: Dim) -> Option<&mut usize> {
+    fn slot(&mut self, dim: Dim) -> Option<&mut Option<usize>> {
         match dim {
             Dim::Rows => Some(&mut self.rows),
             Dim::Memories => Some(&mut self.memories),
@@ -145,11 +159,8 @@ fn fits(port: &Port, value: &Value, counts: &mut Counts) -> bool {
     value.element() == port.element
         && value.shape().len() == port.dims.len()
         && value.shape().iter().zip(&port.dims).all(|(&size, &dim)| match counts.slot(dim) {
-            Some(known) if *known == 0 => {
-                *known = size;
-                size > 0
-            }
-            Some(known) => *known == size,
+            // Of pointers alone there may be none.
+            Some(known) => *known.get_or_insert(size) == size && (size > 0 || dim == Dim::Pointers),
             None => !matches!(dim, Dim::Fixed(wanted) if wanted != size),
         })
 }

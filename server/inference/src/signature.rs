@@ -79,6 +79,7 @@ impl Signature {
         let high_res_0 = || Port::new("high_res_0", map(f.high_res_0_channels, f.high_res_0_size));
         let high_res_1 = || Port::new("high_res_1", map(f.high_res_1_channels, f.high_res_1_size));
         let score = || Port::new("object_score", vec![Rows, Fixed(1)]);
+        let dense = || Port::new("dense", map(f.cond_channels, f.embed_size));
         let pointer = Fixed(spec.pointers.dim);
         let (mut inputs, mut outputs) = match graph {
             Graph::Retrieval => (
@@ -116,6 +117,19 @@ impl Signature {
                     score(),
                 ],
             ),
+            Graph::MaskDownsample => (
+                vec![Port::new("mask", map(1, spec.input.image_size))],
+                vec![Port::new("mask_prompt", map(1, f.mask_size))],
+            ),
+            Graph::PromptEncoder => (
+                vec![
+                    Port::new("points", vec![Rows, Prompts, Fixed(2)]),
+                    Port::new("labels", vec![Rows, Prompts]).integers(),
+                    Port::new("mask_input", map(1, f.mask_size)),
+                    Port::new("has_mask", vec![Rows, Fixed(1)]),
+                ],
+                vec![Port::new("sparse", vec![Rows, Any, Fixed(f.cond_channels)]), dense()],
+            ),
         };
         match graph {
             Graph::MemoryAttention if spec.pointers.used => {
@@ -125,7 +139,7 @@ impl Signature {
             Graph::MaskDecoder => {
                 if spec.prompts.used {
                     inputs.push(Port::new("sparse", vec![Rows, Prompts, Fixed(f.cond_channels)]));
-                    inputs.push(Port::new("dense", map(f.cond_channels, f.embed_size)));
+                    inputs.push(dense());
                 }
                 if spec.pointers.used {
                     outputs.push(Port::new("obj_ptr", vec![Rows, Fixed(f.mask_tokens), pointer]));

@@ -1,6 +1,7 @@
 //! The owner thread of a device: it alone touches the sessions, and joins waiting calls into batches.
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,7 +30,8 @@ struct Loaded {
 
 /// The sessions of a device and the calls that come for them.
 pub(crate) struct Worker {
-    graphs: Vec<Loaded>,
+    /// By [`Graph::position`]; none for a role that the bundle does not have.
+    graphs: Vec<Option<Loaded>>,
     calls: Receiver<Request>,
     counters: Arc<Counters>,
 }
@@ -43,11 +45,12 @@ impl Worker {
         calls: Receiver<Request>,
         counters: Arc<Counters>,
     ) -> Result<Self> {
-        let load = |graph: Graph| -> Result<Loaded> {
-            let session = session(environment, bundle, graph, threads).context(LoadGraphSnafu { graph })?;
+        let load = |graph: Graph| -> Result<Option<Loaded>> {
+            let Some(file) = bundle.graph_path(graph) else { return Ok(None) };
+            let session = session(environment, &file, threads).context(LoadGraphSnafu { graph })?;
             let signature = Signature::of(graph, bundle.spec());
             signature.check(graph, &session)?;
-            Ok(Loaded { session, signature })
+            Ok(Some(Loaded { session, signature }))
         };
         let graphs = Graph::ALL.into_iter().map(load).collect::<Result<_>>()?;
         Ok(Self { graphs, calls, counters })
@@ -72,7 +75,11 @@ impl Worker {
     /// Computes `first` with whatever waiting call fits it, and answers each.
     fn answer(&mut self, first: Request, waiting: &mut VecDeque<Request>) {
         let graph = first.graph;
-        let Loaded { session, signature } = &mut self.graphs[graph.position()];
+        let Some(Loaded { session, signature }) = &mut self.graphs[graph.position()] else {
+            // The engine sends no call for a role that the bundle lacks.
+            let _ = first.reply.send(Err(Failure::Compute("the bundle has no such graph".to_owned())));
+            return;
+        };
         let batch = join(first, waiting, signature);
         self.counters.answered(graph, batch.len());
         let mut run = |inputs: &[Tensor<'_>], rows: usize| {
@@ -102,7 +109,7 @@ impl Worker {
     }
 }
 
-fn session(environment: &Environment, bundle: &Bundle, graph: Graph, threads: usize) -> ort::Result<Session> {
+fn session(environment: &Environment, file: &Path, threads: usize) -> ort::Result<Session> {
     Session::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(threads)?
@@ -110,7 +117,7 @@ fn session(environment: &Environment, bundle: &Bundle, graph: Graph, threads: us
         .with_intra_op_spinning(false)?
         // Shapes change from call to call, so a pattern of one call's memory does not fit the next.
         .with_memory_pattern(false)?
-        .commit_from_file(bundle.graph_path(graph))
+        .commit_from_file(file)
 }
 
 /// Takes the waiting calls that fit `first` and leaves the others in their order.
@@ -186,18 +193,16 @@ fn merged(
 }
 
 fn stack_values<'a>(values: &[&Value]) -> Result<Tensor<'a>, Failure> {
-    let floats = values.iter().map(|value| match value {
-        Value::F32(array) => Some(array.view()),
-        Value::I64(_) => None,
-    });
-    let floats: Option<Vec<_>> = floats.collect();
-    // No graph of the contract has rows of integers.
-    let floats =
-        floats.ok_or_else(|| Failure::Compute("could not join calls: rows of integers".to_owned()))?;
-    Ok(Tensor::F32(CowArray::from(stack(&floats)?)))
+    let floats: Vec<_> = values.iter().filter_map(|value| value.floats()).collect();
+    let integers: Vec<_> = values.iter().filter_map(|value| value.integers()).collect();
+    // The signature has seen to it that all values of a port are of one kind.
+    Ok(match integers.is_empty() {
+        true => Tensor::F32(CowArray::from(stack(&floats)?)),
+        false => Tensor::I64(CowArray::from(stack(&integers)?)),
+    })
 }
 
-fn stack(parts: &[ArrayViewD<'_, f32>]) -> Result<ArrayD<f32>, Failure> {
+fn stack<T: Clone>(parts: &[ArrayViewD<'_, T>]) -> Result<ArrayD<T>, Failure> {
     concatenate(Axis(0), parts).map_err(|error| Failure::Compute(format!("could not join tensors: {error}")))
 }
 

@@ -134,7 +134,7 @@ fn ingest(bank: &Bank, number: usize, vectors: Vec<Vec<f32>>, random: &mut StdRn
             .map(|(l, _)| l)
             .collect();
         let absent = LABELS.iter().filter(|label| !labels.contains(*label)).map(|label| label.to_string());
-        let memory = || Array3::zeros([1, 1, 1]);
+        let memory = || Array3::zeros([1, 1, 1]).into();
         let label = |label: &&str| NewLabel {
             label_key: label.to_string(),
             area_fraction: 0.1,

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
 
-use ndarray::Array3;
 use parking_lot::{Mutex, RwLock};
 use sled::Tree;
 use snafu::{OptionExt, ResultExt};
@@ -15,7 +14,7 @@ use uuid::Uuid;
 use crate::cache::Cache;
 use crate::columns::{Columns, Row};
 use crate::error::{BrokenSnafu, FilesSnafu, NoExemplarSnafu, NoMemorySnafu};
-use crate::exemplar::{Exemplar, ExemplarId, ExemplarSlice, LabelDefinition, SliceId, View};
+use crate::exemplar::{Exemplar, ExemplarId, ExemplarSlice, LabelDefinition, Memory, SliceId, View};
 use crate::graph::Index;
 use crate::metrics::{BankMetrics, Counters, count};
 use crate::pack;
@@ -44,8 +43,10 @@ pub struct BankOptions {
     pub bundle_id: String,
     /// Length of a retrieval vector.
     pub embedding_dim: usize,
-    /// Shape of a memory: channels, rows, columns.
+    /// Shape of a memory's features: channels, rows, columns.
     pub memory_shape: [usize; 3],
+    /// Length of a memory's object pointer; 0: the bundle uses none.
+    pub pointer_dim: usize,
     /// The numbers that memory features are kept in.
     pub precision: MemoryPrecision,
     /// Bytes of memory features kept at hand.
@@ -67,6 +68,7 @@ impl BankOptions {
             bundle_id: bundle_id.into(),
             embedding_dim,
             memory_shape,
+            pointer_dim: 0,
             precision: MemoryPrecision::default(),
             cache_bytes: 512 << 20,
             exact_below: 2000,
@@ -74,6 +76,11 @@ impl BankOptions {
             rebuild_fraction: 0.25,
             index_threads: 1,
         }
+    }
+
+    /// What the bank's memories look like.
+    pub(crate) fn shape(&self) -> pack::Shape {
+        pack::Shape { features: self.memory_shape, pointer: self.pointer_dim }
     }
 }
 
@@ -184,12 +191,12 @@ impl Bank {
         Inner::consider_index(&self.shared.inner);
     }
 
-    /// The memory features of an exemplar, `[M, h, h]`.
+    /// The memory of an exemplar.
     ///
     /// # Errors
     /// [`Error::NoExemplar`], [`Error::NoMemory`] where it has no memory of that view, [`Error::Broken`] where its
     /// file is damaged; it answers no search from then on.
-    pub fn memory(&self, id: ExemplarId, view: View) -> Result<Arc<Array3<f32>>> {
+    pub fn memory(&self, id: ExemplarId, view: View) -> Result<Arc<Memory>> {
         self.memory_of(&self.exemplar(id)?, view)
     }
 
@@ -197,7 +204,7 @@ impl Bank {
     ///
     /// # Errors
     /// [`Error::NoMemory`], [`Error::Broken`].
-    pub fn memory_of(&self, exemplar: &Exemplar, view: View) -> Result<Arc<Array3<f32>>> {
+    pub fn memory_of(&self, exemplar: &Exemplar, view: View) -> Result<Arc<Memory>> {
         let id = exemplar.id;
         let location = match view {
             View::Whole if exemplar.label.present => exemplar.label.whole,
@@ -212,7 +219,7 @@ impl Bank {
         }
         count(&self.counters.cache_misses);
         let path = pack::path(&self.packs, exemplar.slice.pack);
-        let memory = pack::read(&path, location, self.options.memory_shape).map_err(|source| {
+        let memory = pack::read(&path, location, self.options.shape()).map_err(|source| {
             if self.state.write().columns.mark_broken(id.slice.0, id.entry) {
                 self.broken.fetch_add(1, Relaxed);
                 tracing::error!(exemplar = %id, %source, "a memory cannot be read; rebuild the bank");

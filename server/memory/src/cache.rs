@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use ndarray::Array3;
+use crate::Memory;
 
 /// Which tensor: the slice's number and where it lies in its pack.
 pub(crate) type Key = (u64, u64);
@@ -14,7 +14,7 @@ pub(crate) struct Cache {
     bytes: usize,
     /// Counts uses; the least value in `ages` is the longest unused.
     clock: u64,
-    tensors: HashMap<Key, (u64, Arc<Array3<f32>>)>,
+    tensors: HashMap<Key, (u64, Arc<Memory>)>,
     ages: BTreeMap<u64, Key>,
 }
 
@@ -28,7 +28,7 @@ impl Cache {
         self.bytes
     }
 
-    pub(crate) fn get(&mut self, key: Key) -> Option<Arc<Array3<f32>>> {
+    pub(crate) fn get(&mut self, key: Key) -> Option<Arc<Memory>> {
         let (age, tensor) = self.tensors.get_mut(&key)?;
         self.clock += 1;
         self.ages.remove(age);
@@ -37,7 +37,7 @@ impl Cache {
         Some(Arc::clone(tensor))
     }
 
-    pub(crate) fn insert(&mut self, key: Key, tensor: Arc<Array3<f32>>) {
+    pub(crate) fn insert(&mut self, key: Key, tensor: Arc<Memory>) {
         let size = size(&tensor);
         if size > self.limit {
             return;
@@ -70,17 +70,19 @@ impl Cache {
     }
 }
 
-fn size(tensor: &Array3<f32>) -> usize {
-    tensor.len() * size_of::<f32>()
+fn size(memory: &Memory) -> usize {
+    memory.numbers() * size_of::<f32>()
 }
 
 #[cfg(test)]
 mod tests {
+    use ndarray::Array3;
+
     use super::*;
 
     #[test]
     fn the_longest_unused_goes_first() {
-        let tensor = || Arc::new(Array3::zeros((1, 5, 5)));
+        let tensor = || Arc::new(Memory::from(Array3::zeros((1, 5, 5))));
         let mut cache = Cache::new(250);
         cache.insert((1, 0), tensor());
         cache.insert((2, 0), tensor());
@@ -91,7 +93,7 @@ mod tests {
         assert_eq!(cache.bytes(), 200);
         cache.insert((1, 0), tensor());
         assert_eq!(cache.bytes(), 200);
-        cache.insert((4, 0), Arc::new(Array3::zeros((1, 5, 50))));
+        cache.insert((4, 0), Arc::new(Array3::zeros((1, 5, 50)).into()));
         assert!(cache.get((4, 0)).is_none(), "larger than the whole cache");
         cache.clear();
         assert_eq!(cache.bytes(), 0);

@@ -9,11 +9,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use ndarray::Array3;
+use ndarray::{Array1, Array3};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::pack::Location;
+use crate::pack::{Location, Shape};
 
 /// Identity of an [`ExemplarSlice`], never used twice in a bank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -154,6 +154,33 @@ pub struct Exemplar {
     pub label: SliceLabel,
 }
 
+/// What a slice is remembered by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Memory {
+    /// Memory features `[M, h, h]`.
+    pub features: Array3<f32>,
+    /// Object pointer, for bundles that use them.
+    pub pointer: Option<Array1<f32>>,
+}
+
+impl Memory {
+    /// Numbers it consists of.
+    pub fn numbers(&self) -> usize {
+        self.features.len() + self.pointer.as_ref().map_or(0, Array1::len)
+    }
+
+    pub(crate) fn has(&self, shape: Shape) -> bool {
+        let pointer = self.pointer.as_ref().map_or(0, Array1::len);
+        self.features.shape() == shape.features && pointer == shape.pointer
+    }
+}
+
+impl From<Array3<f32>> for Memory {
+    fn from(features: Array3<f32>) -> Self {
+        Self { features, pointer: None }
+    }
+}
+
 /// A slice to be taken into the bank.
 #[derive(Debug, Clone)]
 pub struct NewSlice {
@@ -173,8 +200,8 @@ pub struct NewSlice {
     pub present: Vec<NewLabel>,
     /// The labels that are known to have none.
     pub absent: Vec<NewAbsence>,
-    /// Memory of the empty mask `[M, h, h]`; needed where `absent` names a label.
-    pub empty: Option<Array3<f32>>,
+    /// Memory of the empty mask; needed where `absent` names a label.
+    pub empty: Option<Memory>,
 }
 
 /// A label that has pixels on a slice to be taken into the bank.
@@ -184,8 +211,8 @@ pub struct NewLabel {
     pub label_key: String,
     /// Fraction of the slice's pixels it covers, 0..1.
     pub area_fraction: f32,
-    /// Its memory from the whole slice, `[M, h, h]`.
-    pub whole: Array3<f32>,
+    /// Its memory from the whole slice.
+    pub whole: Memory,
     /// What a closer look at it shows.
     pub crop: Option<NewCrop>,
 }
@@ -204,6 +231,6 @@ pub struct NewAbsence {
 pub struct NewCrop {
     /// The part.
     pub rectangle: Rectangle,
-    /// Its memory, `[M, h, h]`.
-    pub memory: Array3<f32>,
+    /// Its memory.
+    pub memory: Memory,
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use ndarray::Array3;
 use snafu::ensure;
 
 use crate::Result;
@@ -11,7 +10,8 @@ use crate::change::Plan;
 use crate::columns::Columns;
 use crate::error::{FullSnafu, RefuseSliceSnafu};
 use crate::exemplar::{
-    ExemplarSlice, LabelDefinition, NewAbsence, NewCrop, NewLabel, NewSlice, Rectangle, SliceId, SliceLabel,
+    ExemplarSlice, LabelDefinition, Memory, NewAbsence, NewCrop, NewLabel, NewSlice, Rectangle, SliceId,
+    SliceLabel,
 };
 use crate::pack::{self, Location, PackWriter};
 use crate::top::normalised;
@@ -158,7 +158,8 @@ impl Ingest {
         let absent = slice.absent.iter().filter_map(|label| label.crop.as_ref());
         let crops = present.chain(absent).map(|crop| &crop.memory);
         let mut memories = slice.present.iter().map(|label| &label.whole).chain(crops).chain(&slice.empty);
-        let good = memories.all(|memory| memory.shape() == options.memory_shape);
+        let shape = options.shape();
+        let good = memories.all(|memory| memory.has(shape));
         ensure!(good, refuse("a memory has another shape than the bundle's"));
         let Some(vector) = normalised(&slice.vector) else {
             return refuse("its vector has no direction").fail();
@@ -184,8 +185,8 @@ impl Ingest {
         Ok((Some(crop.rectangle), Some(self.store(&crop.memory)?)))
     }
 
-    fn store(&mut self, memory: &Array3<f32>) -> Result<Location> {
-        self.writer.append(memory.view(), self.bank.options.precision)
+    fn store(&mut self, memory: &Memory) -> Result<Location> {
+        self.writer.append(memory, self.bank.options.precision)
     }
 }
 

@@ -32,8 +32,8 @@ mod versions;
 pub use bank::{Bank, BankOptions, MemoryPrecision};
 pub use error::Error;
 pub use exemplar::{
-    Exemplar, ExemplarId, ExemplarSlice, ImageIdentity, LabelDefinition, NewAbsence, NewCrop, NewLabel,
-    NewSlice, Rectangle, SliceId, SliceLabel, View,
+    Exemplar, ExemplarId, ExemplarSlice, ImageIdentity, LabelDefinition, Memory, NewAbsence, NewCrop,
+    NewLabel, NewSlice, Rectangle, SliceId, SliceLabel, View,
 };
 pub use ingest::{Ingest, Superseded};
 pub use metrics::BankMetrics;

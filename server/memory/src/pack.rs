@@ -8,18 +8,21 @@
 //! | pack header | magic `EGRMEM`, version u16 |
 //! | tensor header | element u32 (1: f32, 2: f16), three dimensions u32 each, CRC-32 of element, dimensions and numbers |
 //! | numbers | row by row |
+//!
+//! A memory with an object pointer is two tensors, one after the other: the features, and the pointer with the
+//! dimensions `[length, 1, 1]`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use ndarray::{Array3, ArrayView3};
+use ndarray::{Array1, Array3, ArrayView3, Axis};
 use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, ensure};
 
 use crate::error::{CorruptSnafu, FilesSnafu};
-use crate::{MemoryPrecision, Result};
+use crate::{Memory, MemoryPrecision, Result};
 
 const MAGIC: &[u8; 6] = b"EGRMEM";
 const VERSION: u16 = 1;
@@ -72,12 +75,17 @@ impl PackWriter {
         Ok(writer)
     }
 
-    /// Appends a tensor. With [`MemoryPrecision::F16`], one with numbers beyond the range of f16 is kept as f32.
-    pub(crate) fn append(
-        &mut self,
-        tensor: ArrayView3<'_, f32>,
-        precision: MemoryPrecision,
-    ) -> Result<Location> {
+    /// Appends a memory. With [`MemoryPrecision::F16`], a tensor with numbers beyond the range of f16 is kept as f32.
+    pub(crate) fn append(&mut self, memory: &Memory, precision: MemoryPrecision) -> Result<Location> {
+        let offset = self.offset;
+        self.append_tensor(memory.features.view(), precision)?;
+        if let Some(pointer) = &memory.pointer {
+            self.append_tensor(pointer.view().insert_axis(Axis(1)).insert_axis(Axis(2)), precision)?;
+        }
+        Ok(Location { offset, length: self.offset - offset })
+    }
+
+    fn append_tensor(&mut self, tensor: ArrayView3<'_, f32>, precision: MemoryPrecision) -> Result<()> {
         let (element, numbers) = encode(tensor, precision);
         let (rows, columns, planes) = tensor.dim();
         let mut header = Vec::with_capacity(TENSOR_HEADER);
@@ -89,9 +97,8 @@ impl PackWriter {
         header.extend(checksum(&header, &numbers).to_le_bytes());
         self.write(&header)?;
         self.write(&numbers)?;
-        let location = Location { offset: self.offset, length: (header.len() + numbers.len()) as u64 };
-        self.offset += location.length;
-        Ok(location)
+        self.offset += (header.len() + numbers.len()) as u64;
+        Ok(())
     }
 
     /// Syncs the pack and its folder: from here on it survives a crash.
@@ -130,12 +137,27 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     sync().context(FilesSnafu { action: "sync", path: folder })
 }
 
-/// Reads a tensor of the given shape.
-pub(crate) fn read(path: &Path, location: Location, shape: [usize; 3]) -> Result<Array3<f32>> {
+/// What a bank's memories look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// Of the features: channels, rows, columns.
+    pub(crate) features: [usize; 3],
+    /// Length of the object pointer; 0: there is none.
+    pub(crate) pointer: usize,
+}
+
+impl Shape {
+    /// Bytes of a memory at the most.
+    fn longest(self) -> u64 {
+        let numbers = self.features.iter().product::<usize>() + self.pointer;
+        (2 * TENSOR_HEADER + numbers * size_of::<f32>()) as u64
+    }
+}
+
+/// Reads a memory of the given shape.
+pub(crate) fn read(path: &Path, location: Location, shape: Shape) -> Result<Memory> {
     let corrupt = |reason: &'static str| CorruptSnafu { path, reason };
-    let count: usize = shape.iter().product();
-    let longest = (TENSOR_HEADER + count * size_of::<f32>()) as u64;
-    ensure!(location.length <= longest, corrupt("a tensor is longer than the bank's memories"));
+    ensure!(location.length <= shape.longest(), corrupt("a tensor is longer than the bank's memories"));
     let mut bytes = Vec::new();
     let mut header = [0; PACK_HEADER as usize];
     let mut load = || -> std::io::Result<()> {
@@ -148,8 +170,7 @@ pub(crate) fn read(path: &Path, location: Location, shape: [usize; 3]) -> Result
     ensure!(header.starts_with(MAGIC), corrupt("it is no file of memory features"));
     ensure!(header.ends_with(&VERSION.to_le_bytes()), corrupt("it is of another version"));
     ensure!(bytes.len() as u64 == location.length, corrupt("it ends early"));
-    let tensor = decode(&bytes, shape).and_then(|numbers| Array3::from_shape_vec(shape, numbers).ok());
-    tensor.map_or_else(|| corrupt("a tensor is damaged").fail(), Ok)
+    decode(&bytes, shape).map_or_else(|| corrupt("a tensor is damaged").fail(), Ok)
 }
 
 fn checksum(header: &[u8], numbers: &[u8]) -> u32 {
@@ -168,9 +189,34 @@ fn encode(tensor: ArrayView3<'_, f32>, precision: MemoryPrecision) -> (u32, Vec<
     (F32, tensor.iter().flat_map(|number| number.to_le_bytes()).collect())
 }
 
-/// The numbers of a tensor's bytes; `None` where they are not what was written.
-fn decode(bytes: &[u8], shape: [usize; 3]) -> Option<Vec<f32>> {
-    let (header, numbers) = bytes.split_at_checked(TENSOR_HEADER)?;
+/// The memory in `bytes`; `None` where they are not what was written.
+fn decode(bytes: &[u8], shape: Shape) -> Option<Memory> {
+    let (features, rest) = decode_tensor(bytes, shape.features)?;
+    let features = Array3::from_shape_vec(shape.features, features).ok()?;
+    let (pointer, rest) = match shape.pointer {
+        0 => (None, rest),
+        length => {
+            let (numbers, rest) = decode_tensor(rest, [length, 1, 1])?;
+            (Some(Array1::from(numbers)), rest)
+        }
+    };
+    rest.is_empty().then_some(Memory { features, pointer })
+}
+
+/// The numbers of the first tensor in `bytes`, and what follows it.
+fn decode_tensor(bytes: &[u8], shape: [usize; 3]) -> Option<(Vec<f32>, &[u8])> {
+    let (header, rest) = bytes.split_at_checked(TENSOR_HEADER)?;
+    let (element, _) = header.split_first_chunk::<4>()?;
+    let size = match u32::from_le_bytes(*element) {
+        F32 => size_of::<f32>(),
+        F16 => size_of::<f16>(),
+        _ => return None,
+    };
+    let (numbers, rest) = rest.split_at_checked(shape.iter().product::<usize>() * size)?;
+    Some((decode_numbers(header, numbers, shape)?, rest))
+}
+
+fn decode_numbers(header: &[u8], numbers: &[u8], shape: [usize; 3]) -> Option<Vec<f32>> {
     let (described, stored) = header.split_last_chunk::<4>()?;
     if checksum(described, numbers) != u32::from_le_bytes(*stored) {
         return None;
@@ -195,20 +241,20 @@ mod tests {
     use super::*;
     use crate::Error;
 
-    const SHAPE: [usize; 3] = [2, 3, 4];
+    const SHAPE: Shape = Shape { features: [2, 3, 4], pointer: 0 };
+    const POINTED: Shape = Shape { pointer: 5, ..SHAPE };
 
-    fn tensor(scale: f32) -> Array3<f32> {
-        Array3::from_shape_fn(SHAPE, |(a, b, c)| scale * ((a * 12 + b * 4 + c) as f32 - 11.5))
+    fn memory(scale: f32, shape: Shape) -> Memory {
+        let features =
+            Array3::from_shape_fn(shape.features, |(a, b, c)| scale * ((a * 12 + b * 4 + c) as f32 - 11.5));
+        let pointer = (shape.pointer > 0).then(|| Array1::from_elem(shape.pointer, scale));
+        Memory { features, pointer }
     }
 
-    fn written(
-        folder: &Path,
-        tensors: &[Array3<f32>],
-        precision: MemoryPrecision,
-    ) -> (PathBuf, Vec<Location>) {
+    fn written(folder: &Path, memories: &[Memory], precision: MemoryPrecision) -> (PathBuf, Vec<Location>) {
         let path = path(folder, 7);
         let mut writer = PackWriter::create(path.clone()).unwrap();
-        let locations = tensors.iter().map(|t| writer.append(t.view(), precision).unwrap()).collect();
+        let locations = memories.iter().map(|m| writer.append(m, precision).unwrap()).collect();
         writer.sync().unwrap();
         writer.keep();
         (path, locations)
@@ -216,17 +262,23 @@ mod tests {
 
     #[test]
     fn tensors_come_back() {
-        for (precision, scale, error) in [
-            (MemoryPrecision::F32, 0.37, 0.0),
-            (MemoryPrecision::F16, 0.37, 2e-3),
-            (MemoryPrecision::F16, 1e5, 0.0),
+        for (precision, scale, shape, error) in [
+            (MemoryPrecision::F32, 0.37, SHAPE, 0.0),
+            (MemoryPrecision::F16, 0.37, SHAPE, 2e-3),
+            (MemoryPrecision::F16, 1e5, SHAPE, 0.0),
+            (MemoryPrecision::F16, 0.37, POINTED, 2e-3),
         ] {
             let folder = tempfile::tempdir().unwrap();
-            let tensors = [tensor(scale), tensor(-scale)];
-            let (path, locations) = written(folder.path(), &tensors, precision);
-            for (tensor, location) in tensors.iter().zip(locations) {
-                let back = read(&path, location, SHAPE).unwrap();
-                assert!((&back - tensor).iter().all(|d| d.abs() <= error), "{precision:?} {scale}");
+            let memories = [memory(scale, shape), memory(-scale, shape)];
+            let (path, locations) = written(folder.path(), &memories, precision);
+            for (memory, location) in memories.iter().zip(locations) {
+                let back = read(&path, location, shape).unwrap();
+                let near = |a: f32, b: f32| (a - b).abs() <= error;
+                let features = back.features.iter().zip(&memory.features).all(|(a, b)| near(*a, *b));
+                assert!(features, "{precision:?} {scale}");
+                assert_eq!(back.pointer.iter().flatten().count(), shape.pointer);
+                let mut pointers = back.pointer.iter().flatten().zip(memory.pointer.iter().flatten());
+                assert!(pointers.all(|(a, b)| near(*a, *b)), "{precision:?} {scale}");
             }
         }
     }
@@ -236,7 +288,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = path(folder.path(), 1);
         let mut writer = PackWriter::create(path.clone()).unwrap();
-        writer.append(tensor(1.0).view(), MemoryPrecision::F32).unwrap();
+        writer.append(&memory(1.0, SHAPE), MemoryPrecision::F32).unwrap();
         drop(writer);
         assert!(!path.exists());
     }
@@ -253,12 +305,12 @@ mod tests {
         #[test]
         fn a_damaged_pack_is_an_error(position in 0usize..2048, bits in 1u8.., cut in any::<bool>()) {
             let folder = tempfile::tempdir().unwrap();
-            let (path, locations) = written(folder.path(), &[tensor(1.0)], MemoryPrecision::F32);
+            let (path, locations) = written(folder.path(), &[memory(1.0, POINTED)], MemoryPrecision::F32);
             let mut bytes = std::fs::read(&path).unwrap();
             let position = position % bytes.len();
             if cut { bytes.truncate(position) } else { bytes[position] ^= bits }
             std::fs::write(&path, bytes).unwrap();
-            let error = read(&path, locations[0], SHAPE).unwrap_err();
+            let error = read(&path, locations[0], POINTED).unwrap_err();
             let expected = matches!(error, Error::Corrupt { .. } | Error::Files { .. });
             prop_assert!(expected, "{error}");
         }

@@ -41,8 +41,8 @@ impl Home {
     }
 }
 
-fn memory(value: f32) -> Array3<f32> {
-    Array3::from_elem(SHAPE, value)
+fn memory(value: f32) -> Memory {
+    Array3::from_elem(SHAPE, value).into()
 }
 
 /// A unit vector along an axis, a little turned.
@@ -172,7 +172,7 @@ fn slices_that_do_not_fit_are_refused() {
         NewSlice { present: Vec::new(), ..good() },
         NewSlice { absent: vec![absence("liver")], empty: Some(memory(0.0)), ..good() },
         NewSlice { absent: vec![absence("spleen")], ..good() },
-        NewSlice { empty: Some(Array3::zeros([1, 3, 3])), ..good() },
+        NewSlice { empty: Some(Array3::zeros([1, 3, 3]).into()), ..good() },
     ];
     for slice in refused {
         let error = ingest(&bank, "seg", vec![slice], &[]).unwrap_err();

@@ -15,8 +15,8 @@ use engram_seg::{ReferencedSlice, read};
 use engram_segmenter::baselines::Baselines;
 use engram_segmenter::evaluate::{Case, OtherPatients, Summary, TargetScore, retrieval_sharing};
 use engram_segmenter::{
-    EngineModels, LabelMask, MemoryExemplars, Models, Observer, Options, Prompt, Request, SliceOrder, Stage,
-    Unobserved, segment,
+    EngineModels, LabelMask, MemoryExemplars, Models, Observer, Options, Prompt, Request, Shown, SliceOrder,
+    Stage, Unobserved, segment,
 };
 use ndarray::{Array3, Axis};
 use std::collections::BTreeMap;
@@ -234,7 +234,7 @@ fn main() -> Result<()> {
             .map(|(slice, mask)| Prompt {
                 label: mask.label,
                 slice,
-                mask: mask.mask.index_axis_move(Axis(0), slice),
+                shown: Shown::Mask(mask.mask.index_axis_move(Axis(0), slice)),
             })
             .collect();
         if !given.is_empty() {

@@ -4,10 +4,10 @@ use crate::encode::{CropMemory, PreparedExemplar, PreparedLabel};
 use crate::error::BoxError;
 use crate::exemplars::{Exemplars, Neighbour};
 use engram_memory::{
-    Bank, Error, ExemplarId, Filter, ImageIdentity, NewAbsence, NewCrop, NewLabel, NewSlice, Query,
+    Bank, Error, ExemplarId, Filter, ImageIdentity, Memory, NewAbsence, NewCrop, NewLabel, NewSlice, Query,
     Rectangle, View,
 };
-use ndarray::{Array3, ArrayView1};
+use ndarray::ArrayView1;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -117,7 +117,7 @@ impl Exemplars for BankExemplars<'_> {
         Ok(neighbours.collect())
     }
 
-    fn memory(&self, exemplar: ExemplarId, view: View) -> Result<Option<Arc<Array3<f32>>>, BoxError> {
+    fn memory(&self, exemplar: ExemplarId, view: View) -> Result<Option<Arc<Memory>>, BoxError> {
         match self.bank.memory(exemplar, view) {
             Ok(memory) => Ok(Some(memory)),
             // Deleted since it was found, without this view, or damaged: the others must do.

@@ -4,13 +4,15 @@
 use crate::Result;
 use crate::crop::PixelBox;
 use crate::error::{MaskShapeSnafu, ModelsSnafu, SliceOutOfRangeSnafu};
-use crate::models::{ModelSpec, Models, expect_shape};
+use crate::memorise;
+use crate::models::{EncodedImages, Models};
 use crate::observer::{Observer, Stage, Steps};
 use crate::target::{SLICES_A_CALL, Target};
 use engram_imaging::Volume;
 use engram_imaging::resample::{Letterbox, Region};
+use engram_memory::Memory;
 use half::f16;
-use ndarray::{Array1, Array2, Array3, Array4, ArrayView2, ArrayView3, Axis};
+use ndarray::{Array1, Array4, ArrayView2, ArrayView3, Axis};
 use snafu::{ResultExt, ensure};
 use std::sync::Arc;
 
@@ -43,8 +45,8 @@ pub struct PreparedLabel {
     pub present: bool,
     /// Fraction of the slice's pixels that it covers, 0..1.
     pub area_fraction: f32,
-    /// Memory `[M, h, h]` from the whole slice. All absent labels of a slice share that of the empty mask.
-    pub whole: Arc<Array3<f32>>,
+    /// Memory from the whole slice. All absent labels of a slice share that of the empty mask.
+    pub whole: Arc<Memory>,
     /// The same from the part of the slice around where the volume has the label, where that is small: of slices
     /// without the label too, so that a closer look can tell that there is none.
     pub crop: Option<CropMemory>,
@@ -55,8 +57,8 @@ pub struct PreparedLabel {
 pub struct CropMemory {
     /// The part, in pixels of the slice.
     pub region: Region,
-    /// `[M, h, h]`.
-    pub memory: Arc<Array3<f32>>,
+    /// What is remembered of it.
+    pub memory: Arc<Memory>,
 }
 
 /// Encodes the slices named, each with every label of `masks`. A slice where a label has no pixel becomes a
@@ -138,8 +140,8 @@ impl Encoder<'_> {
     ) -> Result<()> {
         let slices: Vec<usize> = exemplars.iter().map(|exemplar| exemplar.slice).collect();
         let whole = self.target.whole(self.models.spec().input.image_size);
-        let embed = self.embed(&slices, &whole)?;
-        let empty = self.empty_memories(&embed)?;
+        let images = self.images(&slices, &whole)?;
+        let empty = self.empty_memories(&images)?;
         for (label, mask) in masks.iter().enumerate() {
             let entries: Vec<Entry> = slices
                 .iter()
@@ -147,7 +149,7 @@ impl Encoder<'_> {
                 .map(|(row, slice)| Entry { row, mask: mask.mask.index_axis_move(Axis(0), *slice) })
                 .filter(|entry| entry.mask.iter().any(|value| *value != 0))
                 .collect();
-            let memories = self.memories(&embed, &entries, &whole)?;
+            let memories = self.memories(&images, &entries, &whole)?;
             let crops = match regions.get(label).copied().flatten() {
                 Some(region) => self.crops(&slices, mask.mask, region)?,
                 None => vec![None; slices.len()],
@@ -193,80 +195,48 @@ impl Encoder<'_> {
             .enumerate()
             .map(|(row, slice)| Entry { row, mask: mask.index_axis_move(Axis(0), *slice) })
             .collect();
-        let memories = self.memories(&self.embed(slices, &letterbox)?, &entries, &letterbox)?;
+        let memories = self.memories(&self.images(slices, &letterbox)?, &entries, &letterbox)?;
         Ok(memories.into_iter().map(|memory| Some(CropMemory { region, memory })).collect())
     }
 
-    /// Image embeddings `[B, C, h, h]` of slices.
-    fn embed(&self, slices: &[usize], letterbox: &Letterbox) -> Result<Array4<f32>> {
+    /// Image features of slices.
+    fn images(&self, slices: &[usize], letterbox: &Letterbox) -> Result<EncodedImages> {
         let spec = self.models.spec();
-        if slices.is_empty() {
-            return Ok(Array4::zeros((0, spec.features.embed_channels, 0, 0)));
-        }
         let images = self.target.images(slices, letterbox, spec.input.mean, spec.input.std);
-        Ok(self.models.encode_image(images).context(ModelsSnafu { action: "encode annotated slices" })?.embed)
+        self.models.encode_image(images).context(ModelsSnafu { action: "encode annotated slices" })
     }
 
-    fn empty_memories(&self, embed: &Array4<f32>) -> Result<Vec<Arc<Array3<f32>>>> {
+    fn empty_memories(&self, images: &EncodedImages) -> Result<Vec<Arc<Memory>>> {
         let side = self.models.spec().input.image_size;
-        let mask = self.models.spec().exemplar_mask(0.0);
-        let rows = embed.len_of(Axis(0));
-        let masks = Array4::from_elem((rows, 1, side, side), mask);
-        given_memories(self.models, embed.clone(), masks, &vec![false; rows])
+        let rows = images.embed.len_of(Axis(0));
+        Ok(kept(memorise::given(self.models, images, Array4::zeros((rows, 1, side, side)))?))
     }
 
     fn memories(
         &self,
-        embed: &Array4<f32>,
+        images: &EncodedImages,
         entries: &[Entry],
         letterbox: &Letterbox,
-    ) -> Result<Vec<Arc<Array3<f32>>>> {
+    ) -> Result<Vec<Arc<Memory>>> {
         if entries.is_empty() {
             return Ok(vec![]);
         }
         let rows: Vec<usize> = entries.iter().map(|entry| entry.row).collect();
         let side = letterbox.size;
-        let mut masks = Array4::zeros((entries.len(), 1, side, side));
-        for (mut row, entry) in masks.outer_iter_mut().zip(entries) {
-            row.index_axis_mut(Axis(0), 0).assign(&graph_mask(self.models.spec(), entry.mask, letterbox));
+        let mut coverage = Array4::zeros((entries.len(), 1, side, side));
+        for (row, entry) in entries.iter().enumerate() {
+            memorise::put_coverage(&mut coverage, row, entry.mask, letterbox);
         }
-        let present: Vec<bool> =
-            entries.iter().map(|entry| entry.mask.iter().any(|value| *value != 0)).collect();
-        given_memories(self.models, embed.select(Axis(0), &rows), masks, &present)
+        Ok(kept(memorise::given(self.models, &images.select(&rows), coverage)?))
     }
 }
 
-/// A given mask as the memory encoder wants it: resized with antialiasing, cut at a half, scaled.
-pub(crate) fn graph_mask(spec: &ModelSpec, mask: ArrayView2<u8>, letterbox: &Letterbox) -> Array2<f32> {
-    let coverage = mask.mapv(|value| f32::from(u8::from(value != 0)));
-    letterbox.apply(coverage.view()).mapv_into(|value| spec.exemplar_mask(value))
-}
-
-/// Memories of given masks, rounded to half precision: a bank that stores them so and one in memory then lead to the
-/// same voxels.
-fn given_memories(
-    models: &dyn Models,
-    embed: Array4<f32>,
-    masks: Array4<f32>,
-    present: &[bool],
-) -> Result<Vec<Arc<Array3<f32>>>> {
-    let scores = Array2::from_shape_fn((present.len(), 1), |(row, _)| ModelSpec::given_score(present[row]));
-    let memories = encode_memories(models, embed, masks, scores)?;
-    let round = |memory: Arc<Array3<f32>>| Arc::new(memory.mapv(|value| f16::from_f32(value).to_f32()));
-    Ok(memories.into_iter().map(round).collect())
-}
-
-/// Memories of masks, one a row.
-pub(crate) fn encode_memories(
-    models: &dyn Models,
-    embed: Array4<f32>,
-    masks: Array4<f32>,
-    scores: Array2<f32>,
-) -> Result<Vec<Arc<Array3<f32>>>> {
-    let action = "encode memories";
-    let rows = masks.len_of(Axis(0));
-    let memories = models.encode_memory(embed, masks, scores).context(ModelsSnafu { action })?;
-    let [channels, height, width] = models.spec().memory_shape();
-    expect_shape(action, &[rows, channels, height, width], memories.shape())?;
-    Ok(memories.outer_iter().map(|memory| Arc::new(memory.to_owned())).collect())
+/// Memories rounded to half precision: a bank that stores them so and one in memory then lead to the same voxels.
+fn kept(memories: Vec<Memory>) -> Vec<Arc<Memory>> {
+    let round = |value: f32| f16::from_f32(value).to_f32();
+    let kept = memories.into_iter().map(|memory| {
+        let pointer = memory.pointer.map(|pointer| pointer.mapv_into(round));
+        Arc::new(Memory { features: memory.features.mapv_into(round), pointer })
+    });
+    kept.collect()
 }

@@ -2,7 +2,7 @@
 
 use crate::error::BoxError;
 use crate::models::{DecodedMasks, EncodedImages, ModelSpec, Models};
-use engram_inference::Engine;
+use engram_inference::{Clicks, Engine, Pointers, Prompts};
 use ndarray::{Array2, Array4, Array5};
 
 /// [`Models`] over an [`Engine`].
@@ -15,7 +15,7 @@ pub struct EngineModels {
 impl EngineModels {
     /// The engine's bundle, ready to segment.
     pub fn new(engine: Engine) -> Self {
-        let spec = ModelSpec::new(engine.bundle().id(), engine.spec());
+        let spec = ModelSpec::new(engine.bundle());
         Self { engine, spec }
     }
 
@@ -28,6 +28,10 @@ impl EngineModels {
 impl Models for EngineModels {
     fn spec(&self) -> &ModelSpec {
         &self.spec
+    }
+
+    fn most_memories(&self) -> usize {
+        self.engine.max_memories()
     }
 
     fn retrieval(&self, images: Array4<f32>) -> Result<Array2<f32>, BoxError> {
@@ -57,8 +61,17 @@ impl Models for EngineModels {
         embed: Array4<f32>,
         memories: Array5<f32>,
         temporal_indices: &[i64],
+        pointers: Option<Pointers>,
     ) -> Result<Array4<f32>, BoxError> {
-        Ok(self.engine.attend(embed, memories, temporal_indices, None)?)
+        Ok(self.engine.attend(embed, memories, temporal_indices, pointers)?)
+    }
+
+    fn mask_prompt(&self, masks: Array4<f32>) -> Result<Array4<f32>, BoxError> {
+        Ok(self.engine.mask_prompt(masks)?)
+    }
+
+    fn encode_prompts(&self, clicks: Clicks) -> Result<Prompts, BoxError> {
+        Ok(self.engine.encode_prompts(clicks)?)
     }
 
     fn decode(
@@ -66,8 +79,14 @@ impl Models for EngineModels {
         conditioned: Array4<f32>,
         high_res_0: Array4<f32>,
         high_res_1: Array4<f32>,
+        prompts: Option<Prompts>,
     ) -> Result<DecodedMasks, BoxError> {
-        let decoded = self.engine.decode(conditioned, high_res_0, high_res_1, None)?;
-        Ok(DecodedMasks { masks: decoded.masks, iou: decoded.iou, object_score: decoded.object_score })
+        let decoded = self.engine.decode(conditioned, high_res_0, high_res_1, prompts)?;
+        Ok(DecodedMasks {
+            masks: decoded.masks,
+            iou: decoded.iou,
+            object_score: decoded.object_score,
+            pointers: decoded.pointers,
+        })
     }
 }

@@ -26,6 +26,55 @@ pub enum Error {
         limit: usize,
     },
 
+    /// A prompt that says nothing, or too much.
+    #[snafu(display("could not use the prompt on slice {slice}: {reason}"))]
+    Prompt {
+        /// The slice, counted from 0.
+        slice: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
+    /// Clicks, for a bundle without a prompt encoder.
+    #[snafu(display(
+        "could not use clicks or a box: bundle {bundle} takes none; give a mask, or choose a bundle of SAM 2"
+    ))]
+    NoClicks {
+        /// The bundle.
+        bundle: String,
+    },
+
+    /// Frames that are no images for the bundle.
+    #[snafu(display(
+        "could not use frames of shape {found:?}: the bundle wants [frames, 3, {side}, {side}]"
+    ))]
+    FrameShape {
+        /// Shape of the frames.
+        found: Vec<usize>,
+        /// Side of the bundle's image.
+        side: usize,
+    },
+
+    /// An object that is not followed.
+    #[snafu(display("could not find object {object}: there are {objects}, counted from 0"))]
+    NoSuchObject {
+        /// The object.
+        object: usize,
+        /// How many there are.
+        objects: usize,
+    },
+
+    /// An object that nobody showed on any frame.
+    #[snafu(display("could not follow object {object}: no mask and no click says where it is"))]
+    NothingToFollow {
+        /// The object.
+        object: usize,
+    },
+
+    /// A slice with nothing to be conditioned on, and a bundle that cannot do without.
+    #[snafu(display("could not segment a slice without any memory: this bundle has no \"no_mem_embed\""))]
+    NoMemory,
+
     /// The volume has no voxel.
     #[snafu(display("could not segment: the volume is empty"))]
     EmptyVolume,

@@ -12,7 +12,7 @@ use crate::observer::{Observer, Stage, Steps};
 use crate::target::Target;
 use crate::{BoxError, Neighbour, Result, Segmentation};
 use engram_imaging::Volume;
-use engram_memory::{ExemplarId, View};
+use engram_memory::{ExemplarId, Memory, View};
 use ndarray::{Array1, Array3, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,7 +81,7 @@ impl Exemplars for OtherPatients<'_> {
         Ok(found)
     }
 
-    fn memory(&self, exemplar: ExemplarId, view: View) -> Result<Option<Arc<Array3<f32>>>, BoxError> {
+    fn memory(&self, exemplar: ExemplarId, view: View) -> Result<Option<Arc<Memory>>, BoxError> {
         self.bank.memory(exemplar, view)
     }
 }

@@ -3,8 +3,8 @@
 use crate::Result;
 use crate::encode::PreparedExemplar;
 use crate::error::BoxError;
-use engram_memory::{ExemplarId, SliceId, View};
-use ndarray::{Array1, Array3, ArrayView1};
+use engram_memory::{ExemplarId, Memory, SliceId, View};
+use ndarray::{Array1, ArrayView1};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -43,11 +43,11 @@ pub trait Exemplars: Sync {
         limit: usize,
     ) -> Result<Vec<Neighbour>, BoxError>;
 
-    /// Memory features `[M, h, h]` of an exemplar. None where it has none of that view.
+    /// The memory of an exemplar. None where it has none of that view.
     ///
     /// # Errors
     /// See [`Exemplars::modalities`].
-    fn memory(&self, exemplar: ExemplarId, view: View) -> Result<Option<Arc<Array3<f32>>>, BoxError>;
+    fn memory(&self, exemplar: ExemplarId, view: View) -> Result<Option<Arc<Memory>>, BoxError>;
 }
 
 /// A bank in memory: exact search over all it holds. For measuring and for tests; it grows without bound.
@@ -68,8 +68,8 @@ struct Slice {
 #[derive(Debug)]
 struct Label {
     present: bool,
-    whole: Arc<Array3<f32>>,
-    crop: Option<Arc<Array3<f32>>>,
+    whole: Arc<Memory>,
+    crop: Option<Arc<Memory>>,
 }
 
 impl MemoryExemplars {
@@ -147,7 +147,7 @@ impl Exemplars for MemoryExemplars {
         Ok(found)
     }
 
-    fn memory(&self, exemplar: ExemplarId, view: View) -> Result<Option<Arc<Array3<f32>>>, BoxError> {
+    fn memory(&self, exemplar: ExemplarId, view: View) -> Result<Option<Arc<Memory>>, BoxError> {
         Ok(self.label(exemplar).and_then(|label| match view {
             View::Whole => Some(Arc::clone(&label.whole)),
             View::Crop => label.crop.clone(),

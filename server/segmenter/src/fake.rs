@@ -4,7 +4,10 @@
 use crate::error::BoxError;
 use crate::models::{DecodedMasks, EncodedImages, ModelSpec, Models};
 use engram_imaging::{SliceSource, Volume, VolumeGeometry};
-use engram_inference::{FeatureSpec, InputSpec, MemorySpec, RetrievalSpec};
+use engram_inference::{
+    Clicks, Constants, FeatureSpec, InputSpec, MemorySpec, PointerSpec, Pointers, PromptSpec, Prompts,
+    RetrievalSpec,
+};
 use ndarray::{Array2, Array3, Array4, Array5, Axis, s};
 use std::sync::Mutex;
 
@@ -26,6 +29,9 @@ impl FakeModels {
             mask_bias: 0.0,
             binarise_exemplar: true,
             binarise_predicted: false,
+            binarise_prompted: false,
+            given_through_mask_size: false,
+            absent_logit: None,
             conditioning_tpos: 6,
             recent_memories: 3,
             exemplars_per_slice: 4,
@@ -44,6 +50,7 @@ impl FakeModels {
             memory_size: SIDE,
             mask_size: SIDE,
             mask_tokens: 1,
+            attention_chunk: 0,
         };
         let input = InputSpec {
             image_size: SIDE,
@@ -54,7 +61,16 @@ impl FakeModels {
         };
         let retrieval =
             RetrievalSpec { image_size: SIDE, mean: [0.0; 3], std: [1.0; 3], embedding_dim: SIDE * SIDE };
-        let spec = ModelSpec { id: "fake@1".to_owned(), input, retrieval, features, memory };
+        let spec = ModelSpec {
+            id: "fake@1".to_owned(),
+            input,
+            retrieval,
+            features,
+            memory,
+            pointers: PointerSpec::default(),
+            prompts: PromptSpec::default(),
+            constants: Constants::default(),
+        };
         Self { spec, attended: Mutex::default() }
     }
 }
@@ -90,6 +106,7 @@ impl Models for FakeModels {
         embed: Array4<f32>,
         memories: Array5<f32>,
         temporal_indices: &[i64],
+        _pointers: Option<Pointers>,
     ) -> Result<Array4<f32>, BoxError> {
         let rows = embed.len_of(Axis(0));
         self.attended.lock().unwrap().extend(std::iter::repeat_n(temporal_indices.to_vec(), rows));
@@ -109,17 +126,26 @@ impl Models for FakeModels {
         Ok(conditioned)
     }
 
+    fn mask_prompt(&self, masks: Array4<f32>) -> Result<Array4<f32>, BoxError> {
+        Ok(masks)
+    }
+
+    fn encode_prompts(&self, _clicks: Clicks) -> Result<Prompts, BoxError> {
+        Err("the fake bundle takes no clicks".into())
+    }
+
     fn decode(
         &self,
         conditioned: Array4<f32>,
         _high_res_0: Array4<f32>,
         _high_res_1: Array4<f32>,
+        _prompts: Option<Prompts>,
     ) -> Result<DecodedMasks, BoxError> {
         let rows = conditioned.len_of(Axis(0));
         let masks = conditioned.mapv(|share| (share - 0.5) * 20.0);
         let strongest = |row: usize| masks.index_axis(Axis(0), row).iter().copied().fold(f32::MIN, f32::max);
         let object_score = Array2::from_shape_fn((rows, 1), |(row, _)| strongest(row));
-        Ok(DecodedMasks { iou: Array2::from_elem((rows, 1), IOU), object_score, masks })
+        Ok(DecodedMasks { iou: Array2::from_elem((rows, 1), IOU), object_score, masks, pointers: None })
     }
 }
 

@@ -18,6 +18,8 @@ pub mod evaluate;
 mod exemplars;
 #[cfg(test)]
 mod fake;
+mod masks;
+mod memorise;
 mod metrics;
 mod models;
 mod observer;
@@ -25,6 +27,7 @@ mod options;
 mod result;
 mod segment;
 mod target;
+mod video;
 
 pub use bank::{BankExemplars, Origin};
 pub use encode::{CropMemory, LabelMask, PreparedExemplar, PreparedLabel, encode_exemplars};
@@ -36,4 +39,5 @@ pub use models::{DecodedMasks, EncodedImages, ModelSpec, Models};
 pub use observer::{Observer, Stage, Unobserved};
 pub use options::{Options, SliceOrder, Tuning};
 pub use result::{Segmentation, SliceReport};
-pub use segment::{Prompt, Request, segment};
+pub use segment::{Click, Clicked, Prompt, Request, Shown, segment};
+pub use video::{FrameMask, FramePoint, VideoPredictor};

@@ -2,8 +2,11 @@
 
 use crate::Result;
 use crate::error::{BoxError, TensorShapeSnafu};
-use engram_inference::{BundleSpec, FeatureSpec, InputSpec, MemorySpec, RetrievalSpec};
-use ndarray::{Array2, Array4, Array5};
+use engram_inference::{
+    Bundle, Clicks, Constants, FeatureSpec, InputSpec, MemorySpec, PointerSpec, Pointers, PromptSpec,
+    Prompts, RetrievalSpec,
+};
+use ndarray::{Array2, Array3, Array4, Array5, Axis};
 use snafu::ensure;
 
 /// Object score of an annotated slice where the label is there; an empty mask has its negative. SAM 2 gives a
@@ -23,35 +26,45 @@ pub struct ModelSpec {
     pub features: FeatureSpec,
     /// How memories are made and used.
     pub memory: MemorySpec,
+    /// Object pointers.
+    pub pointers: PointerSpec,
+    /// Clicks and boxes.
+    pub prompts: PromptSpec,
+    /// What no graph exposes.
+    pub constants: Constants,
 }
 
 impl ModelSpec {
-    /// Of a manifest, for the bundle called `id`.
-    pub fn new(id: &str, manifest: &BundleSpec) -> Self {
+    /// Of a bundle.
+    pub fn new(bundle: &Bundle) -> Self {
+        let manifest = bundle.spec();
         Self {
-            id: id.to_owned(),
+            id: bundle.id().to_owned(),
             input: manifest.input.clone(),
             retrieval: manifest.retrieval.clone(),
             features: manifest.features.clone(),
             memory: manifest.memory.clone(),
+            pointers: manifest.pointers.clone(),
+            prompts: manifest.prompts.clone(),
+            constants: bundle.constants().clone(),
         }
     }
 
-    /// The mask graph input of a given mask's coverage, 0..1 a pixel.
-    pub(crate) fn exemplar_mask(&self, coverage: f32) -> f32 {
-        let mask = if self.memory.binarise_exemplar { f32::from(coverage >= 0.5) } else { coverage };
-        mask * self.memory.mask_scale + self.memory.mask_bias
-    }
-
-    /// The mask graph input of a predicted logit.
-    pub(crate) fn predicted_mask(&self, logit: f32) -> f32 {
-        let mask = if self.memory.binarise_predicted { f32::from(logit > 0.0) } else { sigmoid(logit) };
-        mask * self.memory.mask_scale + self.memory.mask_bias
+    /// What a distance of `slices` is to memory attention, in a volume of `count` slices (SAM 2,
+    /// `_prepare_memory_conditioned_features`).
+    pub(crate) fn pointer_difference(&self, slices: usize, count: usize) -> f32 {
+        let divisor = count.min(self.pointers.most).saturating_sub(1).max(1);
+        slices as f32 / divisor as f32
     }
 
     /// Object score of a given mask.
     pub(crate) fn given_score(present: bool) -> f32 {
         if present { GIVEN_SCORE } else { -GIVEN_SCORE }
+    }
+
+    /// An object score no surer than that of a given mask.
+    pub(crate) fn bounded_score(score: f32) -> f32 {
+        score.clamp(-GIVEN_SCORE, GIVEN_SCORE)
     }
 
     /// Shape of one memory: `[M, h, h]`.
@@ -76,6 +89,18 @@ pub struct EncodedImages {
     pub high_res_1: Array4<f32>,
 }
 
+impl EncodedImages {
+    /// Some of the images.
+    pub(crate) fn select(&self, rows: &[usize]) -> Self {
+        let select = |tensor: &Array4<f32>| tensor.select(Axis(0), rows);
+        Self {
+            embed: select(&self.embed),
+            high_res_0: select(&self.high_res_0),
+            high_res_1: select(&self.high_res_1),
+        }
+    }
+}
+
 /// What the mask decoder makes of B conditioned slices.
 #[derive(Debug, Clone)]
 pub struct DecodedMasks {
@@ -85,6 +110,8 @@ pub struct DecodedMasks {
     pub iou: Array2<f32>,
     /// `[B, 1]`, logit: above 0 the object is there.
     pub object_score: Array2<f32>,
+    /// `[B, tokens, dim]`, a pointer a mask, for bundles that use them.
+    pub pointers: Option<Array3<f32>>,
 }
 
 /// A bundle that is ready to compute. Rows (B) are independent of each other; every call answers as many rows as
@@ -92,6 +119,11 @@ pub struct DecodedMasks {
 pub trait Models: Sync {
     /// The manifest's numbers.
     fn spec(&self) -> &ModelSpec;
+
+    /// Memories that a slice may be conditioned on, by what the device can hold.
+    fn most_memories(&self) -> usize {
+        usize::MAX
+    }
 
     /// Retrieval vectors `[B, D]` of images `[B, 3, s, s]`, normalised as the manifest says.
     ///
@@ -118,7 +150,7 @@ pub trait Models: Sync {
     ) -> Result<Array4<f32>, BoxError>;
 
     /// Features `[B, C, h, h]` conditioned on memories `[B, N, M, h, h]` of temporal indices `[N]`, one for all
-    /// rows: `[B, C2, h, h]`.
+    /// rows, and on pointers where the bundle uses them: `[B, C2, h, h]`. N is at least 1.
     ///
     /// # Errors
     /// See [`Models::retrieval`].
@@ -127,9 +159,23 @@ pub trait Models: Sync {
         embed: Array4<f32>,
         memories: Array5<f32>,
         temporal_indices: &[i64],
+        pointers: Option<Pointers>,
     ) -> Result<Array4<f32>, BoxError>;
 
-    /// Masks of conditioned features `[B, C2, h, h]` and the images' finer features.
+    /// Mask prompts `[B, 1, m, m]` of masks `[B, 1, S, S]`, for bundles that take prompts.
+    ///
+    /// # Errors
+    /// See [`Models::retrieval`].
+    fn mask_prompt(&self, masks: Array4<f32>) -> Result<Array4<f32>, BoxError>;
+
+    /// Embeddings of clicks and mask prompts, for bundles that take prompts.
+    ///
+    /// # Errors
+    /// See [`Models::retrieval`].
+    fn encode_prompts(&self, clicks: Clicks) -> Result<Prompts, BoxError>;
+
+    /// Masks of conditioned features `[B, C2, h, h]`, the images' finer features, and prompts where the bundle takes
+    /// them.
     ///
     /// # Errors
     /// See [`Models::retrieval`].
@@ -138,6 +184,7 @@ pub trait Models: Sync {
         conditioned: Array4<f32>,
         high_res_0: Array4<f32>,
         high_res_1: Array4<f32>,
+        prompts: Option<Prompts>,
     ) -> Result<DecodedMasks, BoxError>;
 }
 

@@ -13,6 +13,8 @@ pub enum Stage {
     Prepare,
     /// The exemplars of each slice and label.
     Retrieve,
+    /// Slices that a person pointed at.
+    Prompts,
     /// Every slice from exemplars alone.
     FirstPass,
     /// Through the slices, remembering recent ones.
@@ -25,14 +27,22 @@ pub enum Stage {
 
 impl Stage {
     /// All stages in the order they run.
-    pub const ALL: [Self; 6] =
-        [Self::Prepare, Self::Retrieve, Self::FirstPass, Self::Propagate, Self::CropPass, Self::Consolidate];
+    pub const ALL: [Self; 7] = [
+        Self::Prepare,
+        Self::Retrieve,
+        Self::Prompts,
+        Self::FirstPass,
+        Self::Propagate,
+        Self::CropPass,
+        Self::Consolidate,
+    ];
 
     /// Stable name, as in the API.
     pub fn name(self) -> &'static str {
         match self {
             Self::Prepare => "prepare",
             Self::Retrieve => "retrieve",
+            Self::Prompts => "prompts",
             Self::FirstPass => "first_pass",
             Self::Propagate => "propagate",
             Self::CropPass => "crop_pass",

@@ -210,12 +210,7 @@ impl Workflow {
             excluded_patients: &scope.excluded_patients,
         };
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
-        // Views are invariant in their lifetime, so the method gets views of its own.
-        let prompts: Vec<Prompt> = prompts
-            .iter()
-            .map(|prompt| Prompt { label: prompt.label, slice: prompt.slice, mask: prompt.mask.view() })
-            .collect();
-        let request = Request { volume, labels: &labels, prompts: &prompts, options: options.clone() };
+        let request = Request { volume, labels: &labels, prompts, options: options.clone() };
         segmenter::segment(&self.models, &exemplars, &request, observer).map_err(Error::from)
     }
 

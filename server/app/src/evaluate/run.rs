@@ -8,7 +8,7 @@ use std::time::Instant;
 use engram_segmenter::baselines::Baselines;
 use engram_segmenter::evaluate::{LabelSharing, TargetScore, retrieval_sharing};
 use engram_segmenter::{
-    LabelMask, Models, Observer, Options, Prompt, Segmentation, SliceOrder, Stage, Unobserved,
+    LabelMask, Models, Observer, Options, Prompt, Segmentation, Shown, SliceOrder, Stage, Unobserved,
 };
 use engram_workflow::{FixedUids, RequestOptions, Scope, SegmentationRequest, Workflow};
 use indicatif::ProgressBar;
@@ -312,7 +312,7 @@ fn prompts<'a>(masks: &[LabelMask<'a>], given: &[usize]) -> Vec<Prompt<'a>> {
         given.iter().map(move |slice| Prompt {
             label: mask.label,
             slice: *slice,
-            mask: mask.mask.index_axis_move(Axis(0), *slice),
+            shown: Shown::Mask(mask.mask.index_axis_move(Axis(0), *slice)),
         })
     };
     masks.iter().copied().flat_map(each).collect()

@@ -2,19 +2,19 @@
 
 use super::cache::Cache;
 use super::features::ViewIndex;
-use super::predict::Remembered;
+use super::predict::Conditioning;
 use super::retrieve::Selection;
 use crate::Result;
 use crate::error::BankSnafu;
 use crate::exemplars::Exemplars;
-use engram_memory::{ExemplarId, View};
-use ndarray::Array3;
+use crate::models::ModelSpec;
+use engram_memory::{ExemplarId, Memory, View};
 use snafu::ResultExt;
 use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Annotated slices of the target itself that a slice is conditioned on at the most: the nearest.
-const NEAREST_GIVEN: usize = 4;
+pub(crate) const NEAREST_GIVEN: usize = 4;
 
 /// One label looked at in one view, on the slices where that is worth while.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub(crate) struct Look {
 pub(crate) struct GivenMemory {
     pub slice: usize,
     pub present: bool,
-    pub features: Arc<Array3<f32>>,
+    pub memory: Arc<Memory>,
 }
 
 pub(crate) struct Conditions<'a> {
@@ -40,18 +40,21 @@ pub(crate) struct Conditions<'a> {
     /// `[label][slice]`.
     pub selections: Vec<Vec<Selection>>,
     given: HashMap<(usize, ViewIndex), Vec<GivenMemory>>,
-    cache: Cache<(ExemplarId, View), Array3<f32>>,
-    temporal_index: i64,
+    cache: Cache<(ExemplarId, View), Memory>,
+    spec: &'a ModelSpec,
+    /// Slices of the volume.
+    slices: usize,
 }
 
 impl<'a> Conditions<'a> {
     pub fn new(
         exemplars: &'a dyn Exemplars,
         selections: Vec<Vec<Selection>>,
-        temporal_index: i64,
+        spec: &'a ModelSpec,
+        slices: usize,
         cache_bytes: usize,
     ) -> Self {
-        Self { exemplars, selections, given: HashMap::new(), cache: Cache::new(cache_bytes), temporal_index }
+        Self { exemplars, selections, given: HashMap::new(), cache: Cache::new(cache_bytes), spec, slices }
     }
 
     /// Adds the target's own annotated slices for a label and view.
@@ -64,24 +67,34 @@ impl<'a> Conditions<'a> {
         self.given_in(look).iter().find(|memory| memory.slice == slice)
     }
 
-    /// Memories for a slice: its exemplars, then the nearest annotated slices of the target itself. None where
-    /// nothing says that the label might be there.
-    pub fn of(&mut self, look: &Look, slice: usize) -> Result<Option<Vec<Remembered>>> {
-        let nearest = self.nearest_given(look, slice);
+    /// What a slice is conditioned on: its exemplars, then the nearest annotated slices of the target itself. None
+    /// where nothing says that the label might be there.
+    pub fn of(&mut self, look: &Look, slice: usize) -> Result<Option<Conditioning>> {
         let selection = self.selections[look.label][slice].clone();
-        if !selection.any_present() && !nearest.iter().any(|(present, _)| *present) {
+        let nearest = self.nearest_given(look, slice);
+        if !selection.any_present() && !nearest.iter().any(|given| given.present) {
             return Ok(None);
         }
-        let mut memories = vec![];
+        let (time, distance) = (self.spec.memory.conditioning_tpos, self.spec.pointers.exemplar_distance);
+        let mut conditioning = Conditioning::default();
+        let given: Vec<_> = nearest
+            .iter()
+            .map(|given| (Arc::clone(&given.memory), self.difference(given.slice.abs_diff(slice))))
+            .collect();
         for neighbour in &selection.exemplars {
-            if let Some(features) = self.load(neighbour.exemplar, look.kind)? {
-                memories.push(Remembered { features, temporal_index: self.temporal_index });
+            if let Some(memory) = self.load(neighbour.exemplar, look.kind)? {
+                conditioning.add(memory, time, self.difference(distance));
             }
         }
-        for (_, features) in nearest {
-            memories.push(Remembered { features, temporal_index: self.temporal_index });
+        for (memory, difference) in given {
+            conditioning.add(memory, time, difference);
         }
-        Ok((!memories.is_empty()).then_some(memories))
+        Ok((!conditioning.memories.is_empty()).then_some(conditioning))
+    }
+
+    /// What a pointer so many slices away differs in time; none where the bundle uses no pointers.
+    pub fn difference(&self, slices: usize) -> Option<f32> {
+        self.spec.pointers.used.then(|| self.spec.pointer_difference(slices, self.slices))
     }
 
     /// All annotated slices of a look.
@@ -89,20 +102,20 @@ impl<'a> Conditions<'a> {
         self.given.get(&(look.label, look.view)).map_or(&[], Vec::as_slice)
     }
 
-    fn nearest_given(&self, look: &Look, slice: usize) -> Vec<(bool, Arc<Array3<f32>>)> {
+    fn nearest_given(&self, look: &Look, slice: usize) -> Vec<&GivenMemory> {
         let mut given: Vec<&GivenMemory> = self.given_in(look).iter().collect();
         given.sort_by_key(|memory| memory.slice.abs_diff(slice));
         given.truncate(NEAREST_GIVEN);
-        given.into_iter().map(|memory| (memory.present, Arc::clone(&memory.features))).collect()
+        given
     }
 
-    fn load(&mut self, exemplar: ExemplarId, kind: View) -> Result<Option<Arc<Array3<f32>>>> {
+    fn load(&mut self, exemplar: ExemplarId, kind: View) -> Result<Option<Arc<Memory>>> {
         if let Some(found) = self.cache.get(&(exemplar, kind)) {
             return Ok(Some(found));
         }
         let loaded = self.exemplars.memory(exemplar, kind).context(BankSnafu { action: "read a memory" })?;
-        if let Some(features) = &loaded {
-            self.cache.put((exemplar, kind), Arc::clone(features), features.len() * size_of::<f32>());
+        if let Some(memory) = &loaded {
+            self.cache.put((exemplar, kind), Arc::clone(memory), memory.numbers() * size_of::<f32>());
         }
         Ok(loaded)
     }

@@ -6,7 +6,7 @@ use super::fuse::Belief;
 use crate::models::sigmoid;
 use crate::options::Tuning;
 use engram_imaging::resample::Letterbox;
-use ndarray::{Array2, Array3, Array4, ArrayViewMut3, Axis, Zip, s};
+use ndarray::{Array2, Array3, Array4, ArrayViewMut3, Axis, CowArray, Ix2, Zip, s};
 use rayon::prelude::*;
 
 /// Logit of what no view shows.
@@ -33,7 +33,7 @@ pub(crate) struct GivenMask<'a> {
     pub label: usize,
     pub slice: usize,
     /// Not 0 in the object.
-    pub mask: ndarray::ArrayView2<'a, u8>,
+    pub mask: CowArray<'a, u8, Ix2>,
 }
 
 impl LabelBeliefs {

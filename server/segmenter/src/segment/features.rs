@@ -25,18 +25,38 @@ pub(crate) struct Features {
     pub high_res_1: Array3<f32>,
 }
 
+/// Where images come from.
+pub(crate) trait ImageSource {
+    /// The map of whole slices to a square of `size` pixels.
+    fn whole(&self, size: usize) -> Letterbox;
+
+    /// Slices as graph input `[B, 3, size, size]`, normalised by `mean` and `std`.
+    fn images(&self, slices: &[usize], letterbox: &Letterbox, mean: [f32; 3], std: [f32; 3]) -> Array4<f32>;
+}
+
+impl ImageSource for &Target<'_> {
+    fn whole(&self, size: usize) -> Letterbox {
+        Target::whole(self, size)
+    }
+
+    fn images(&self, slices: &[usize], letterbox: &Letterbox, mean: [f32; 3], std: [f32; 3]) -> Array4<f32> {
+        Target::images(self, slices, letterbox, mean, std)
+    }
+}
+
 pub(crate) struct FeatureStore<'a> {
     models: &'a dyn Models,
-    target: &'a Target<'a>,
+    source: Box<dyn ImageSource + 'a>,
     views: Vec<Letterbox>,
     cache: Cache<(ViewIndex, usize), Features>,
 }
 
 impl<'a> FeatureStore<'a> {
     /// A store whose first view is the whole slices.
-    pub fn new(models: &'a dyn Models, target: &'a Target<'a>, cache_bytes: usize) -> Self {
-        let whole = target.whole(models.spec().input.image_size);
-        Self { models, target, views: vec![whole], cache: Cache::new(cache_bytes) }
+    pub fn new(models: &'a dyn Models, source: impl ImageSource + 'a, cache_bytes: usize) -> Self {
+        let source = Box::new(source);
+        let whole = source.whole(models.spec().input.image_size);
+        Self { models, source, views: vec![whole], cache: Cache::new(cache_bytes) }
     }
 
     pub fn add_view(&mut self, letterbox: Letterbox) -> ViewIndex {
@@ -79,7 +99,7 @@ impl<'a> FeatureStore<'a> {
     fn encode(&self, view: ViewIndex, slices: &[usize]) -> Result<Vec<Arc<Features>>> {
         let action = "encode slices";
         let spec = self.models.spec();
-        let images = self.target.images(slices, self.letterbox(view), spec.input.mean, spec.input.std);
+        let images = self.source.images(slices, self.letterbox(view), spec.input.mean, spec.input.std);
         let encoded = self.models.encode_image(images).context(ModelsSnafu { action })?;
         let (sizes, rows) = (&spec.features, slices.len());
         for (found, channels, side) in [

@@ -24,8 +24,8 @@ pub(crate) fn first_pass(
         for (index, look) in looks.iter().enumerate() {
             for slice in chunk.iter().copied().filter(|slice| look.wanted[*slice]) {
                 match conditions.of(look, slice)? {
-                    Some(memories) => {
-                        jobs.push(Job { view: look.view, slice, memories });
+                    Some(conditioning) => {
+                        jobs.push(Job { view: look.view, slice, conditioning, pointing: None });
                         places.push((index, slice));
                     }
                     None => steps.advance(1)?,

@@ -84,7 +84,7 @@ mod tests {
     use ndarray::array;
 
     fn voice(logit: f32, score: f32, iou: f32) -> Prediction {
-        Prediction { logits: array![[logit, -logit]], iou, score }
+        Prediction { logits: array![[logit, -logit]], iou, score, pointer: None }
     }
 
     #[test]

@@ -9,18 +9,18 @@ mod cache;
 mod components;
 mod conditions;
 mod consolidate;
-mod features;
+pub(crate) mod features;
 mod first_pass;
 mod fuse;
 mod given;
 mod line;
 mod locate;
-mod predict;
+pub(crate) mod predict;
 mod propagate;
 mod retrieve;
 mod run;
 
-pub use given::Prompt;
+pub use given::{Click, Clicked, Prompt, Shown};
 pub use run::{Request, segment};
 
 #[cfg(test)]

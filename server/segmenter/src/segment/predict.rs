@@ -2,12 +2,15 @@
 
 use super::features::{FeatureStore, Features, ViewIndex, stack};
 use crate::Result;
-use crate::encode::encode_memories;
-use crate::error::ModelsSnafu;
-use crate::models::{DecodedMasks, GIVEN_SCORE, Models, expect_shape};
+use crate::error::{ModelsSnafu, NoMemorySnafu};
+use crate::masks::{prompted_token, tracking_token};
+use crate::memorise::{self, Predicted};
+use crate::models::{DecodedMasks, Models, expect_shape};
 use crate::observer::Steps;
-use ndarray::{Array2, Array3, Array4, Array5, ArrayView1, Axis};
-use snafu::ResultExt;
+use engram_inference::{Clicks, Pointers, Prompts};
+use engram_memory::Memory;
+use ndarray::{Array1, Array2, Array3, Array4, Array5, Axis};
+use snafu::{OptionExt, ResultExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,15 +23,56 @@ const SCORES_A_PAIR: usize = 12;
 /// A memory at its place in time.
 #[derive(Clone)]
 pub(crate) struct Remembered {
-    pub features: Arc<Array3<f32>>,
+    pub memory: Arc<Memory>,
     pub temporal_index: i64,
 }
 
-/// One slice to be segmented for one label. At least one memory.
+/// An object pointer, that of a memory, and how far away it is.
+#[derive(Clone)]
+pub(crate) struct Pointed {
+    pub memory: Arc<Memory>,
+    /// As memory attention takes it: divided.
+    pub difference: f32,
+}
+
+/// What a slice is conditioned on. Without any memory a slice stands for itself.
+#[derive(Clone, Default)]
+pub(crate) struct Conditioning {
+    pub memories: Vec<Remembered>,
+    /// Empty for bundles that use none.
+    pub pointers: Vec<Pointed>,
+}
+
+impl Conditioning {
+    /// Adds a memory, and its pointer where the bundle uses pointers.
+    pub fn add(&mut self, memory: Arc<Memory>, temporal_index: i64, difference: Option<f32>) {
+        self.point(&memory, difference);
+        self.memories.push(Remembered { memory, temporal_index });
+    }
+
+    /// Adds the pointer alone.
+    pub fn point(&mut self, memory: &Arc<Memory>, difference: Option<f32>) {
+        self.pointers.extend(difference.map(|difference| Pointed { memory: Arc::clone(memory), difference }));
+    }
+}
+
+/// What a person pointed at on a slice.
+#[derive(Debug, Clone)]
+pub(crate) struct Pointing {
+    /// x and y in pixels of the view's square.
+    pub points: Vec<[f32; 2]>,
+    /// A label each, see [`Clicks::labels`].
+    pub labels: Vec<i64>,
+    /// Logits `[m, m]` of the mask to go on from.
+    pub before: Option<Array2<f32>>,
+}
+
+/// One slice to be segmented for one label.
 pub(crate) struct Job {
     pub view: ViewIndex,
     pub slice: usize,
-    pub memories: Vec<Remembered>,
+    pub conditioning: Conditioning,
+    pub pointing: Option<Pointing>,
 }
 
 /// What the bundle says of one slice and label.
@@ -40,6 +84,8 @@ pub(crate) struct Prediction {
     pub iou: f32,
     /// Logit: above 0 the object is there.
     pub score: f32,
+    /// The object's pointer, for bundles that use them.
+    pub pointer: Option<Array1<f32>>,
 }
 
 impl Prediction {
@@ -49,25 +95,57 @@ impl Prediction {
     }
 }
 
+/// What jobs must have in common to share a call: temporal indices, pointers' differences (as bits, which compare),
+/// and that nobody pointed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Group {
+    times: Vec<i64>,
+    differences: Vec<u32>,
+    /// A job with clicks is a group of its own.
+    pointed: Option<usize>,
+}
+
+impl Group {
+    fn of(index: usize, job: &Job) -> Self {
+        let Conditioning { memories, pointers } = &job.conditioning;
+        Self {
+            times: memories.iter().map(|memory| memory.temporal_index).collect(),
+            differences: pointers.iter().map(|pointer| pointer.difference.to_bits()).collect(),
+            pointed: job.pointing.is_some().then_some(index),
+        }
+    }
+}
+
 pub(crate) struct Predictor<'a> {
     pub models: &'a dyn Models,
     pub features: FeatureStore<'a>,
     pub batch_bytes: usize,
+    /// Embeddings of no point and no mask; made when first needed.
+    no_prompts: Option<NoPrompts>,
 }
 
-impl Predictor<'_> {
-    /// Predictions in the order of the jobs. Only jobs with the same temporal indices share a call.
+/// The prompt encoder's answer where nobody pointed: `[K, C]` and `[C, h, h]`.
+struct NoPrompts {
+    sparse: Array2<f32>,
+    dense: Array3<f32>,
+}
+
+impl<'a> Predictor<'a> {
+    pub fn new(models: &'a dyn Models, features: FeatureStore<'a>, batch_bytes: usize) -> Self {
+        Self { models, features, batch_bytes, no_prompts: None }
+    }
+
+    /// Predictions in the order of the jobs. Only jobs with the same temporal indices and differences share a call.
     pub fn predict(&mut self, jobs: &[Job], steps: &mut Steps) -> Result<Vec<Prediction>> {
-        let mut groups: BTreeMap<Vec<i64>, Vec<usize>> = BTreeMap::new();
+        let mut groups: BTreeMap<Group, Vec<usize>> = BTreeMap::new();
         for (index, job) in jobs.iter().enumerate() {
-            let times = job.memories.iter().map(|memory| memory.temporal_index).collect();
-            groups.entry(times).or_default().push(index);
+            groups.entry(Group::of(index, job)).or_default().push(index);
         }
         let mut predictions: Vec<Option<Prediction>> = jobs.iter().map(|_| None).collect();
-        for (times, members) in groups {
-            for chunk in members.chunks(self.rows(times.len())) {
+        for (group, members) in groups {
+            for chunk in members.chunks(self.rows(group.times.len())) {
                 let batch: Vec<&Job> = chunk.iter().map(|index| &jobs[*index]).collect();
-                for (index, prediction) in chunk.iter().zip(self.call(&batch, &times)?) {
+                for (index, prediction) in chunk.iter().zip(self.call(&batch, &group)?) {
                     predictions[*index] = Some(prediction);
                 }
                 steps.advance(chunk.len())?;
@@ -77,51 +155,93 @@ impl Predictor<'_> {
     }
 
     /// Memories of predicted slices; `(view, slice, prediction)`.
-    pub fn remember(&mut self, items: &[(ViewIndex, usize, &Prediction)]) -> Result<Vec<Arc<Array3<f32>>>> {
-        let side = self.models.spec().input.image_size;
+    pub fn remember(&mut self, items: &[(ViewIndex, usize, &Prediction)]) -> Result<Vec<Arc<Memory>>> {
+        self.memories(items, false)
+    }
+
+    /// Memories of slices where a person pointed, likewise.
+    pub fn remember_prompted(
+        &mut self,
+        items: &[(ViewIndex, usize, &Prediction)],
+    ) -> Result<Vec<Arc<Memory>>> {
+        self.memories(items, true)
+    }
+
+    fn memories(
+        &mut self,
+        items: &[(ViewIndex, usize, &Prediction)],
+        prompted: bool,
+    ) -> Result<Vec<Arc<Memory>>> {
         let mut memories = vec![];
         for chunk in items.chunks(MOST_ROWS) {
             let keys: Vec<_> = chunk.iter().map(|(view, slice, _)| (*view, *slice)).collect();
             let features = self.features.fetch(&keys)?;
-            let mut masks = Array4::zeros((chunk.len(), 1, side, side));
-            let mut scores = Array2::zeros((chunk.len(), 1));
-            for (row, (_, _, prediction)) in chunk.iter().enumerate() {
-                let logits = enlarge(&prediction.logits, side);
-                let mask = logits.mapv_into(|logit| self.models.spec().predicted_mask(logit));
-                masks.index_axis_mut(Axis(0), row).index_axis_mut(Axis(0), 0).assign(&mask);
-                scores[[row, 0]] = prediction.score.clamp(-GIVEN_SCORE, GIVEN_SCORE);
-            }
             let embed = stack(features.iter().map(|features| &features.embed));
-            memories.extend(encode_memories(self.models, embed, masks, scores)?);
+            let predicted: Vec<Predicted> = chunk
+                .iter()
+                .map(|(_, _, prediction)| Predicted {
+                    logits: &prediction.logits,
+                    score: prediction.score,
+                    pointer: prediction.pointer.as_ref(),
+                    prompted,
+                })
+                .collect();
+            memories.extend(memorise::predicted(self.models, embed, &predicted)?.into_iter().map(Arc::new));
         }
         Ok(memories)
     }
 
     /// Rows of a call with `memories` memories each: each cell of a slice attends to each cell of each memory.
     fn rows(&self, memories: usize) -> usize {
-        let [channels, height, width] = self.models.spec().memory_shape();
+        let spec = self.models.spec();
+        let [channels, height, width] = spec.memory_shape();
         let cells = height * width;
-        let row = memories * cells * (channels + SCORES_A_PAIR * cells) * size_of::<f32>();
+        let at_once = match spec.features.attention_chunk {
+            0 => cells,
+            chunk => chunk.min(cells),
+        };
+        let row = memories * cells * (channels + SCORES_A_PAIR * at_once) * size_of::<f32>();
         (self.batch_bytes / row.max(1)).clamp(1, MOST_ROWS)
     }
 
-    fn call(&mut self, jobs: &[&Job], times: &[i64]) -> Result<Vec<Prediction>> {
+    fn call(&mut self, jobs: &[&Job], group: &Group) -> Result<Vec<Prediction>> {
         let keys: Vec<_> = jobs.iter().map(|job| (job.view, job.slice)).collect();
         let features = self.features.fetch(&keys)?;
         let embed = stack(features.iter().map(|features| &features.embed));
-        let memories = self.gather(jobs, times.len())?;
-        let conditioned = self
-            .models
-            .attend(embed, memories, times)
-            .context(ModelsSnafu { action: "condition slices on memories" })?;
+        let conditioned = match group.times.is_empty() {
+            true => self.unconditioned(embed)?,
+            false => self.condition(embed, jobs, group)?,
+        };
         let of =
             |level: fn(&Features) -> &Array3<f32>| stack(features.iter().map(|features| level(features)));
         let (high_res_0, high_res_1) = (of(|row| &row.high_res_0), of(|row| &row.high_res_1));
+        let prompts = self.prompts(jobs)?;
+        let action = "decode masks";
         let decoded = self
             .models
-            .decode(conditioned, high_res_0, high_res_1)
-            .context(ModelsSnafu { action: "decode masks" })?;
-        self.predictions(jobs.len(), &decoded)
+            .decode(conditioned, high_res_0, high_res_1, prompts)
+            .context(ModelsSnafu { action })?;
+        memorise::expect_decoded(action, self.models.spec(), jobs.len(), &decoded)?;
+        Ok(jobs.iter().enumerate().map(|(row, job)| self.prediction(row, job, &decoded)).collect())
+    }
+
+    /// Features of slices without any memory (SAM 2, `directly_add_no_mem_embed`).
+    fn unconditioned(&self, mut embed: Array4<f32>) -> Result<Array4<f32>> {
+        let no_memory = self.models.spec().constants.no_mem_embed.as_ref().context(NoMemorySnafu)?;
+        let added = no_memory.view().insert_axis(Axis(1)).insert_axis(Axis(2));
+        embed += &added;
+        Ok(embed)
+    }
+
+    fn condition(&self, embed: Array4<f32>, jobs: &[&Job], group: &Group) -> Result<Array4<f32>> {
+        let memories = self.gather(jobs, group.times.len())?;
+        let pointers = match self.models.spec().pointers.used {
+            true => Some(self.gather_pointers(jobs, group)?),
+            false => None,
+        };
+        self.models
+            .attend(embed, memories, &group.times, pointers)
+            .context(ModelsSnafu { action: "condition slices on memories" })
     }
 
     fn gather(&self, jobs: &[&Job], count: usize) -> Result<Array5<f32>> {
@@ -129,75 +249,90 @@ impl Predictor<'_> {
         let [channels, height, width] = shape;
         let mut gathered = Array5::zeros((jobs.len(), count, channels, height, width));
         for (mut row, job) in gathered.outer_iter_mut().zip(jobs) {
-            for (mut slot, memory) in row.outer_iter_mut().zip(&job.memories) {
-                expect_shape("use a memory", &shape, memory.features.shape())?;
-                slot.assign(&memory.features);
+            for (mut slot, remembered) in row.outer_iter_mut().zip(&job.conditioning.memories) {
+                let features = &remembered.memory.features;
+                expect_shape("use a memory", &shape, features.shape())?;
+                slot.assign(features);
             }
         }
         Ok(gathered)
     }
 
-    fn predictions(&self, rows: usize, decoded: &DecodedMasks) -> Result<Vec<Prediction>> {
-        let action = "decode masks";
-        let features = &self.models.spec().features;
-        let (tokens, side) = (features.mask_tokens, features.mask_size);
-        expect_shape(action, &[rows, tokens, side, side], decoded.masks.shape())?;
-        expect_shape(action, &[rows, tokens], decoded.iou.shape())?;
-        expect_shape(action, &[rows, 1], decoded.object_score.shape())?;
-        let predictions = (0..rows).map(|row| {
-            let token = tracking_token(decoded.iou.row(row));
-            Prediction {
-                logits: decoded.masks.index_axis(Axis(0), row).index_axis(Axis(0), token).to_owned(),
-                iou: decoded.iou[[row, token]],
-                score: decoded.object_score[[row, 0]],
+    fn gather_pointers(&self, jobs: &[&Job], group: &Group) -> Result<Pointers> {
+        let dim = self.models.spec().pointers.dim;
+        let mut vectors = Array3::zeros((jobs.len(), group.differences.len(), dim));
+        for (mut row, job) in vectors.outer_iter_mut().zip(jobs) {
+            for (mut slot, pointed) in row.outer_iter_mut().zip(&job.conditioning.pointers) {
+                let pointer = pointed.memory.pointer.as_ref();
+                let length = pointer.map_or(0, Array1::len);
+                expect_shape("use a pointer", &[dim], &[length])?;
+                if let Some(pointer) = pointer {
+                    slot.assign(pointer);
+                }
             }
+        }
+        let time_differences = group.differences.iter().map(|bits| f32::from_bits(*bits)).collect();
+        Ok(Pointers { vectors, time_differences })
+    }
+
+    /// Embeddings of what was pointed at; for bundles that take prompts. Where nobody pointed, those of no point and
+    /// no mask.
+    fn prompts(&mut self, jobs: &[&Job]) -> Result<Option<Prompts>> {
+        if !self.models.spec().prompts.used {
+            return Ok(None);
+        }
+        if let [Job { pointing: Some(pointing), .. }] = jobs {
+            return self.encode_prompts(pointing).map(Some);
+        }
+        if self.no_prompts.is_none() {
+            let nothing = Pointing { points: vec![[0.0; 2]], labels: vec![-1], before: None };
+            let Prompts { sparse, dense } = self.encode_prompts(&nothing)?;
+            let of_one = |tensor: &Array4<f32>| tensor.index_axis(Axis(0), 0).to_owned();
+            let sparse = sparse.index_axis(Axis(0), 0).to_owned();
+            self.no_prompts = Some(NoPrompts { sparse, dense: of_one(&dense) });
+        }
+        Ok(self.no_prompts.as_ref().map(|no| Prompts {
+            sparse: stack(jobs.iter().map(|_| &no.sparse)),
+            dense: stack(jobs.iter().map(|_| &no.dense)),
+        }))
+    }
+
+    fn encode_prompts(&self, pointing: &Pointing) -> Result<Prompts> {
+        let side = self.models.spec().features.mask_size;
+        let mut mask = Array4::zeros((1, 1, side, side));
+        if let Some(before) = &pointing.before {
+            mask.index_axis_mut(Axis(0), 0).index_axis_mut(Axis(0), 0).assign(before);
+        }
+        let count = pointing.points.len();
+        let clicks = Clicks {
+            points: Array3::from_shape_fn((1, count, 2), |(_, point, axis)| pointing.points[point][axis]),
+            labels: Array2::from_shape_fn((1, count), |(_, point)| pointing.labels[point]),
+            mask,
+            has_mask: Array2::from_elem((1, 1), f32::from(u8::from(pointing.before.is_some()))),
+        };
+        self.models.encode_prompts(clicks).context(ModelsSnafu { action: "encode clicks" })
+    }
+
+    /// One row of the decoder's answer (SAM 2, `_forward_sam_heads`).
+    fn prediction(&self, row: usize, job: &Job, decoded: &DecodedMasks) -> Prediction {
+        let spec = self.models.spec();
+        let (masks, iou) = (decoded.masks.index_axis(Axis(0), row), decoded.iou.row(row));
+        let clicks = job.pointing.as_ref().map_or(0, |pointing| pointing.points.len());
+        // A single click may mean any of several things, as may none; more clicks or a box mean one.
+        let token = match clicks {
+            0 | 1 => tracking_token(iou),
+            _ => prompted_token(&spec.prompts, masks, iou),
+        };
+        let score = decoded.object_score[[row, 0]];
+        let mut logits = masks.index_axis(Axis(0), token).to_owned();
+        if let Some(absent) = spec.memory.absent_logit.filter(|_| score <= 0.0) {
+            logits.fill(absent);
+        }
+        let pointer = decoded.pointers.as_ref().map(|pointers| match score > 0.0 {
+            // Where one mask was asked for, its pointer is the first's, whichever mask was stable.
+            true => pointers.index_axis(Axis(0), row).row(if clicks > 1 { 0 } else { token }).to_owned(),
+            false => memorise::no_pointer(spec),
         });
-        Ok(predictions.collect())
-    }
-}
-
-/// The mask to follow: the only one, or of several the one thought best after the first, which is for prompts
-/// (SAM 2, `multimask_output_for_tracking`).
-fn tracking_token(iou: ArrayView1<f32>) -> usize {
-    (1..iou.len()).max_by(|a, b| iou[*a].total_cmp(&iou[*b])).unwrap_or(0)
-}
-
-/// `[m, m]` on `[side, side]`, bilinearly, with half-pixel centres.
-fn enlarge(map: &Array2<f32>, side: usize) -> Array2<f32> {
-    let (rows, columns) = map.dim();
-    if (rows, columns) == (side, side) {
-        return map.clone();
-    }
-    let place = |index: usize, length: usize| {
-        let at = (index as f32 + 0.5) * length as f32 / side as f32 - 0.5;
-        let at = at.clamp(0.0, (length - 1) as f32);
-        let low = at as usize;
-        (low, (low + 1).min(length - 1), at - low as f32)
-    };
-    Array2::from_shape_fn((side, side), |(row, column)| {
-        let (top, bottom, v) = place(row, rows);
-        let (left, right, u) = place(column, columns);
-        let upper = map[[top, left]] * (1.0 - u) + map[[top, right]] * u;
-        let lower = map[[bottom, left]] * (1.0 - u) + map[[bottom, right]] * u;
-        upper * (1.0 - v) + lower * v
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use ndarray::array;
-
-    #[test]
-    fn the_first_of_several_masks_is_for_prompts() {
-        assert_eq!(tracking_token(array![0.1].view()), 0);
-        assert_eq!(tracking_token(array![0.9, 0.2, 0.4, 0.3].view()), 2);
-    }
-
-    #[test]
-    fn enlarging_keeps_constants_and_slopes() {
-        assert_eq!(enlarge(&array![[3.0, 3.0], [3.0, 3.0]], 5), Array2::from_elem((5, 5), 3.0));
-        let slope = enlarge(&array![[0.0, 1.0], [0.0, 1.0]], 4);
-        assert_eq!(slope.row(0), array![0.0, 0.25, 0.75, 1.0]);
+        Prediction { logits, iou: iou[token], score, pointer }
     }
 }

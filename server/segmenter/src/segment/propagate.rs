@@ -7,13 +7,13 @@
 use super::conditions::{Conditions, Look};
 use super::first_pass::Table;
 use super::line::Line;
-use super::predict::{Job, Prediction, Predictor, Remembered};
+use super::predict::{Conditioning, Job, Prediction, Predictor};
 use crate::Result;
 use crate::models::sigmoid;
 use crate::observer::Steps;
 use crate::options::Tuning;
 use crate::target::SLICES_A_CALL;
-use ndarray::Array3;
+use engram_memory::Memory;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -27,7 +27,13 @@ pub(crate) fn visits(tuning: &Tuning) -> usize {
 
 /// What is remembered of the target, `[look][slice]`.
 struct Trail {
-    memories: Vec<Vec<Option<Arc<Array3<f32>>>>>,
+    memories: Vec<Vec<Option<Arc<Memory>>>>,
+}
+
+/// A memory of the target itself, so many steps away.
+struct Near {
+    steps: usize,
+    memory: Arc<Memory>,
 }
 
 /// On which side of a slice to look for what is remembered.
@@ -57,7 +63,9 @@ pub(crate) fn propagate(
     steps: &mut Steps,
 ) -> Result<Visits> {
     let gates = first.iter().map(|first| gate(first, tuning)).collect();
-    let most = tuning.recent_memories.min(predictor.models.spec().memory.recent_memories);
+    let spec = predictor.models.spec();
+    let most = tuning.recent_memories.min(spec.memory.recent_memories);
+    let most_pointers = if spec.pointers.used { spec.pointers.most.saturating_sub(1) } else { 0 };
     let mut walk = Walk {
         predictor,
         conditions,
@@ -65,6 +73,7 @@ pub(crate) fn propagate(
         line,
         gates,
         most,
+        most_pointers,
         trail: Trail::new(looks.len(), line.order.len()),
     };
     let mut visits: Visits = looks.iter().map(|_| vec![vec![]; line.order.len()]).collect();
@@ -84,6 +93,8 @@ struct Walk<'w, 'p, 'c> {
     gates: Vec<f32>,
     /// Recent slices remembered at the most.
     most: usize,
+    /// Recent slices whose pointers are remembered at the most.
+    most_pointers: usize,
     trail: Trail,
 }
 
@@ -92,7 +103,6 @@ impl Walk<'_, '_, '_> {
     fn outwards(&mut self, first: &Table, visits: &mut Visits, steps: &mut Steps) -> Result<()> {
         let mut fronts = vec![];
         for (index, (look, first)) in self.looks.iter().zip(first).enumerate() {
-            self.remember_given(index);
             let visited: Vec<usize> =
                 self.line.order.iter().copied().filter(|slice| look.wanted[*slice]).collect();
             let Some(start) = surest(&visited, first) else {
@@ -154,12 +164,13 @@ impl Walk<'_, '_, '_> {
         let (mut jobs, mut visited) = (vec![], vec![]);
         for (index, slice, side) in places.iter().copied() {
             let look = &self.looks[index];
-            let recent = self.trail.near(index, slice, side, self.line, self.most);
-            let given = self.conditions.given(look, slice).is_some();
-            match self.conditions.of(look, slice)?.filter(|_| !recent.is_empty() && !given) {
-                Some(mut memories) => {
-                    memories.extend(recent);
-                    jobs.push(Job { view: look.view, slice, memories });
+            let given = self.is_given(index, slice);
+            let near = self.trail.near(index, slice, side, self.line, self.most.max(self.most_pointers));
+            let recent = near.iter().filter(|near| near.steps <= self.most).count().min(self.most);
+            match self.conditions.of(look, slice)?.filter(|_| recent > 0 && !given) {
+                Some(mut conditioning) => {
+                    self.add_recent(&mut conditioning, &near, recent);
+                    jobs.push(Job { view: look.view, slice, conditioning, pointing: None });
                     visited.push((index, slice));
                 }
                 None => steps.advance(1)?,
@@ -169,11 +180,25 @@ impl Walk<'_, '_, '_> {
         Ok(visited.into_iter().zip(predictions).map(|((look, slice), found)| (look, slice, found)).collect())
     }
 
+    /// Adds what is near: the nearest `recent` as memories, farthest first, and the pointers of all of them.
+    fn add_recent(&self, conditioning: &mut Conditioning, near: &[Near], recent: usize) {
+        for Near { steps, memory } in near.iter().take(recent).rev() {
+            // k steps away has temporal index k - 1.
+            let time = i64::try_from(steps.saturating_sub(1)).unwrap_or(i64::MAX);
+            conditioning.add(Arc::clone(memory), time, None);
+        }
+        for Near { steps, memory } in near.iter().take(self.most_pointers) {
+            conditioning.point(memory, self.conditions.difference(*steps));
+        }
+    }
+
     fn remember(&mut self, items: &[(usize, usize, &Prediction)]) -> Result<()> {
         let worthy: Vec<_> = items
             .iter()
             .copied()
-            .filter(|(look, _, prediction)| is_worth_remembering(prediction, self.gates[*look]))
+            .filter(|(look, slice, prediction)| {
+                is_worth_remembering(prediction, self.gates[*look]) && !self.is_given(*look, *slice)
+            })
             .collect();
         let keys: Vec<_> = worthy
             .iter()
@@ -185,11 +210,9 @@ impl Walk<'_, '_, '_> {
         Ok(())
     }
 
-    /// What a person drew is remembered from the start.
-    fn remember_given(&mut self, look: usize) {
-        for given in self.conditions.given_in(&self.looks[look]) {
-            self.trail.memories[look][given.slice] = Some(Arc::clone(&given.features));
-        }
+    /// What a person drew conditions every slice; it is no recent memory besides.
+    fn is_given(&self, look: usize, slice: usize) -> bool {
+        self.conditions.given(&self.looks[look], slice).is_some()
     }
 }
 
@@ -198,9 +221,8 @@ impl Trail {
         Self { memories: vec![vec![None; slices]; looks] }
     }
 
-    /// The nearest memories of a slice within `most` steps, `most` of them at the most, farthest first: k steps
-    /// away has temporal index k - 1.
-    fn near(&self, look: usize, slice: usize, side: Side, line: &Line, most: usize) -> Vec<Remembered> {
+    /// The nearest memories of a slice within `most` steps, `most` of them at the most, the nearest first.
+    fn near(&self, look: usize, slice: usize, side: Side, line: &Line, most: usize) -> Vec<Near> {
         let place = line.rank(slice);
         let before = || line.order[..place].iter().rev().take(most);
         let after = || line.order[place + 1..].iter().take(most);
@@ -209,18 +231,17 @@ impl Trail {
             Side::After => after().collect(),
             Side::Both => before().chain(after()).collect(),
         };
-        let mut near: Vec<(usize, &Arc<Array3<f32>>)> = around
+        let mut near: Vec<Near> = around
             .into_iter()
-            .filter_map(|other| Some((line.steps(slice, *other), self.memories[look][*other].as_ref()?)))
-            .filter(|(steps, _)| *steps <= most)
+            .filter_map(|other| {
+                let memory = Arc::clone(self.memories[look][*other].as_ref()?);
+                Some(Near { steps: line.steps(slice, *other), memory })
+            })
+            .filter(|near| near.steps <= most)
             .collect();
-        near.sort_by_key(|(steps, _)| *steps);
+        near.sort_by_key(|near| near.steps);
         near.truncate(most);
-        let remembered = near.into_iter().rev().map(|(steps, features)| Remembered {
-            features: Arc::clone(features),
-            temporal_index: i64::try_from(steps.saturating_sub(1)).unwrap_or(i64::MAX),
-        });
-        remembered.collect()
+        near
     }
 }
 
@@ -252,7 +273,7 @@ mod tests {
     use ndarray::Array2;
 
     fn prediction(iou: f32, score: f32) -> Prediction {
-        Prediction { logits: Array2::from_elem((2, 2), 1.0), iou, score }
+        Prediction { logits: Array2::from_elem((2, 2), 1.0), iou, score, pointer: None }
     }
 
     fn remembered(ious: &[f32]) -> Vec<bool> {

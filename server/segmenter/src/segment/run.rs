@@ -1,19 +1,19 @@
 //! The steps in their order.
 
 use super::agree::Agreement;
-use super::conditions::{Conditions, Look};
+use super::conditions::{Conditions, Look, NEAREST_GIVEN};
 use super::consolidate::{GivenMask, LabelBeliefs, Seen, consolidate};
 use super::features::{FeatureStore, WHOLE};
 use super::first_pass::{Table, first_pass};
 use super::fuse::{Belief, fuse, presence_along};
-use super::given::{self, Prompt};
+use super::given::{self, ClickedSlice, Prompt};
 use super::line::Line;
 use super::locate::locate;
-use super::predict::{Prediction, Predictor};
+use super::predict::{Job, Prediction, Predictor};
 use super::propagate::{Visits, propagate, visits};
 use super::retrieve::{Selection, Wanted, select};
 use crate::Result;
-use crate::error::{NoLabelsSnafu, TooManyLabelsSnafu};
+use crate::error::{NoClicksSnafu, NoLabelsSnafu, TooManyLabelsSnafu};
 use crate::exemplars::Exemplars;
 use crate::models::Models;
 use crate::observer::{Observer, Stage, Steps};
@@ -60,31 +60,40 @@ pub fn segment(
     ensure!(count > 0, NoLabelsSnafu);
     ensure!(count <= MOST_LABELS, TooManyLabelsSnafu { count, limit: MOST_LABELS });
     let target = Target::new(request.volume, &models.spec().input)?;
-    let given = given::sort(request.prompts, request.labels, &target)?;
+    let (mut given, clicked) = given::sort(request.prompts, request.labels, &target)?;
+    ensure!(clicked.is_empty() || models.spec().prompts.used, NoClicksSnafu { bundle: &models.spec().id });
     let slices: Vec<usize> = (0..target.slices()).collect();
 
     let vectors = Steps::run(observer, Stage::Prepare, slices.len(), |steps| {
         target.retrieval_vectors(models, &slices, steps)
     })?;
     let selections = Steps::run(observer, Stage::Retrieve, slices.len() * count, |steps| {
-        let count = request.options.exemplars_per_slice.unwrap_or(models.spec().memory.exemplars_per_slice);
-        let wanted = Wanted { count: count.max(1), study_weight: request.options.tuning.study_weight };
+        let wanted = Wanted {
+            count: exemplars_a_slice(models, &request.options),
+            study_weight: request.options.tuning.study_weight,
+        };
         let select_label = |(index, label): (usize, &&str)| {
-            let prompted = given.iter().any(|given| given.label == index);
+            let prompted = given.iter().any(|given| given.label == index)
+                || clicked.iter().any(|clicked| clicked.label == index);
             select(exemplars, label, &request.volume.modality, &vectors, &wanted, prompted, steps)
         };
         request.labels.iter().enumerate().map(select_label).collect::<Result<Vec<_>>>()
     })?;
 
     let options = &request.options;
-    let temporal_index = models.spec().memory.conditioning_tpos;
+    let features = FeatureStore::new(models, &target, options.cache_bytes);
+    let mut predictor = Predictor::new(models, features, options.batch_bytes);
+    let mut conditions =
+        Conditions::new(exemplars, selections, models.spec(), slices.len(), options.cache_bytes);
+    if !clicked.is_empty() {
+        let found = Steps::run(observer, Stage::Prompts, clicked.len(), |steps| {
+            point_out(&mut predictor, &mut conditions, &given, &clicked, steps)
+        })?;
+        given.extend(found);
+    }
     let mut run = Run {
-        predictor: Predictor {
-            models,
-            features: FeatureStore::new(models, &target, options.cache_bytes),
-            batch_bytes: options.batch_bytes,
-        },
-        conditions: Conditions::new(exemplars, selections, temporal_index, options.cache_bytes),
+        predictor,
+        conditions,
         line: Line::new(&request.volume.geometry, slices.len(), options.slice_order),
         axis: Line::new(&request.volume.geometry, slices.len(), Default::default()),
         target: &target,
@@ -101,6 +110,40 @@ pub fn segment(
         steps.advance(slices.len() * count)?;
         Ok(result)
     })
+}
+
+/// Exemplars that a slice is conditioned on: as asked for or as the bundle recommends, and no more than the device's
+/// memory allows beside what is remembered of the target itself.
+fn exemplars_a_slice(models: &dyn Models, options: &Options) -> usize {
+    let wanted = options.exemplars_per_slice.unwrap_or(models.spec().memory.exemplars_per_slice);
+    let own = NEAREST_GIVEN + models.spec().memory.recent_memories;
+    wanted.min(models.most_memories().saturating_sub(own)).max(1)
+}
+
+/// The masks of slices that a person pointed at, each conditioned on its exemplars and on what was drawn.
+fn point_out<'g>(
+    predictor: &mut Predictor,
+    conditions: &mut Conditions,
+    given: &[GivenMask<'g>],
+    clicked: &[ClickedSlice],
+    steps: &mut Steps,
+) -> Result<Vec<GivenMask<'g>>> {
+    let letterbox = *predictor.features.letterbox(WHOLE);
+    let mut jobs = vec![];
+    for clicked in clicked {
+        let look = Look { label: clicked.label, view: WHOLE, kind: View::Whole, wanted: vec![] };
+        let drawn = given::memories(predictor, given, look.label, look.view)?;
+        conditions.give(look.label, look.view, drawn);
+        jobs.push(Job {
+            view: WHOLE,
+            slice: clicked.slice,
+            conditioning: conditions.of(&look, clicked.slice)?.unwrap_or_default(),
+            pointing: Some(clicked.clicked.pointing(&letterbox)),
+        });
+    }
+    let predictions = predictor.predict(&jobs, steps)?;
+    let shown = clicked.iter().zip(&predictions);
+    Ok(shown.map(|(clicked, prediction)| given::shown_mask(clicked, prediction, &letterbox)).collect())
 }
 
 struct Run<'a, 'g> {
