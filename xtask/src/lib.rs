@@ -6,6 +6,7 @@
 pub mod licences;
 pub mod metadata;
 pub mod onnxruntime;
+pub mod parity;
 pub mod paths;
 pub mod process;
 pub mod python;

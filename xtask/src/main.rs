@@ -2,7 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
-use xtask::{Result, licences, onnxruntime, paths, process, testing};
+use xtask::{Result, licences, onnxruntime, parity, paths, process, testing};
 
 const HELP: &str = "\
 cargo xtask COMMAND
@@ -12,6 +12,8 @@ cargo xtask COMMAND
   test [--strict]  everything that is tested: formatting, clippy, licences, the Rust tests, the tests from outside
                    (--strict, or ENGRAM_STRICT=1: a test that skips itself counts as failed)
   onnxruntime      fetch the ONNX Runtime library, or check the one that is there; prints its path
+  parity [--tiny]  hold the SAM 2 runtime against the official predictor, on the same random weights (installs it;
+                   --tiny: without the samples at real size, which take an hour)
   licences         hold the licence of every dependency against deny.toml
 ";
 
@@ -47,6 +49,14 @@ fn run(command: &str, arguments: &[String]) -> Result<ExitCode> {
         "onnxruntime" => {
             println!("{}", onnxruntime::library()?.display());
             Ok(ExitCode::SUCCESS)
+        }
+        "parity" => {
+            let tiny = match arguments {
+                [] => false,
+                [flag] if flag == "--tiny" => true,
+                _ => snafu::whatever!("could not understand {arguments:?}: it takes --tiny and nothing else"),
+            };
+            Ok(if parity::check(tiny)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         "licences" => {
             println!("{} outside crates, all under licences that deny.toml allows", licences::check()?);

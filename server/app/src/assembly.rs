@@ -123,6 +123,7 @@ fn bank_options(config: &Config, engine: &Engine) -> BankOptions {
     BankOptions {
         cache_bytes: usize::try_from(mebibytes(config.memory.cache_mb)).unwrap_or(usize::MAX),
         exact_below: config.memory.exact_below,
+        pointer_dim: if spec.pointers.used { spec.pointers.dim } else { 0 },
         ..BankOptions::new(engine.bundle().id(), spec.retrieval.embedding_dim, [channels, size, size])
     }
 }

@@ -1,16 +1,7 @@
-//! Holds the runtime against SAM 2's official video predictor, on the cases that `models/export` recorded of it.
-//!
-//!     cargo run --release -p engram-segmenter --example parity -- DIR [--wrong tpos|distance|pointer]
-//!
-//! DIR holds `bundle/` and `cases/NAME/case.json` (`python -m engram_export.parity --out DIR`). A slice's error is
-//! the largest difference of its logits as a share of the largest logit; its differing pixels are those on the other
-//! side of 0, at the size of the image. `--wrong` spoils what goes into memory attention, to show that the measure
-//! sees it: a temporal index (the nearest slice's instead of the next), a pointer's distance (one slice more), the
-//! pointer of a conditioning slice (left out). Exit status 1 where a slice is out of bounds.
+//! Recorded cases of the official predictor, and how far the runtime is from them. For the parity example and the
+//! test of the golden cases.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)] // a measurement may end at its first surprise
-
-use engram_inference::{Bundle, Clicks, Engine, EngineOptions, Pointers, Prompts};
+use engram_inference::{Clicks, Pointers, Prompts};
 use engram_segmenter::{
     BoxError, DecodedMasks, EncodedImages, EngineModels, FrameMask, FramePoint, ModelSpec, Models,
     VideoPredictor,
@@ -18,10 +9,9 @@ use engram_segmenter::{
 use ndarray::{Array2, Array3, Array4, Array5, ArrayView2, Axis, s};
 use serde::Deserialize;
 use std::error::Error;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::Path;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+pub type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Largest error of a slice, as a share of its largest logit.
 const MOST_ERROR: f32 = 1e-3;
@@ -87,8 +77,8 @@ struct Step {
 }
 
 /// What memory attention is told wrong.
-#[derive(Clone, Copy, PartialEq)]
-enum Wrong {
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Wrong {
     Nothing,
     Tpos,
     Distance,
@@ -96,9 +86,9 @@ enum Wrong {
 }
 
 /// A bundle whose memory attention is told something wrong.
-struct Spoilt {
-    models: EngineModels,
-    wrong: Wrong,
+pub struct Spoilt {
+    pub models: EngineModels,
+    pub wrong: Wrong,
 }
 
 impl Models for Spoilt {
@@ -174,17 +164,17 @@ impl Models for Spoilt {
 
 /// How far the runtime is from the official predictor.
 #[derive(Default)]
-struct Measured {
-    slices: usize,
+pub struct Measured {
+    pub slices: usize,
     /// Largest of the slices' errors.
-    error: f32,
-    score_error: f32,
+    pub error: f32,
+    pub score_error: f32,
     /// Largest of the slices' shares of differing pixels.
-    differing: f64,
-    out_of_bounds: usize,
+    pub differing: f64,
+    pub out_of_bounds: usize,
     /// Slices whose mask covers 5 to 95 %, among those where the object is there.
-    telling: usize,
-    present: usize,
+    pub telling: usize,
+    pub present: usize,
 }
 
 impl Measured {
@@ -206,7 +196,7 @@ impl Measured {
         self.telling += usize::from((0.05..=0.95).contains(&covered));
     }
 
-    fn join(&mut self, other: &Self) {
+    pub fn join(&mut self, other: &Self) {
         self.slices += other.slices;
         self.error = self.error.max(other.error);
         self.score_error = self.score_error.max(other.score_error);
@@ -214,15 +204,6 @@ impl Measured {
         self.out_of_bounds += other.out_of_bounds;
         self.present += other.present;
         self.telling += other.telling;
-    }
-
-    fn line(&self, name: &str) -> String {
-        let Self { slices, error, score_error, differing, out_of_bounds, telling, present } = self;
-        format!(
-            "{name:28} {slices:>6} {error:>11.2e} {:>10.2} {score_error:>11.2e} {telling:>8} {present:>8} {:>8} {out_of_bounds:>6}",
-            differing * 1e4,
-            slices - present,
-        )
     }
 }
 
@@ -241,7 +222,8 @@ fn array3<T>(stored: &Stored, values: Vec<T>) -> Result<Array3<T>> {
     Ok(Array3::from_shape_vec((count, rows, columns), values)?)
 }
 
-fn run(folder: &Path, models: &dyn Models) -> Result<Measured> {
+/// Runs one case and holds every slice against what was recorded.
+pub fn run(folder: &Path, models: &dyn Models) -> Result<Measured> {
     let case: Case = serde_json::from_slice(&std::fs::read(folder.join("case.json"))?)?;
     let images = numbers(folder, &case.images)?;
     let images = Array4::from_shape_vec((case.frames, 3, case.image_size, case.image_size), images)?;
@@ -286,38 +268,4 @@ fn run(folder: &Path, models: &dyn Models) -> Result<Measured> {
         }
     }
     Ok(measured)
-}
-
-fn main() -> Result<ExitCode> {
-    let mut arguments = std::env::args().skip(1);
-    let root = PathBuf::from(arguments.next().ok_or("name the folder with bundle/ and cases/")?);
-    let mut wrong = Wrong::Nothing;
-    while let Some(argument) = arguments.next() {
-        wrong = match (argument.as_str(), arguments.next().as_deref()) {
-            ("--wrong", Some("tpos")) => Wrong::Tpos,
-            ("--wrong", Some("distance")) => Wrong::Distance,
-            ("--wrong", Some("pointer")) => Wrong::Pointer,
-            _ => return Err(format!("could not understand {argument}").into()),
-        };
-    }
-    let options = EngineOptions { memory_budget_bytes: 12 << 30, ..EngineOptions::default() };
-    let engine = Engine::start(Bundle::open(root.join("bundle"))?, options)?;
-    println!("bundle {}", engine.bundle().id());
-    let models = Spoilt { models: EngineModels::new(engine), wrong };
-    let mut cases: Vec<PathBuf> =
-        std::fs::read_dir(root.join("cases"))?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
-    cases.sort();
-    println!(
-        "{:28} {:>6} {:>11} {:>10} {:>11} {:>8} {:>8} {:>8} {:>6}",
-        "case", "slices", "max error", "px/10,000", "score error", "5-95 %", "present", "absent", "out"
-    );
-    let mut all = Measured::default();
-    for folder in cases {
-        let measured = run(&folder, &models)?;
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        println!("{}", measured.line(&name));
-        all.join(&measured);
-    }
-    println!("{}", all.line("all"));
-    Ok(if all.out_of_bounds == 0 && all.slices > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
