@@ -9,8 +9,8 @@ use engram_inference::{Bundle, runtime};
 use serde::Serialize;
 
 use super::{Common, Failure, print_json};
-use crate::assembly;
 use crate::config::Config;
+use crate::{assembly, bundles};
 
 /// Less free space than this is a warning, bytes.
 const LITTLE_SPACE: u64 = 2 << 30;
@@ -145,7 +145,7 @@ fn runtime_library(config: &Config) -> Check {
 
 fn bundle(config: &Config) -> Check {
     const WHAT: &str = "bundle";
-    let opened = assembly::bundle_folder(config).and_then(|folder| Bundle::open(folder).map_err(Failure::of));
+    let opened = bundles::folder_in_use(config).and_then(|folder| Bundle::open(folder).map_err(Failure::of));
     match opened {
         Ok(bundle) => Check::good(WHAT, format!("{} in {}", bundle.id(), bundle.folder().display())),
         Err(failure) => Check::bad(
@@ -158,7 +158,10 @@ fn bundle(config: &Config) -> Check {
 
 fn device(config: &Config) -> Check {
     const WHAT: &str = "device";
-    match assembly::engine(config) {
+    let started = bundles::folder_in_use(config)
+        .and_then(|folder| Bundle::open(folder).map_err(Failure::of))
+        .and_then(|bundle| bundles::engine(config, bundle));
+    match started {
         Ok(engine) => Check::good(WHAT, format!("every graph loads on {}", engine.device())),
         Err(failure) => Check::bad(WHAT, failure.to_string(), "Choose another [models] device or bundle."),
     }
