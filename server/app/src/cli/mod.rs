@@ -3,6 +3,7 @@
 mod doctor;
 mod evaluate;
 pub mod import;
+mod models;
 mod rebuild;
 mod segment;
 mod serve;
@@ -34,6 +35,8 @@ enum Command {
     Segment(segment::Options),
     /// Measure segmentation on annotated cases: Dice per label, beside baselines if asked.
     Evaluate(evaluate::Options),
+    /// List, verify, measure and choose bundles.
+    Models(models::Options),
     /// Make catalogue, exemplars and index anew from the stored objects.
     Rebuild(rebuild::Options),
     /// Check store, bundle, ONNX Runtime, disk and port, and say what to do.
@@ -93,6 +96,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Import(options) => import::run(&options),
         Command::Segment(options) => segment::run(&options),
         Command::Evaluate(options) => evaluate::run(&options),
+        Command::Models(options) => models::run(&options),
         Command::Rebuild(options) => rebuild::run(&options),
         Command::Doctor(options) => doctor::run(&options),
     }
