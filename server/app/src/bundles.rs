@@ -246,3 +246,82 @@ fn bank_options(config: &Config, engine: &Engine) -> BankOptions {
         ..BankOptions::new(engine.bundle().id(), spec.retrieval.embedding_dim, [channels, size, size])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use engram_memory::{ImageIdentity, LabelDefinition, NewLabel, NewSlice};
+    use ndarray::Array3;
+
+    use super::*;
+
+    const ID: &str = "compact@0.1.0+000000000000";
+
+    fn slice() -> NewSlice {
+        let text = |text: &str| text.to_owned();
+        NewSlice {
+            image: ImageIdentity {
+                study_instance_uid: text("1"),
+                series_instance_uid: text("2"),
+                sop_instance_uid: text("3"),
+                frame: 1,
+                patient_id: text("4"),
+                modality: text("MR"),
+            },
+            slice_index: 0,
+            slice_position: 0.0,
+            collection: text("default"),
+            created: 0,
+            vector: vec![1.0, 0.0],
+            present: vec![NewLabel {
+                label_key: text("SCT:1"),
+                area_fraction: 0.5,
+                whole: Array3::zeros((1, 1, 1)),
+                crop: None,
+            }],
+            absent: vec![],
+            empty: None,
+        }
+    }
+
+    /// A store as the first versions kept it: one bank, in `bank/` itself.
+    fn first_store(data: &Path, db: &sled::Db, slices: usize) {
+        let options = BankOptions::new(ID, 2, [1, 1, 1]);
+        let bank = Bank::open(&data.join(BANK), db.open_tree(BANK).unwrap(), options).unwrap();
+        let definition = LabelDefinition { key: "SCT:1".into(), name: "organ".into(), codes: String::new() };
+        let mut ingest = bank.ingest("9", "2", vec![definition]).unwrap();
+        (0..slices).for_each(|_| ingest.push(slice()).unwrap());
+        ingest.commit(&[]).unwrap();
+        bank.wait_for_index();
+    }
+
+    #[test]
+    fn the_bank_of_an_earlier_version_is_that_of_its_bundle() {
+        let data = tempfile::tempdir().unwrap();
+        let db = sled::Config::new().temporary(true).open().unwrap();
+        let mut config = Config::default();
+        config.storage.data = data.path().to_path_buf();
+        first_store(data.path(), &db, 1);
+        let stored = StoredBundles::new(&config, &db).unwrap();
+        assert!(stored.is_first(ID));
+        assert_eq!(stored.banks().unwrap(), [ID]);
+        std::fs::create_dir_all(data.path().join("bank/other@1+0/features")).unwrap();
+        stored.remove_bank(ID).unwrap();
+        assert!(!db.tree_names().iter().any(|name| *name == BANK));
+        let left: Vec<_> =
+            fs::read_dir(data.path().join(BANK)).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert_eq!(left, ["other@1+0"]);
+    }
+
+    #[test]
+    fn an_empty_bank_of_an_earlier_version_goes() {
+        let data = tempfile::tempdir().unwrap();
+        let db = sled::Config::new().temporary(true).open().unwrap();
+        let mut config = Config::default();
+        config.storage.data = data.path().to_path_buf();
+        first_store(data.path(), &db, 0);
+        let stored = StoredBundles::new(&config, &db).unwrap();
+        assert!(stored.banks().unwrap().is_empty());
+        assert!(!db.tree_names().iter().any(|name| *name == BANK));
+        assert!(!data.path().join("bank/features").exists());
+    }
+}

@@ -113,9 +113,7 @@ impl Workflow {
             bundle.begin_lessons(total, of_bundle.iter().map(|(_, series)| series.clone()).collect());
             missing.extend(of_bundle);
         }
-        if missing.is_empty() {
-            self.bundles.remove_unused_banks()?;
-        }
+        self.bundles.remove_unused_banks(missing.is_empty())?;
         for (study, series) in missing {
             self.ask(&IngestionJob::Series { study, series });
         }

@@ -68,6 +68,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     if checks.iter().skip(2).all(|check| check.verdict == Verdict::Good) {
         checks.push(device(&config));
     }
+    checks.extend(config.models.bundles.iter().map(|folder| opened(Bundle::open(folder).map_err(Failure::of))));
     checks.extend(store(&config, options.deep));
     if options.json {
         print_json(&checks)?;
@@ -144,14 +145,17 @@ fn runtime_library(config: &Config) -> Check {
 }
 
 fn bundle(config: &Config) -> Check {
+    opened(bundles::folder_in_use(config).and_then(|folder| Bundle::open(folder).map_err(Failure::of)))
+}
+
+fn opened(bundle: Result<Bundle, Failure>) -> Check {
     const WHAT: &str = "bundle";
-    let opened = bundles::folder_in_use(config).and_then(|folder| Bundle::open(folder).map_err(Failure::of));
-    match opened {
+    match bundle {
         Ok(bundle) => Check::good(WHAT, format!("{} in {}", bundle.id(), bundle.folder().display())),
         Err(failure) => Check::bad(
             WHAT,
             failure.to_string(),
-            "Restore the bundle's files, or name another in [models] bundle.",
+            "Restore the bundle's files, or choose another: `engram models use`, [models] bundle.",
         ),
     }
 }

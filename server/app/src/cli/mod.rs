@@ -57,11 +57,26 @@ pub struct Common {
 impl Common {
     /// The configuration with the command line's wishes, logging started.
     pub fn load(&self) -> Result<Config, Failure> {
+        let config = self.config()?;
+        telemetry::start(&config.log);
+        Ok(config)
+    }
+
+    /// The same; without a configuration file only warnings are logged.
+    pub fn load_quietly(&self) -> Result<Config, Failure> {
+        let mut config = self.config()?;
+        if self.config.is_none() {
+            "warn".clone_into(&mut config.log.level);
+        }
+        telemetry::start(&config.log);
+        Ok(config)
+    }
+
+    fn config(&self) -> Result<Config, Failure> {
         let mut config = Config::load(self.config.as_deref()).map_err(Failure::of)?;
         if let Some(data) = &self.data {
             config.storage.data.clone_from(data);
         }
-        telemetry::start(&config.log);
         Ok(config)
     }
 }

@@ -16,7 +16,7 @@ pub async fn get(state: web::Data<State>) -> impl Responder {
     text.family("engram_jobs", "gauge", "Jobs by state.");
     text.sample("engram_jobs", "state=\"waiting\"", status.jobs_waiting as f64);
     text.sample("engram_jobs", "state=\"running\"", status.jobs_running as f64);
-    text.family("engram_exemplar_slices", "gauge", "Annotated slices in the bank.");
+    text.family("engram_exemplar_slices", "gauge", "Annotated slices in the bank of the bundle in use.");
     text.sample("engram_exemplar_slices", "", status.exemplar_slices as f64);
     text.family("engram_retrievals_total", "counter", "Retrievals answered, by way of answering.");
     text.sample("engram_retrievals_total", "answered_by=\"graph\"", status.retrievals_by_graph as f64);

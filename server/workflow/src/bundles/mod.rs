@@ -90,19 +90,8 @@ impl Bundles {
         configured: ConfiguredBundles,
     ) -> Result<Self> {
         let choices = Choices::open(data).context(crate::error::JournalSnafu)?;
+        let in_use = load_in_use(&*source, &choices, &configured.first)?;
         let decided = choices.decided();
-        let in_use = match &decided.in_use {
-            Some(chosen) => chosen.folder.clone(),
-            None => configured.first.clone(),
-        };
-        let in_use = load(&*source, &in_use)?;
-        if let Some(chosen) = decided.in_use.as_ref().filter(|chosen| chosen.id != in_use.id()) {
-            tracing::warn!(
-                chosen = chosen.id,
-                found = in_use.id(),
-                "the bundle in use was replaced in its folder"
-            );
-        }
         let bundles = Self {
             source,
             choices,
@@ -219,17 +208,51 @@ impl Bundles {
         !leaving.iter().any(|(other, _)| other == id)
     }
 
-    /// Removes the banks of bundles that are neither served nor asked for.
-    pub(crate) fn remove_unused_banks(&self) -> Result<()> {
+    /// Removes the banks of bundles that are neither served nor asked for: those of dropped ones, and where
+    /// `is_complete` says that the served ones lack nothing, all.
+    pub(crate) fn remove_unused_banks(&self, is_complete: bool) -> Result<()> {
+        let decided = self.choices.decided();
         let mut used: BTreeSet<String> = self.all().iter().map(|bundle| bundle.id().to_owned()).collect();
-        used.extend(self.choices.decided().asked.map(|asked| asked.bundle.id));
+        used.extend(decided.asked.map(|asked| asked.bundle.id));
         for id in self.source.banks().context(BundlesSnafu)? {
-            if !used.contains(&id) && self.is_released(&id) {
+            let is_unused = !used.contains(&id) && (is_complete || decided.dropped.contains(&id));
+            if is_unused && self.is_released(&id) {
                 tracing::info!(bundle = id, "removing the exemplars of a bundle that is no longer served");
                 self.source.remove_bank(&id).context(BundlesSnafu)?;
             }
         }
         Ok(())
+    }
+}
+
+/// The bundle that a person chose, else the configured one. Should the chosen one be broken, the one that was asked
+/// for in its place comes into use at once, since nothing else serves.
+fn load_in_use(source: &dyn BundleSource, choices: &Choices, first: &Path) -> Result<Arc<ServedBundle>> {
+    let Decided { in_use, asked, .. } = choices.decided();
+    let Some(chosen) = in_use else { return load(source, first) };
+    match (load(source, &chosen.folder), asked) {
+        (Ok(in_use), _) => {
+            if chosen.id != in_use.id() {
+                tracing::warn!(
+                    chosen = chosen.id,
+                    found = in_use.id(),
+                    "the bundle in use was replaced in its folder"
+                );
+            }
+            Ok(in_use)
+        }
+        (Err(error), Some(asked)) => {
+            tracing::error!(error = %crate::report(&error), next = asked.bundle.id, "the bundle in use is broken");
+            let next = load(source, &asked.bundle.folder)?;
+            choices.use_now(next.choice(), chosen).context(crate::error::JournalSnafu)?;
+            Ok(next)
+        }
+        (Err(error), None) => {
+            tracing::error!(
+                "the bundle in use is broken; restore it, or choose another with `engram models use NAME`"
+            );
+            Err(error)
+        }
     }
 }
 

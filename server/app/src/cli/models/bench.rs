@@ -58,7 +58,7 @@ struct GraphFigures {
 
 /// Measures on made-up slices.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let config = options.common.load()?;
+    let config = options.common.load_quietly()?;
     let found = super::find(&config, &options.bundle)?;
     let bundle = Bundle::open(found.folder()).map_err(Failure::of)?;
     let engine = bundles::engine(&config, bundle)?;

@@ -48,7 +48,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         bundles.iter().for_each(print_served);
         return Ok(());
     }
-    let config = options.common.load()?;
+    let config = options.common.load_quietly()?;
     let listed = listed(&config)?;
     if options.json {
         return print_json(&listed);

@@ -44,7 +44,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn on_store(options: &Options) -> Result<(), Failure> {
-    let config = options.common.load()?;
+    let config = options.common.load_quietly()?;
     let bundle = super::find(&config, &options.bundle)?;
     let bundle = Bundle::open(bundle.folder()).map_err(Failure::of)?;
     // Held while the choice is written: no server has the store open.

@@ -47,7 +47,7 @@ struct Check {
 
 /// Checks hashes, graphs and a small example; fails when anything is wrong.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let config = options.common.load()?;
+    let config = options.common.load_quietly()?;
     let bundle = super::find(&config, &options.bundle)?;
     let checks = check(&config, &bundle);
     let good = checks.iter().all(|check| check.good);
@@ -145,7 +145,11 @@ fn self_test(rehearsal: &Rehearsal, graph: Graph) -> Result<Option<String>, Fail
         return Err(Failure::say(message));
     }
     let names: Vec<&str> = both.iter().map(|output| output.name).collect();
-    Ok(Some(format!("{}: shapes right, finite, a batch equals single calls ({worst:.0e})", names.join(", "))))
+    let names = names.join(", ");
+    Ok(Some(match worst {
+        0.0 => format!("{names}: shapes right, finite, a batch equals single calls"),
+        worst => format!("{names}: shapes right, finite, a batch equals single calls within {worst:.0e}"),
+    }))
 }
 
 fn check_output(output: &Output) -> Result<(), Failure> {
