@@ -68,7 +68,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     if checks.iter().skip(2).all(|check| check.verdict == Verdict::Good) {
         checks.push(device(&config));
     }
-    checks.extend(config.models.bundles.iter().map(|folder| opened(Bundle::open(folder).map_err(Failure::of))));
+    checks
+        .extend(config.models.bundles.iter().map(|folder| opened(Bundle::open(folder).map_err(Failure::of))));
     checks.extend(store(&config, options.deep));
     if options.json {
         print_json(&checks)?;
