@@ -6,11 +6,10 @@ use std::sync::Arc;
 use engram_archive::{Archive, ArchiveOptions, StoreOutcome, StoredInstance};
 use engram_dicomweb::{InstanceObserver, ObserverError, StowOptions};
 use engram_imaging::{DecodeLimits, VolumeLimits};
-use engram_inference::{Bundle, Device, Engine, EngineOptions};
 use engram_jobs::{Queue, QueueOptions};
-use engram_memory::{Bank, BankOptions};
 use engram_workflow::{ReadLimits, SegmentationDefaults, Workflow, WorkflowOptions, WorkflowParts};
 
+use crate::bundles::{self, StoredBundles};
 use crate::cli::Failure;
 use crate::config::{Config, mebibytes};
 
@@ -31,14 +30,15 @@ pub fn open(config: &Config) -> Result<House, Failure> {
 
 /// Joins the rooms above an opened archive.
 pub fn join(config: &Config, db: &sled::Db, archive: Archive) -> Result<House, Failure> {
-    let engine = engine(config)?;
     let data = config.storage.data.as_path();
-    let tree = |name: &str| db.open_tree(name).map_err(Failure::of);
-    let bank =
-        Bank::open(&data.join("bank"), tree("bank")?, bank_options(config, &engine)).map_err(Failure::of)?;
-    let queue =
-        Queue::open(tree("jobs")?, &data.join("jobs.journal"), queue_options(config)).map_err(Failure::of)?;
-    let parts = WorkflowParts { archive: archive.clone(), engine, bank, queue };
+    let tree = db.open_tree("jobs").map_err(Failure::of)?;
+    let queue = Queue::open(tree, &data.join("jobs.journal"), queue_options(config)).map_err(Failure::of)?;
+    let parts = WorkflowParts {
+        archive: archive.clone(),
+        queue,
+        source: Box::new(StoredBundles::new(config, db).map_err(Failure::say)?),
+        bundles: bundles::configured(config)?,
+    };
     let workflow = Workflow::open(data, parts, workflow_options(config)).map_err(Failure::of)?;
     Ok(House { archive, workflow: Arc::new(workflow) })
 }
@@ -72,59 +72,6 @@ pub fn archive_options(config: &Config) -> ArchiveOptions {
     ArchiveOptions {
         max_instance_bytes: mebibytes(config.limits.max_instance_mb),
         ..ArchiveOptions::new(database_folder(&config.storage.data))
-    }
-}
-
-/// The bundle, loaded on its device.
-pub fn engine(config: &Config) -> Result<Engine, Failure> {
-    let device: Device = match config.models.device.as_str() {
-        "auto" => Device::Auto,
-        "cpu" => Device::Cpu,
-        other => {
-            return Err(Failure::say(format!(
-                "could not use models.device = \"{other}\": this build offers \"auto\" and \"cpu\""
-            )));
-        }
-    };
-    let bundle = Bundle::open(bundle_folder(config)?).map_err(Failure::of)?;
-    let options = EngineOptions {
-        device,
-        library: config.models.onnxruntime.clone(),
-        threads: config.models.threads,
-        max_batch: config.models.max_batch.max(1),
-        memory_budget_bytes: mebibytes(config.models.memory_mb),
-    };
-    Engine::start(bundle, options).map_err(Failure::of)
-}
-
-/// The configured bundle, or the shipped one where it may lie.
-pub fn bundle_folder(config: &Config) -> Result<PathBuf, Failure> {
-    if let Some(folder) = &config.models.bundle {
-        return Ok(folder.clone());
-    }
-    let executable = std::env::current_exe().ok();
-    let beside = executable.as_deref().and_then(Path::parent);
-    let places = [
-        Some(PathBuf::from("models/compact")),
-        beside.map(|folder| folder.join("models/compact")),
-        beside.map(|folder| folder.join("../share/engram/models/compact")),
-        // A build that has not been installed finds the bundle in its own source tree.
-        Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/compact")),
-    ];
-    let found = places.into_iter().flatten().find(|folder| folder.join("bundle.toml").is_file());
-    found.ok_or_else(|| {
-        Failure::say("could not find the shipped bundle (models/compact); name one in [models] bundle")
-    })
-}
-
-fn bank_options(config: &Config, engine: &Engine) -> BankOptions {
-    let spec = engine.bundle().spec();
-    let (channels, size) = (spec.features.memory_channels, spec.features.memory_size);
-    BankOptions {
-        cache_bytes: usize::try_from(mebibytes(config.memory.cache_mb)).unwrap_or(usize::MAX),
-        exact_below: config.memory.exact_below,
-        pointer_dim: if spec.pointers.used { spec.pointers.dim } else { 0 },
-        ..BankOptions::new(engine.bundle().id(), spec.retrieval.embedding_dim, [channels, size, size])
     }
 }
 

@@ -103,6 +103,8 @@ section! {
     Models {
         /// The bundle's folder; none: the shipped one.
         bundle: Option<PathBuf> = None,
+        /// Folders of bundles served beside it.
+        bundles: Vec<PathBuf> = Vec::new(),
         /// The ONNX Runtime library; none: the fetched one.
         onnxruntime: Option<PathBuf> = None,
         /// "auto" or "cpu".
@@ -198,7 +200,8 @@ impl Config {
 
     fn resolve(&mut self, folder: &Path) {
         self.storage.data = folder.join(&self.storage.data);
-        for path in [&mut self.models.bundle, &mut self.models.onnxruntime].into_iter().flatten() {
+        let named = [&mut self.models.bundle, &mut self.models.onnxruntime].into_iter().flatten();
+        for path in named.chain(&mut self.models.bundles) {
             *path = folder.join(&path);
         }
     }
@@ -229,9 +232,11 @@ mod tests {
     fn relative_paths_start_at_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("c.toml");
-        std::fs::write(&file, "[storage]\ndata = \"kept\"\n[models]\nbundle = \"b\"").unwrap();
+        std::fs::write(&file, "[storage]\ndata = \"kept\"\n[models]\nbundle = \"b\"\nbundles = [\"c\"]")
+            .unwrap();
         let config = Config::load(Some(&file)).unwrap();
         assert_eq!(config.storage.data, folder.path().join("kept"));
         assert_eq!(config.models.bundle, Some(folder.path().join("b")));
+        assert_eq!(config.models.bundles, [folder.path().join("c")]);
     }
 }

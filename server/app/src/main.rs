@@ -2,6 +2,7 @@
 //! or computed; it opens the rooms and joins them.
 
 mod assembly;
+mod bundles;
 mod cli;
 mod config;
 mod demo;

@@ -89,13 +89,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = file.context(io("open"))?;
         let bytes = fs::read(path).context(io("read"))?;
-        let mut rest = bytes.as_slice();
-        let mut index = 0_u64;
-        while let Some((json, after)) = next_frame(rest) {
-            replay(serde_json::from_slice(json).context(RecordSnafu { path, index })?);
-            rest = after;
-            index += 1;
-        }
+        let rest = replay_whole(path, &bytes, &mut replay)?;
         let end = (bytes.len() - rest.len()) as u64;
         if !rest.is_empty() {
             if holds_a_frame(rest) {
@@ -110,6 +104,19 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
             sync_parent(path)?;
         }
         Ok(Journal { path: path.to_owned(), file: Mutex::new(Some(file)), records: PhantomData })
+    }
+
+    /// Hands every whole record to `replay`, oldest first, and changes nothing: for a look at a journal that another
+    /// process may be writing to. A journal that is not there has no records.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds a record of another type.
+    pub fn read(path: &Path, mut replay: impl FnMut(T)) -> Result<(), JournalError> {
+        let bytes = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            bytes => bytes.context(FileSnafu { action: "read", path })?,
+        };
+        replay_whole(path, &bytes, &mut replay).map(drop)
     }
 
     /// Appends one record, synced.
@@ -151,6 +158,22 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         *slot = Some(file);
         Ok(())
     }
+}
+
+/// Hands the whole records that `bytes` begin with to `replay`; answers what follows them.
+fn replay_whole<'a, T: DeserializeOwned>(
+    path: &Path,
+    bytes: &'a [u8],
+    replay: &mut impl FnMut(T),
+) -> Result<&'a [u8], JournalError> {
+    let mut rest = bytes;
+    let mut index = 0_u64;
+    while let Some((json, after)) = next_frame(rest) {
+        replay(serde_json::from_slice(json).context(RecordSnafu { path, index })?);
+        rest = after;
+        index += 1;
+    }
+    Ok(rest)
 }
 
 fn frames<'a, T: Serialize + 'a>(records: impl IntoIterator<Item = &'a T>) -> Result<Vec<u8>, JournalError> {
@@ -226,6 +249,10 @@ mod tests {
         drop(journal);
         let (records, journal) = replayed(&path).unwrap();
         assert_eq!(records, ["one", "two", "three"]);
+        let mut seen: Vec<String> = Vec::new();
+        Journal::read(&path, |record| seen.push(record)).unwrap();
+        assert_eq!(seen, records);
+        Journal::read(&folder.path().join("none"), |_: String| unreachable!()).unwrap();
         journal.rewrite([&"three".to_owned()]).unwrap();
         journal.append(&"four".to_owned()).unwrap();
         assert_eq!(replayed(&path).unwrap().0, ["three", "four"]);

@@ -39,15 +39,26 @@ impl Bundle {
     /// # Errors
     /// A missing file, an unknown or missing key, a value out of range, a digest that differs.
     pub fn open(folder: impl AsRef<Path>) -> Result<Self> {
+        let bundle = Self::read(folder)?;
+        for (_, file) in bundle.spec.files() {
+            verify(&bundle.folder, file)?;
+        }
+        let constants = Arc::new(Constants::read(&bundle.folder, &bundle.spec)?);
+        Ok(Self { constants, ..bundle })
+    }
+
+    /// Reads the manifest alone, to tell what a folder holds; the files it names are not looked at, and its constants
+    /// are empty. To compute, [`Bundle::open`] it.
+    ///
+    /// # Errors
+    /// A missing manifest, an unknown or missing key, a value out of range.
+    pub fn read(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref().to_path_buf();
         let path = folder.join(MANIFEST);
         let text = std::fs::read_to_string(&path).context(ReadBundleFileSnafu { path: &path })?;
         let spec: BundleSpec = toml::from_str(&text).context(ParseManifestSnafu { path: &path })?;
         spec.validate(&path)?;
-        for (_, file) in spec.files() {
-            verify(&folder, file)?;
-        }
-        let constants = Arc::new(Constants::read(&folder, &spec)?);
+        let constants = Arc::default();
         let id = spec.id().into();
         Ok(Self { folder, spec: Arc::new(spec), constants, id })
     }

@@ -143,6 +143,14 @@ pub(crate) struct Writer {
     pub(crate) next: u64,
 }
 
+/// The bundle that the latest slice in a bank's tree is of; `None` where the tree holds no slice.
+///
+/// # Errors
+/// The database or the record cannot be read.
+pub fn bundle_of(tree: Tree) -> Result<Option<String>> {
+    Ok(Records::new(tree).latest_slice()?.map(|slice| slice.bundle_id))
+}
+
 impl Bank {
     /// Opens the bank over its tree and its folder `root`, which is made where it is not there. What a crash left
     /// behind is removed. An index that does not match is built anew in the background.

@@ -29,7 +29,7 @@ mod thinning;
 mod top;
 mod versions;
 
-pub use bank::{Bank, BankOptions, MemoryPrecision};
+pub use bank::{Bank, BankOptions, MemoryPrecision, bundle_of};
 pub use error::Error;
 pub use exemplar::{
     Exemplar, ExemplarId, ExemplarSlice, ImageIdentity, LabelDefinition, Memory, NewAbsence, NewCrop,

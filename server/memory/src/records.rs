@@ -81,6 +81,13 @@ impl Records {
         })
     }
 
+    /// The slice that came last.
+    pub(crate) fn latest_slice(&self) -> Result<Option<ExemplarSlice>> {
+        let latest = self.tree.scan_prefix([SLICE]).next_back();
+        let latest = latest.transpose().context(DatabaseSnafu { action: "read exemplars" })?;
+        latest.map(|(key, value)| parse(&key, &value)).transpose()
+    }
+
     pub(crate) fn slice(&self, id: u64) -> Result<Option<ExemplarSlice>> {
         let key = key(SLICE, id);
         let value = self.tree.get(key).context(DatabaseSnafu { action: "read an exemplar" })?;

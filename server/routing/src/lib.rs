@@ -32,6 +32,9 @@ pub struct Rule {
     /// The collection that exemplars of a matching study belong to.
     #[serde(default)]
     pub collection: Option<String>,
+    /// The bundle that segments a matching study, where a request names none: name, version or id of one that is served.
+    #[serde(default)]
+    pub bundle: Option<String>,
     /// Whether AUTOMATIC segmentations of a matching study become exemplars.
     #[serde(default)]
     pub automatic_segmentations_are_exemplars: bool,
@@ -42,15 +45,21 @@ pub struct Rule {
 pub struct Actions {
     /// The first matching rule's collection, if one names any.
     pub collection: Option<String>,
+    /// The first matching rule's bundle, if one names any.
+    pub bundle: Option<String>,
     /// True when any matching rule says so.
     pub automatic_segmentations_are_exemplars: bool,
 }
 
-/// The actions of every rule that matches, in the order of `rules`; the first collection named wins.
+/// The actions of every rule that matches, in the order of `rules`; the first collection and the first bundle named
+/// win.
 pub fn decide(rules: &[Rule], attributes: &Attributes) -> Actions {
     rules.iter().filter(|rule| matches(rule, attributes)).fold(Actions::default(), |mut actions, rule| {
         if actions.collection.is_none() {
             actions.collection.clone_from(&rule.collection);
+        }
+        if actions.bundle.is_none() {
+            actions.bundle.clone_from(&rule.bundle);
         }
         actions.automatic_segmentations_are_exemplars |= rule.automatic_segmentations_are_exemplars;
         actions
@@ -116,6 +125,7 @@ mod tests {
             name: name.into(),
             when: when.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
             collection: collection.map(Into::into),
+            bundle: collection.map(|collection| format!("{collection}-bundle")),
             automatic_segmentations_are_exemplars: false,
         }
     }
@@ -137,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn first_collection_wins_and_all_conditions_must_hold() {
+    fn the_first_that_is_named_wins_and_all_conditions_must_hold() {
         let rules = [
             rule("children", &[("Modality", "mr"), ("InstitutionName", "*children*")], Some("paediatric")),
             rule("mr", &[("Modality", "MR")], Some("mr")),
@@ -145,10 +155,12 @@ mod tests {
         let at = |institution: &str| {
             let attributes =
                 [("Modality".into(), "MR".into()), ("InstitutionName".into(), institution.into())].into();
-            decide(&rules, &attributes).collection
+            decide(&rules, &attributes)
         };
-        assert_eq!(at("St. Children's").as_deref(), Some("paediatric"));
-        assert_eq!(at("General").as_deref(), Some("mr"));
+        let children = at("St. Children's");
+        assert_eq!(children.collection.as_deref(), Some("paediatric"));
+        assert_eq!(children.bundle.as_deref(), Some("paediatric-bundle"));
+        assert_eq!(at("General").collection.as_deref(), Some("mr"));
         assert_eq!(decide(&rules, &Attributes::new()), Actions::default());
     }
 

@@ -17,7 +17,7 @@ use crate::annotations::{self, is_segmentation};
 use crate::error::{ArchiveSnafu, JournalSnafu, JsonSnafu, QueueSnafu, Result};
 use crate::ingestion::{IngestionJob, IngestionSummary};
 use crate::progress::JobObserver;
-use crate::{Error, INGESTION_KIND, Workflow, report};
+use crate::{Error, INGESTION_KIND, ServedBundle, Workflow, report};
 
 impl Workflow {
     /// Makes durable what a request said about the segmentations among its instances. Called before any of them is
@@ -103,15 +103,33 @@ impl Workflow {
         Ok(())
     }
 
-    /// Asks for what the bank lacks: ingestion that a crash lost between storing and queueing.
+    /// Asks for what the banks lack: ingestion that a crash lost between storing and queueing, and what was annotated
+    /// before a bundle was served.
     pub(crate) fn resume(&self) -> Result<()> {
-        let targets = self.annotations.lock().targets();
-        for (study, series) in targets {
-            if !self.series_is_up_to_date(&study, &series)? {
-                self.ask(&IngestionJob::Series { study, series });
-            }
+        let total = self.annotations.lock().targets().len();
+        let mut missing = BTreeSet::new();
+        for bundle in self.bundles.all() {
+            let of_bundle = self.missing(&bundle)?;
+            bundle.begin_lessons(total, of_bundle.iter().map(|(_, series)| series.clone()).collect());
+            missing.extend(of_bundle);
+        }
+        self.bundles.remove_unused_banks(missing.is_empty())?;
+        for (study, series) in missing {
+            self.ask(&IngestionJob::Series { study, series });
         }
         Ok(())
+    }
+
+    /// Annotated series, (study, series), that the bundle's bank is not up to date with.
+    pub(crate) fn missing(&self, bundle: &ServedBundle) -> Result<Vec<(String, String)>> {
+        let targets = self.annotations.lock().targets();
+        let mut missing = Vec::new();
+        for (study, series) in targets {
+            if !self.series_is_up_to_date(bundle, &study, &series)? {
+                missing.push((study, series));
+            }
+        }
+        Ok(missing)
     }
 
     /// Does an ingestion job.
@@ -129,19 +147,21 @@ impl Workflow {
             IngestionJob::Segmentation { sop_instance } => self.register(sop_instance)?,
         };
         let mut all = IngestionSummary::default();
+        let mut failed = None;
         for (study, series) in targets {
-            let one = match self.reconcile(&study, &series, observer) {
-                // Deleted in the meantime: there is nothing to make exemplars of.
-                Err(Error::NoSuchSeries { .. } | Error::NoSuchSegmentation { .. }) => continue,
-                other => other?,
-            };
-            all.slices_added += one.slices_added;
-            all.ingested.extend(one.ingested);
-            all.removed.extend(one.removed);
-            all.waiting.extend(one.waiting);
-            all.passed_over.extend(one.passed_over);
+            for bundle in self.bundles.all() {
+                match self.reconcile(&bundle, &study, &series, observer) {
+                    Ok(one) => all.add(one),
+                    Err(Error::Cancelled) => return Err(Error::Cancelled),
+                    // Deleted in the meantime: there is nothing to make exemplars of.
+                    Err(Error::NoSuchSeries { .. } | Error::NoSuchSegmentation { .. }) => {}
+                    // What one bundle cannot do, another may.
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+                bundle.end_lesson(&series);
+            }
         }
-        Ok(all)
+        failed.map_or(Ok(all), Err)
     }
 
     /// Takes a stored SEG into the index; the series it annotates.

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use engram_jobs::JobFailure;
 use snafu::Snafu;
 
+use crate::bundles::BoxError;
+
 /// A result of this room.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -76,6 +78,64 @@ pub enum Error {
     BadRequest {
         /// Why.
         reason: String,
+    },
+    /// No bundle, or more than one, is called that.
+    #[snafu(display("could not find bundle {bundle}: {reason}"))]
+    NoSuchBundle {
+        /// What was asked for.
+        bundle: String,
+        /// What there is.
+        reason: String,
+    },
+    /// The bundle's exemplars are still being made.
+    #[snafu(display(
+        "could not use bundle {bundle} yet: {done} of {total} annotated series are encoded for it"
+    ))]
+    BundleNotReady {
+        /// Its id.
+        bundle: String,
+        /// Series that are done.
+        done: usize,
+        /// Series in all.
+        total: usize,
+    },
+    /// The bundle cannot be loaded or dropped as things stand.
+    #[snafu(display("could not change what bundle {bundle} does: {reason}"))]
+    BundleNeeded {
+        /// Its id.
+        bundle: String,
+        /// What stands in the way.
+        reason: String,
+    },
+    /// Another bundle is about to come into use.
+    #[snafu(display("could not switch the bundle: job {job} is about to take {bundle} into use"))]
+    SwitchUnderWay {
+        /// Id of that bundle.
+        bundle: String,
+        /// Its job.
+        job: engram_jobs::JobId,
+    },
+    /// The bundle's folder is damaged or no bundle.
+    #[snafu(display("could not open the bundle in {}: {source}", folder.display()))]
+    OpenBundle {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        source: engram_inference::Error,
+    },
+    /// The bundle does not run here.
+    #[snafu(display("could not start bundle {bundle}: {source}"))]
+    StartBundle {
+        /// Its id.
+        bundle: String,
+        /// Why not.
+        source: BoxError,
+    },
+    /// The banks of bundles could not be listed or removed.
+    #[snafu(display("could not tidy the banks of bundles: {source}"))]
+    Bundles {
+        /// Why not.
+        source: BoxError,
     },
     /// The job was cancelled.
     #[snafu(display("could not finish: the job was cancelled"))]
@@ -211,6 +271,19 @@ fn advice(error: &Error) -> (&'static str, &'static str) {
         }
         Error::BadRequest { .. } => {
             ("bad_request", "Compare the request with the API page of the documentation.")
+        }
+        Error::NoSuchBundle { .. } => {
+            ("no_such_bundle", "GET /api/v1/models lists the bundles; name one that is served.")
+        }
+        Error::BundleNotReady { .. } => {
+            ("bundle_not_ready", "Wait until GET /api/v1/models calls it ready, or leave the bundle out.")
+        }
+        Error::BundleNeeded { .. } => ("bundle_needed", "GET /api/v1/models shows what each bundle does."),
+        Error::SwitchUnderWay { .. } => {
+            ("switch_under_way", "Wait for that job, or cancel it with DELETE /api/v1/jobs/{id}.")
+        }
+        Error::OpenBundle { .. } | Error::StartBundle { .. } => {
+            ("broken_bundle", "`engram models verify` says more; copy the bundle anew, or choose another.")
         }
         Error::Cancelled => ("cancelled", "Ask again if the result is wanted after all."),
         Error::Queue { source: engram_jobs::Error::Full { .. } } => {

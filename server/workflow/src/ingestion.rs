@@ -16,7 +16,7 @@ use crate::annotations::Annotation;
 use crate::error::{ArchiveSnafu, BankSnafu, NoSuchSegmentationSnafu, ReadSegmentationSnafu, Result};
 use crate::labels::LabelTemplate;
 use crate::series::{self, LoadedSeries};
-use crate::{Error, Workflow};
+use crate::{Error, ServedBundle, Workflow};
 
 /// The collection of exemplars that neither a rule nor a request puts elsewhere.
 pub const DEFAULT_COLLECTION: &str = "default";
@@ -39,10 +39,10 @@ pub enum IngestionJob {
     },
 }
 
-/// What an ingestion did: a job's `result`.
+/// What an ingestion did, with all served bundles together: a job's `result`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct IngestionSummary {
-    /// Slices taken into the bank.
+    /// Slices taken into the banks.
     pub slices_added: usize,
     /// SEGs whose exemplars were made.
     pub ingested: Vec<String>,
@@ -52,6 +52,25 @@ pub struct IngestionSummary {
     pub waiting: Vec<String>,
     /// SEGs that give no exemplars, and why.
     pub passed_over: Vec<(String, String)>,
+}
+
+impl IngestionSummary {
+    /// Adds what was done with another series or bundle; what both tell is told once.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.slices_added += other.slices_added;
+        extend(&mut self.ingested, other.ingested);
+        extend(&mut self.removed, other.removed);
+        extend(&mut self.waiting, other.waiting);
+        extend(&mut self.passed_over, other.passed_over);
+    }
+}
+
+fn extend<T: PartialEq>(all: &mut Vec<T>, more: Vec<T>) {
+    for one in more {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
 }
 
 /// Exemplars that a SEG should have on a series.
@@ -76,76 +95,63 @@ fn latest_labels(eligible: &[(Annotation, BTreeSet<String>)]) -> BTreeMap<String
 }
 
 impl Workflow {
-    /// Brings the bank up to date with one series.
+    /// Brings a bundle's bank up to date with one series.
     pub(crate) fn reconcile(
         &self,
+        bundle: &ServedBundle,
         study: &str,
         series: &str,
         observer: &dyn Observer,
     ) -> Result<IngestionSummary> {
-        let _one_at_a_time = self.ingesting.lock();
+        let _one_at_a_time = bundle.ingesting.lock();
         let mut summary = IngestionSummary::default();
         let wanted = self.wanted(study, series, &mut summary)?;
-        let present = self.in_bank(series)?;
+        let present = self.in_bank(bundle, series)?;
         for segmentation in present.keys().filter(|held| !wanted.contains_key(*held)) {
-            self.remove_from_bank(segmentation, series)?;
+            remove_from_bank(bundle, segmentation, series)?;
             summary.removed.push(segmentation.clone());
         }
         let to_make: Vec<_> = wanted
             .into_iter()
-            .filter(|(segmentation, wanted)| !self.is_up_to_date(segmentation, series, wanted, &present))
+            .filter(|(segmentation, wanted)| !is_up_to_date(bundle, segmentation, series, wanted, &present))
             .collect();
         if to_make.is_empty() {
             return Ok(summary);
         }
         let loaded = self.load_series(study, series)?;
         for (segmentation, wanted) in to_make {
-            summary.slices_added += self.ingest(&loaded, &segmentation, &wanted, observer)?;
-            self.made.lock().insert((segmentation.clone(), series.to_owned()), wanted);
+            summary.slices_added += self.ingest(bundle, &loaded, &segmentation, &wanted, observer)?;
+            bundle.made.lock().insert((segmentation.clone(), series.to_owned()), wanted);
             summary.ingested.push(segmentation);
         }
         Ok(summary)
     }
 
-    /// Takes out of the bank what the series no longer teaches; computes nothing.
+    /// Takes out of the banks what the series no longer teaches; computes nothing.
     pub(crate) fn drop_unwanted(&self, study: &str, series: &str) -> Result<()> {
         let wanted = self.wanted(study, series, &mut IngestionSummary::default())?;
-        for segmentation in self.in_bank(series)?.keys().filter(|held| !wanted.contains_key(*held)) {
-            self.remove_from_bank(segmentation, series)?;
+        for bundle in self.bundles.all() {
+            let present = self.in_bank(&bundle, series)?;
+            for segmentation in present.keys().filter(|held| !wanted.contains_key(*held)) {
+                remove_from_bank(&bundle, segmentation, series)?;
+            }
         }
         Ok(())
     }
 
-    /// Whether the bank holds just what the series teaches.
-    pub(crate) fn series_is_up_to_date(&self, study: &str, series: &str) -> Result<bool> {
-        let wanted = self.wanted(study, series, &mut IngestionSummary::default())?;
-        let present = self.in_bank(series)?;
-        Ok(present.keys().all(|held| wanted.contains_key(held))
-            && wanted.iter().all(|(segmentation, w)| self.is_up_to_date(segmentation, series, w, &present)))
-    }
-
-    fn is_up_to_date(
+    /// Whether the bundle's bank holds just what the series teaches.
+    pub(crate) fn series_is_up_to_date(
         &self,
-        segmentation: &str,
+        bundle: &ServedBundle,
+        study: &str,
         series: &str,
-        wanted: &Wanted,
-        present: &BTreeMap<String, Held>,
-    ) -> bool {
-        let made = self.made.lock();
-        match made.get(&(segmentation.to_owned(), series.to_owned())) {
-            Some(made) => made == wanted,
-            None => present.get(segmentation).is_some_and(|held| {
-                held.labels == wanted.labels
-                    && held.collection == wanted.collection
-                    && held.bundle_id == self.engine.bundle().id()
-            }),
-        }
-    }
-
-    fn remove_from_bank(&self, segmentation: &str, series: &str) -> Result<()> {
-        self.bank.remove_by_seg(segmentation, series).context(BankSnafu)?;
-        self.made.lock().remove(&(segmentation.to_owned(), series.to_owned()));
-        Ok(())
+    ) -> Result<bool> {
+        let wanted = self.wanted(study, series, &mut IngestionSummary::default())?;
+        let present = self.in_bank(bundle, series)?;
+        let good = |(segmentation, wanted): (&String, &Wanted)| {
+            is_up_to_date(bundle, segmentation, series, wanted, &present)
+        };
+        Ok(present.keys().all(|held| wanted.contains_key(held)) && wanted.iter().all(good))
     }
 
     /// What exemplars the series should have, by SEG.
@@ -198,13 +204,13 @@ impl Workflow {
         Ok(labels)
     }
 
-    /// What the bank holds of the series, by SEG.
-    fn in_bank(&self, series: &str) -> Result<BTreeMap<String, Held>> {
+    /// What the bundle's bank holds of the series, by SEG.
+    pub(crate) fn in_bank(&self, bundle: &ServedBundle, series: &str) -> Result<BTreeMap<String, Held>> {
         let filter = ListFilter { series_instance_uid: Some(series), ..ListFilter::default() };
         let mut held: BTreeMap<String, Held> = BTreeMap::new();
         let mut after: Option<SliceId> = None;
         loop {
-            let page = self.bank.slices(&filter, after, usize::MAX).context(BankSnafu)?;
+            let page = bundle.bank.slices(&filter, after, usize::MAX).context(BankSnafu)?;
             let Some(last) = page.last() else { return Ok(held) };
             after = Some(last.id);
             for slice in &page {
@@ -221,6 +227,7 @@ impl Workflow {
     /// Makes the exemplars of one SEG on a loaded series.
     fn ingest(
         &self,
+        bundle: &ServedBundle,
         loaded: &LoadedSeries,
         segmentation: &str,
         wanted: &Wanted,
@@ -232,12 +239,12 @@ impl Workflow {
         let read = engram_seg::read(&object).context(ReadSegmentationSnafu { segmentation })?;
         let definitions = definitions(&read, &wanted.labels)?;
         let series = loaded.series_instance_uid();
-        let mut ingest = self.bank.ingest(segmentation, series, definitions).context(BankSnafu)?;
+        let mut ingest = bundle.bank.ingest(segmentation, series, definitions).context(BankSnafu)?;
         for volume in &loaded.volumes {
             let Some(annotated) = annotated(&read, segmentation, volume, wanted)? else { continue };
             let masks: Vec<LabelMask> =
                 annotated.masks.iter().map(|(label, mask)| LabelMask { label, mask: mask.view() }).collect();
-            let prepared = encode_exemplars(&self.models, volume, &masks, &annotated.slices, observer)
+            let prepared = encode_exemplars(bundle.models(), volume, &masks, &annotated.slices, observer)
                 .map_err(Error::from)?;
             for exemplar in prepared {
                 if let Some(slice) = annotated.new_slice(exemplar, volume, wanted, self.now()) {
@@ -245,13 +252,19 @@ impl Workflow {
                 }
             }
         }
-        ingest.commit(&self.superseded(segmentation, loaded, wanted)).context(BankSnafu)
+        ingest.commit(&self.superseded(bundle, segmentation, loaded, wanted)).context(BankSnafu)
     }
 
     /// Labels of the series that other SEGs still hold in the bank.
-    fn superseded(&self, segmentation: &str, loaded: &LoadedSeries, wanted: &Wanted) -> Vec<Superseded> {
+    fn superseded(
+        &self,
+        bundle: &ServedBundle,
+        segmentation: &str,
+        loaded: &LoadedSeries,
+        wanted: &Wanted,
+    ) -> Vec<Superseded> {
         let series = loaded.series_instance_uid();
-        let held = self.in_bank(series).unwrap_or_default();
+        let held = self.in_bank(bundle, series).unwrap_or_default();
         held.into_iter()
             .filter(|(other, _)| other != segmentation)
             .flat_map(|(other, held)| {
@@ -266,8 +279,33 @@ impl Workflow {
     }
 }
 
+/// Whether the bundle's bank, which holds `present` of the series, has just the exemplars wanted of a SEG.
+fn is_up_to_date(
+    bundle: &ServedBundle,
+    segmentation: &str,
+    series: &str,
+    wanted: &Wanted,
+    present: &BTreeMap<String, Held>,
+) -> bool {
+    let made = bundle.made.lock();
+    match made.get(&(segmentation.to_owned(), series.to_owned())) {
+        Some(made) => made == wanted,
+        None => present.get(segmentation).is_some_and(|held| {
+            held.labels == wanted.labels
+                && held.collection == wanted.collection
+                && held.bundle_id == bundle.id()
+        }),
+    }
+}
+
+fn remove_from_bank(bundle: &ServedBundle, segmentation: &str, series: &str) -> Result<()> {
+    bundle.bank.remove_by_seg(segmentation, series).context(BankSnafu)?;
+    bundle.made.lock().remove(&(segmentation.to_owned(), series.to_owned()));
+    Ok(())
+}
+
 /// What the bank holds of a SEG on a series.
-struct Held {
+pub(crate) struct Held {
     labels: BTreeSet<String>,
     collection: String,
     bundle_id: String,

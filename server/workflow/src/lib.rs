@@ -3,11 +3,13 @@
 //! Knows nothing of HTTP, DIMSE or sled. [`Workflow`] is the entry; `app` opens the rooms, hands them over in
 //! [`WorkflowParts`] and calls [`Workflow::instance_stored`] and [`Workflow::deleted`] as instances come and go.
 //!
-//! Invariants: exemplars are a function of what the archive holds and of what people said (`flags.journal`); a
-//! job may run twice and makes one SEG; a SEG names no patient but the target's.
+//! Invariants: the exemplars of each served bundle are a function of what the archive holds and of what people said
+//! (`flags.journal`); which bundle is in use changes in one step, when every exemplar is encoded for it
+//! (`bundles.journal`); a job may run twice and makes one SEG; a SEG names no patient but the target's.
 
 mod annotations;
 mod arrival;
+mod bundles;
 mod error;
 mod flags;
 mod ingestion;
@@ -20,26 +22,27 @@ mod segmentation;
 mod series;
 mod worker;
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use engram_archive::Archive;
-use engram_inference::{Engine, EngineMetrics};
 use engram_jobs::Queue;
-use engram_memory::Bank;
 use engram_routing::Rule;
-use engram_segmenter::EngineModels;
 use parking_lot::Mutex;
 use snafu::ResultExt;
 
 use crate::annotations::Index;
+use crate::bundles::Bundles;
 use crate::error::{BankSnafu, JournalSnafu};
 use crate::flags::Flags;
-use crate::ingestion::Wanted;
 
+pub use bundles::{
+    BoxError, BundleSource, BundleState, BundleView, Choice, ConfiguredBundles, Decided, Reencoded,
+    ServedBundle, ask_on_stopped_store, choose,
+};
 pub use error::{Error, Result, failure, report};
 pub use flags::SegmentationFlags;
 pub use ingestion::{DEFAULT_COLLECTION, IngestionJob, IngestionSummary};
@@ -58,17 +61,19 @@ pub use worker::Workers;
 pub const SEGMENTATION_KIND: &str = "segmentation";
 /// Kind of the jobs that make exemplars.
 pub const INGESTION_KIND: &str = "ingestion";
+/// Kind of the jobs that make all exemplars anew for another bundle.
+pub const REENCODING_KIND: &str = "reencode";
 
 /// The rooms to join.
 pub struct WorkflowParts {
     /// Studies, series, instances.
     pub archive: Archive,
-    /// The bundle on its device.
-    pub engine: Engine,
-    /// Exemplars.
-    pub bank: Bank,
     /// Jobs.
     pub queue: Queue,
+    /// Where bundles and their banks come from.
+    pub source: Box<dyn BundleSource>,
+    /// The bundles to serve.
+    pub bundles: ConfiguredBundles,
 }
 
 /// Settings of segmentations that a request does not choose itself.
@@ -96,44 +101,36 @@ pub struct WorkflowOptions {
 /// The rooms, joined.
 pub struct Workflow {
     archive: Archive,
-    engine: Engine,
-    models: EngineModels,
-    bank: Bank,
+    bundles: Bundles,
     queue: Queue,
     options: WorkflowOptions,
     flags: Flags,
     results: PathBuf,
     annotations: Mutex<Index>,
-    /// Held while a series is brought up to date, so that two jobs do not do the same work.
-    ingesting: Mutex<()>,
-    /// What this process made exemplars of, by SEG and series, to know a change of flags when it comes.
-    made: Mutex<HashMap<(String, String), Wanted>>,
 }
 
 impl Workflow {
-    /// Joins the rooms over the data folder, and asks for what an earlier process left undone.
+    /// Joins the rooms over the data folder, loads the bundles, and asks for what an earlier process left undone.
     pub fn open(data: &Path, parts: WorkflowParts, options: WorkflowOptions) -> Result<Self> {
         let flags = Flags::open(&data.join("flags.journal")).context(JournalSnafu)?;
         let results = results::folder(data)?;
         let workflow = Self {
-            models: EngineModels::new(parts.engine.clone()),
+            bundles: Bundles::open(data, parts.source, parts.bundles)?,
             archive: parts.archive,
-            engine: parts.engine,
-            bank: parts.bank,
             queue: parts.queue,
             options,
             flags,
             results,
             annotations: Mutex::new(Index::default()),
-            ingesting: Mutex::new(()),
-            made: Mutex::new(HashMap::new()),
         };
+        workflow.warn_of_unserved_bundles();
         workflow.index_annotations()?;
         workflow.resume()?;
+        workflow.resume_switch()?;
         Ok(workflow)
     }
 
-    /// Starts one worker for ingestion and `segmentation` workers for segmentations.
+    /// Starts one worker for ingestion, one for re-encoding and `segmentation` workers for segmentations.
     pub fn start_workers(self: &Arc<Self>, segmentation: usize) -> Result<Workers> {
         worker::start(self, segmentation)
     }
@@ -147,19 +144,35 @@ impl Workflow {
         Ok(())
     }
 
-    /// Empties the bank and fills it anew from the archive.
-    pub fn rebuild_bank(&self) -> Result<()> {
-        self.bank.clear().context(BankSnafu)?;
-        self.made.lock().clear();
+    /// Empties the bank of every served bundle and fills it anew from the archive.
+    pub fn rebuild_banks(&self) -> Result<()> {
         self.index_annotations()?;
         let targets = self.annotations.lock().targets();
+        for bundle in self.bundles.all() {
+            self.rebuild_bank(&bundle, &targets)?;
+        }
+        Ok(())
+    }
+
+    fn rebuild_bank(&self, bundle: &ServedBundle, targets: &BTreeSet<(String, String)>) -> Result<()> {
+        bundle.bank.clear().context(BankSnafu)?;
+        bundle.made.lock().clear();
         for (study, series) in targets {
-            if let Err(error) = self.reconcile(&study, &series, &NoProgress) {
+            if let Err(error) = self.reconcile(bundle, study, series, &NoProgress) {
                 tracing::warn!(%series, error = %report(&error), "no exemplars of this series");
             }
         }
-        self.bank.wait_for_index();
+        bundle.bank.wait_for_index();
         Ok(())
+    }
+
+    /// A rule that names a bundle which is not served makes every request it matches fail, so it is told early.
+    fn warn_of_unserved_bundles(&self) {
+        for rule in &self.options.rules {
+            if let Some(Err(error)) = rule.bundle.as_deref().map(|bundle| self.bundles.named(bundle)) {
+                tracing::warn!(rule = rule.name, error = %report(&error), "a rule names a bundle that is not served");
+            }
+        }
     }
 
     /// The queue of jobs.
@@ -167,19 +180,19 @@ impl Workflow {
         &self.queue
     }
 
-    /// What the engine did so far.
-    pub fn engine_metrics(&self) -> EngineMetrics {
-        self.engine.metrics()
+    /// The bundle that computes where nothing names another.
+    pub fn bundle_in_use(&self) -> Arc<ServedBundle> {
+        self.bundles.in_use()
+    }
+
+    /// Every bundle that is served, the one in use first.
+    pub fn served_bundles(&self) -> Vec<Arc<ServedBundle>> {
+        self.bundles.all()
     }
 
     /// The archive.
     pub fn archive(&self) -> &Archive {
         &self.archive
-    }
-
-    /// The bundle as the method sees it.
-    pub fn models(&self) -> &EngineModels {
-        &self.models
     }
 
     /// Seconds since 1970.

@@ -58,6 +58,8 @@ pub struct ExemplarFilter {
     pub study: Option<String>,
     pub series: Option<String>,
     pub collection: Option<String>,
+    /// A served bundle; none: the one in use.
+    pub bundle: Option<String>,
 }
 
 /// An annotated slice as the API shows it.
@@ -113,11 +115,12 @@ impl From<ExemplarSlice> for ExemplarView {
 impl Workflow {
     /// How the house stands.
     pub fn status(&self) -> Status {
-        let bank = self.bank.metrics();
+        let bundle = self.bundles.in_use();
+        let bank = bundle.bank.metrics();
         let (jobs_waiting, jobs_running) = self.queue.depth();
         Status {
-            bundle: self.engine.bundle().id().to_owned(),
-            device: self.engine.device().to_string(),
+            bundle: bundle.id().to_owned(),
+            device: bundle.engine().device().to_string(),
             exemplar_slices: bank.slices as u64,
             annotations_waiting: self.annotations.lock().waiting(),
             jobs_waiting,
@@ -127,14 +130,15 @@ impl Workflow {
         }
     }
 
-    /// Every label of the bank, by key.
+    /// Every label of the bank of the bundle in use, by key.
     pub fn labels(&self) -> Result<Vec<LabelInfo>> {
+        let bank = self.bundles.in_use().bank.clone();
         let mut labels: BTreeMap<String, LabelInfo> = BTreeMap::new();
-        for counts in self.bank.labels() {
+        for counts in bank.labels() {
             let info = match labels.entry(counts.label_key.clone()) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
                 std::collections::btree_map::Entry::Vacant(entry) => {
-                    let definition = self.bank.label(&counts.label_key).context(BankSnafu)?;
+                    let definition = bank.label(&counts.label_key).context(BankSnafu)?;
                     entry.insert(LabelInfo {
                         label: counts.label_key.clone(),
                         meaning: definition.map(|d| d.name).unwrap_or_default(),
@@ -155,8 +159,12 @@ impl Workflow {
         Ok(labels.into_values().collect())
     }
 
-    /// Annotated slices, in the order they came.
+    /// Annotated slices of one bundle's bank, in the order they came.
     pub fn exemplars(&self, filter: &ExemplarFilter, offset: usize, limit: usize) -> Result<ExemplarPage> {
+        let bundle = match &filter.bundle {
+            Some(bundle) => self.bundles.named(bundle)?,
+            None => self.bundles.in_use(),
+        };
         let filter = ListFilter {
             label_key: filter.label.as_deref(),
             study_instance_uid: filter.study.as_deref(),
@@ -168,7 +176,7 @@ impl Workflow {
         let mut after: Option<SliceId> = None;
         let mut found: Vec<ExemplarView> = Vec::new();
         while found.len() <= limit {
-            let page = self.bank.slices(&filter, after, usize::MAX).context(BankSnafu)?;
+            let page = bundle.bank.slices(&filter, after, usize::MAX).context(BankSnafu)?;
             let Some(last) = page.last() else { break };
             after = Some(last.id);
             let skip = (offset - skipped).min(page.len());

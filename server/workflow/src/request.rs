@@ -25,6 +25,9 @@ pub struct RequestOptions {
     pub close_up: Option<bool>,
     /// LABELMAP or BINARY.
     pub encoding: ResultEncoding,
+    /// The bundle that computes, of those served: id, folder name, name@version or name. None: as the rules say,
+    /// else the one in use.
+    pub bundle: Option<String>,
 }
 
 /// Segment this series.
@@ -98,6 +101,9 @@ pub struct SegmentationSummary {
     pub sop_class: String,
     /// Whether the SEG is in the archive.
     pub stored: bool,
+    /// Id of the bundle that computed it.
+    #[serde(default)]
+    pub bundle: String,
     /// Slices of the target.
     pub slices: usize,
     /// The segments of the SEG.

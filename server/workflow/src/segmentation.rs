@@ -19,8 +19,9 @@ use serde_json::Value;
 use snafu::{OptionExt, ResultExt};
 
 use crate::error::{
-    ArchiveSnafu, BadRequestSnafu, BankSnafu, FileSnafu, JsonSnafu, NoExemplarsSnafu, NoSuchSeriesSnafu,
-    OtherModalitySnafu, QueueSnafu, Result, StoreResultSnafu, UnknownLabelSnafu, WriteSegmentationSnafu,
+    ArchiveSnafu, BadRequestSnafu, BankSnafu, BundleNotReadySnafu, FileSnafu, JsonSnafu, NoExemplarsSnafu,
+    NoSuchSeriesSnafu, OtherModalitySnafu, QueueSnafu, Result, StoreResultSnafu, UnknownLabelSnafu,
+    WriteSegmentationSnafu,
 };
 use crate::labels::LabelTemplate;
 use crate::progress::JobObserver;
@@ -28,7 +29,7 @@ use crate::request::{
     FixedUids, LabelSummary, ResultEncoding, SegmentationJob, SegmentationRequest, SegmentationSummary,
 };
 use crate::series::LoadedSeries;
-use crate::{Error, SEGMENTATION_KIND, Workflow};
+use crate::{Error, SEGMENTATION_KIND, ServedBundle, Workflow};
 
 /// Labels that one result can hold: a voxel is one byte.
 const MOST_LABELS: usize = 255;
@@ -92,49 +93,35 @@ impl Workflow {
         let entry = self.archive.series(study).context(ArchiveSnafu)?;
         let entry = entry.into_iter().find(|s| s.series_instance_uid == series);
         let entry = entry.context(NoSuchSeriesSnafu { study, series })?;
-        self.labels_for(&request, &entry.modality)?;
+        let bundle = self.bundle_for(&request, study, series)?;
+        labels_for(&bundle, &request, &entry.modality)?;
         let job = SegmentationJob { request, uids: FixedUids::fresh() };
         let payload = serde_json::to_value(&job).context(JsonSnafu { what: "a segmentation job" })?;
         self.queue.enqueue(NewJob::new(SEGMENTATION_KIND, payload)).context(QueueSnafu)
     }
 
-    /// The labels to segment: those asked for, or all that the modality and collection offer.
-    fn labels_for(&self, request: &SegmentationRequest, modality: &str) -> Result<Vec<String>> {
-        let mut by_label: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        let in_collection = |collection: &String| request.collection.as_ref().is_none_or(|c| c == collection);
-        for counts in self.bank.labels() {
-            if counts.present > 0 && in_collection(&counts.collection) {
-                by_label.entry(counts.label_key).or_default().push(counts.modality);
-            }
-        }
-        let fits = |modalities: &Vec<String>| modalities.iter().any(|m| m == modality);
-        let Some(asked) = &request.labels else {
-            let offered: Vec<String> =
-                by_label.iter().filter(|(_, m)| fits(m)).map(|(label, _)| label.clone()).collect();
-            return match offered.is_empty() {
-                false => Ok(offered),
-                true => {
-                    NoExemplarsSnafu { reason: nothing_to_draw_from(&by_label, request, modality) }.fail()
-                }
-            };
+    /// The bundle that segments the series: the one that the request names, else a rule, else the one in use.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchBundle`], [`Error::BundleNotReady`].
+    pub fn bundle_for(
+        &self,
+        request: &SegmentationRequest,
+        study: &str,
+        series: &str,
+    ) -> Result<Arc<ServedBundle>> {
+        let named = match &request.options.bundle {
+            Some(bundle) => Some(bundle.clone()),
+            None => self.actions(study, series)?.bundle,
         };
-        if asked.is_empty() || asked.len() > MOST_LABELS {
-            return BadRequestSnafu { reason: format!("name 1 to {MOST_LABELS} labels, or none at all") }
-                .fail();
-        }
-        let mut labels = Vec::with_capacity(asked.len());
-        for asked in asked {
-            let label = asked.parse::<engram_seg::LabelConcept>().map_or_else(|_| asked.clone(), |c| c.key());
-            let available = by_label.get(&label).context(UnknownLabelSnafu { label: &label })?;
-            if !fits(available) {
-                let available = available.clone();
-                return OtherModalitySnafu { label, modality, available }.fail();
+        let Some(named) = named else { return Ok(self.bundles.in_use()) };
+        let bundle = self.bundles.named(&named)?;
+        match bundle.lessons() {
+            Some((done, total)) if bundle.id() != self.bundles.in_use().id() => {
+                BundleNotReadySnafu { bundle: bundle.id(), done, total }.fail()
             }
-            if !labels.contains(&label) {
-                labels.push(label);
-            }
+            _ => Ok(bundle),
         }
-        Ok(labels)
     }
 
     /// Does a segmentation job; run twice, it makes one SEG.
@@ -178,7 +165,8 @@ impl Workflow {
         observer: &dyn Observer,
     ) -> Result<SegmentedSeries> {
         let first = loaded.volumes.first().context(NoExemplarsSnafu { reason: "the series is empty" })?;
-        let labels = self.labels_for(request, &first.modality)?;
+        let bundle = self.bundle_for(request, &first.study_instance_uid, &first.series_instance_uid)?;
+        let labels = labels_for(&bundle, request, &first.modality)?;
         let scope = Scope {
             collection: request.collection.clone(),
             excluded_series: vec![first.series_instance_uid.clone()],
@@ -188,11 +176,25 @@ impl Workflow {
         let found = loaded
             .volumes
             .iter()
-            .map(|volume| self.segment_volume(volume, &labels, &[], &scope, &options, observer))
+            .map(|volume| bundle.segment_volume(volume, &labels, &[], &scope, &options, observer))
             .collect::<Result<Vec<_>>>()?;
-        self.to_dicom(loaded, request, uids, found)
+        bundle.to_dicom(loaded, request, uids, found)
     }
 
+    /// The method's options: as asked for, else as configured, else as the bundle recommends.
+    pub fn method_options(&self, request: &SegmentationRequest) -> Options {
+        let configured = self.options.segmentation;
+        let per_slice = request.options.exemplars_per_slice.unwrap_or(configured.exemplars_per_slice);
+        Options {
+            exemplars_per_slice: (per_slice > 0).then_some(per_slice),
+            propagate: request.options.propagation.unwrap_or(configured.propagation),
+            crop: request.options.close_up.unwrap_or(configured.close_up),
+            ..Options::default()
+        }
+    }
+}
+
+impl ServedBundle {
     /// The method on one volume, drawing from the bank within `scope`.
     pub fn segment_volume(
         &self,
@@ -211,19 +213,7 @@ impl Workflow {
         };
         let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         let request = Request { volume, labels: &labels, prompts, options: options.clone() };
-        segmenter::segment(&self.models, &exemplars, &request, observer).map_err(Error::from)
-    }
-
-    /// The method's options: as asked for, else as configured, else as the bundle recommends.
-    pub fn method_options(&self, request: &SegmentationRequest) -> Options {
-        let configured = self.options.segmentation;
-        let per_slice = request.options.exemplars_per_slice.unwrap_or(configured.exemplars_per_slice);
-        Options {
-            exemplars_per_slice: (per_slice > 0).then_some(per_slice),
-            propagate: request.options.propagation.unwrap_or(configured.propagation),
-            crop: request.options.close_up.unwrap_or(configured.close_up),
-            ..Options::default()
-        }
+        segmenter::segment(self.models(), &exemplars, &request, observer).map_err(Error::from)
     }
 
     /// Puts what was found on each volume of a series into one DICOM-SEG.
@@ -249,7 +239,7 @@ impl Workflow {
             summary.segment_number = Some(number);
             segments.push(self.new_segment(summary, &found)?);
         }
-        let bundle = self.engine.bundle().spec();
+        let bundle = self.spec();
         let new = NewSegmentation {
             slices: &slices,
             source: &loaded.template,
@@ -292,6 +282,7 @@ impl Workflow {
             sop_instance: uids.sop_instance_uid.clone(),
             sop_class: object.meta().media_storage_sop_class_uid().trim_end_matches('\0').to_owned(),
             stored: request.store,
+            bundle: self.id().to_owned(),
             slices: slices.len(),
             labels: summaries,
             notes: loaded.volumes.iter().flat_map(|v| v.notes.iter().map(ToString::to_string)).collect(),
@@ -325,7 +316,7 @@ impl Workflow {
         let definition = self.bank.label(&summary.label).context(BankSnafu)?;
         let definition = definition.context(UnknownLabelSnafu { label: &summary.label })?;
         let template = LabelTemplate::parse(&definition)?;
-        let bundle = self.engine.bundle().spec();
+        let bundle = self.spec();
         let sources: Vec<(String, f64)> = found
             .iter()
             .filter_map(|f| Some(&f.slices[f.labels.iter().position(|l| *l == summary.label)?]))
@@ -352,6 +343,42 @@ impl Workflow {
             }),
         })
     }
+}
+
+/// The labels to segment: those asked for, or all that the modality and collection offer.
+fn labels_for(bundle: &ServedBundle, request: &SegmentationRequest, modality: &str) -> Result<Vec<String>> {
+    let mut by_label: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let in_collection = |collection: &String| request.collection.as_ref().is_none_or(|c| c == collection);
+    for counts in bundle.bank.labels() {
+        if counts.present > 0 && in_collection(&counts.collection) {
+            by_label.entry(counts.label_key).or_default().push(counts.modality);
+        }
+    }
+    let fits = |modalities: &Vec<String>| modalities.iter().any(|m| m == modality);
+    let Some(asked) = &request.labels else {
+        let offered: Vec<String> =
+            by_label.iter().filter(|(_, m)| fits(m)).map(|(label, _)| label.clone()).collect();
+        return match offered.is_empty() {
+            false => Ok(offered),
+            true => NoExemplarsSnafu { reason: nothing_to_draw_from(&by_label, request, modality) }.fail(),
+        };
+    };
+    if asked.is_empty() || asked.len() > MOST_LABELS {
+        return BadRequestSnafu { reason: format!("name 1 to {MOST_LABELS} labels, or none at all") }.fail();
+    }
+    let mut labels = Vec::with_capacity(asked.len());
+    for asked in asked {
+        let label = asked.parse::<engram_seg::LabelConcept>().map_or_else(|_| asked.clone(), |c| c.key());
+        let available = by_label.get(&label).context(UnknownLabelSnafu { label: &label })?;
+        if !fits(available) {
+            let available = available.clone();
+            return OtherModalitySnafu { label, modality, available }.fail();
+        }
+        if !labels.contains(&label) {
+            labels.push(label);
+        }
+    }
+    Ok(labels)
 }
 
 fn mean(values: &[f64]) -> f64 {

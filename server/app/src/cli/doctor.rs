@@ -9,8 +9,8 @@ use engram_inference::{Bundle, runtime};
 use serde::Serialize;
 
 use super::{Common, Failure, print_json};
-use crate::assembly;
 use crate::config::Config;
+use crate::{assembly, bundles};
 
 /// Less free space than this is a warning, bytes.
 const LITTLE_SPACE: u64 = 2 << 30;
@@ -68,6 +68,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     if checks.iter().skip(2).all(|check| check.verdict == Verdict::Good) {
         checks.push(device(&config));
     }
+    checks
+        .extend(config.models.bundles.iter().map(|folder| opened(Bundle::open(folder).map_err(Failure::of))));
     checks.extend(store(&config, options.deep));
     if options.json {
         print_json(&checks)?;
@@ -144,21 +146,27 @@ fn runtime_library(config: &Config) -> Check {
 }
 
 fn bundle(config: &Config) -> Check {
+    opened(bundles::folder_in_use(config).and_then(|folder| Bundle::open(folder).map_err(Failure::of)))
+}
+
+fn opened(bundle: Result<Bundle, Failure>) -> Check {
     const WHAT: &str = "bundle";
-    let opened = assembly::bundle_folder(config).and_then(|folder| Bundle::open(folder).map_err(Failure::of));
-    match opened {
+    match bundle {
         Ok(bundle) => Check::good(WHAT, format!("{} in {}", bundle.id(), bundle.folder().display())),
         Err(failure) => Check::bad(
             WHAT,
             failure.to_string(),
-            "Restore the bundle's files, or name another in [models] bundle.",
+            "Restore the bundle's files, or choose another: `engram models use`, [models] bundle.",
         ),
     }
 }
 
 fn device(config: &Config) -> Check {
     const WHAT: &str = "device";
-    match assembly::engine(config) {
+    let started = bundles::folder_in_use(config)
+        .and_then(|folder| Bundle::open(folder).map_err(Failure::of))
+        .and_then(|bundle| bundles::engine(config, bundle));
+    match started {
         Ok(engine) => Check::good(WHAT, format!("every graph loads on {}", engine.device())),
         Err(failure) => Check::bad(WHAT, failure.to_string(), "Choose another [models] device or bundle."),
     }

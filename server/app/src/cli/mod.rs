@@ -3,6 +3,7 @@
 mod doctor;
 mod evaluate;
 pub mod import;
+mod models;
 mod rebuild;
 mod segment;
 mod serve;
@@ -34,6 +35,8 @@ enum Command {
     Segment(segment::Options),
     /// Measure segmentation on annotated cases: Dice per label, beside baselines if asked.
     Evaluate(evaluate::Options),
+    /// List, verify, measure and choose bundles.
+    Models(models::Options),
     /// Make catalogue, exemplars and index anew from the stored objects.
     Rebuild(rebuild::Options),
     /// Check store, bundle, ONNX Runtime, disk and port, and say what to do.
@@ -54,11 +57,26 @@ pub struct Common {
 impl Common {
     /// The configuration with the command line's wishes, logging started.
     pub fn load(&self) -> Result<Config, Failure> {
+        let config = self.config()?;
+        telemetry::start(&config.log);
+        Ok(config)
+    }
+
+    /// The same; without a configuration file only warnings are logged.
+    pub fn load_quietly(&self) -> Result<Config, Failure> {
+        let mut config = self.config()?;
+        if self.config.is_none() {
+            "warn".clone_into(&mut config.log.level);
+        }
+        telemetry::start(&config.log);
+        Ok(config)
+    }
+
+    fn config(&self) -> Result<Config, Failure> {
         let mut config = Config::load(self.config.as_deref()).map_err(Failure::of)?;
         if let Some(data) = &self.data {
             config.storage.data.clone_from(data);
         }
-        telemetry::start(&config.log);
         Ok(config)
     }
 }
@@ -93,6 +111,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Import(options) => import::run(&options),
         Command::Segment(options) => segment::run(&options),
         Command::Evaluate(options) => evaluate::run(&options),
+        Command::Models(options) => models::run(&options),
         Command::Rebuild(options) => rebuild::run(&options),
         Command::Doctor(options) => doctor::run(&options),
     }

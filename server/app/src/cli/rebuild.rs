@@ -30,7 +30,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         .map_err(Failure::of)?;
     bar.finish_and_clear();
     let house = assembly::join(&config, &db, archive)?;
-    house.workflow.rebuild_bank().map_err(Failure::of)?;
+    house.workflow.rebuild_banks().map_err(Failure::of)?;
     let exemplar_slices = house.workflow.status().exemplar_slices;
     let instances = report.statistics.instances;
     if options.json {

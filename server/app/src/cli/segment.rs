@@ -32,6 +32,10 @@ pub struct Options {
     /// Draw only from this collection.
     #[arg(long)]
     collection: Option<String>,
+    /// The bundle that computes, of those served: id, folder name, NAME@VERSION or name. None: as the rules say,
+    /// else the one in use.
+    #[arg(long, value_name = "NAME")]
+    bundle: Option<String>,
     /// How the result is encoded.
     #[arg(long, value_enum, default_value_t = Encoding::Labelmap)]
     encoding: Encoding,
@@ -64,6 +68,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
                 Encoding::Labelmap => ResultEncoding::Labelmap,
                 Encoding::Binary => ResultEncoding::Binary,
             },
+            bundle: options.bundle.clone(),
             ..RequestOptions::default()
         },
         store: false,

@@ -17,7 +17,7 @@ use clap::Args;
 use engram_inference::Bundle;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::assembly;
+use crate::bundles;
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::phantom::{self, Organ, Phantom};
@@ -59,7 +59,7 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<(), Failure> {
     let began = Instant::now();
     let config = Config::load(options.config.as_deref()).map_err(Failure::of)?;
-    let bundle = Bundle::open(assembly::bundle_folder(&config)?).map_err(Failure::of)?;
+    let bundle = Bundle::open(bundles::first_folder(&config)?).map_err(Failure::of)?;
     let folder = fresh_folder(options.out.as_deref())?;
     say(&format!("making {} phantom patients", options.exemplars + options.targets));
     let patients = patients(options)?;

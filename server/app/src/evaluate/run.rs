@@ -8,7 +8,7 @@ use std::time::Instant;
 use engram_segmenter::baselines::Baselines;
 use engram_segmenter::evaluate::{LabelSharing, TargetScore, retrieval_sharing};
 use engram_segmenter::{
-    LabelMask, Models, Observer, Options, Prompt, Segmentation, Shown, SliceOrder, Stage, Unobserved,
+    LabelMask, Observer, Options, Prompt, Segmentation, Shown, SliceOrder, Stage, Unobserved,
 };
 use engram_workflow::{FixedUids, RequestOptions, Scope, SegmentationRequest, Workflow};
 use indicatif::ProgressBar;
@@ -51,6 +51,7 @@ pub struct Wishes {
 pub fn evaluate(config: &Config, folder: &Path, plan: &Plan, wishes: &Wishes) -> Result<Report, Failure> {
     let mut config = config.clone();
     config.storage.data = folder.to_path_buf();
+    config.models.bundles.clear();
     let house = assembly::open(&config)?;
     teach(&house, plan)?;
     let exemplars = plan
@@ -88,7 +89,7 @@ pub fn evaluate(config: &Config, folder: &Path, plan: &Plan, wishes: &Wishes) ->
     } else {
         None
     };
-    Ok(run.report(plan, house.workflow.models().spec().id.clone(), retrieval))
+    Ok(run.report(plan, house.workflow.bundle_in_use().id().to_owned(), retrieval))
 }
 
 fn chosen_targets(plan: &Plan, limit: Option<usize>) -> Vec<Case> {
@@ -169,7 +170,7 @@ fn baseline_bank(
     exemplars: &[Annotated],
 ) -> Result<Baselines, Failure> {
     let keys: Vec<&str> = labels.iter().map(String::as_str).collect();
-    let mut bank = Baselines::new(&keys, &workflow.models().spec().input);
+    let mut bank = Baselines::new(&keys, &workflow.bundle_in_use().spec().input);
     for exemplar in exemplars {
         let masks = exemplar.label_masks(labels);
         let slices: Vec<usize> = (0..exemplar.volume().sources.len()).collect();
@@ -190,8 +191,9 @@ fn sharing(
     let (exemplar_masks, target_masks) = (masks(exemplars), masks(&targets));
     let exemplars: Vec<_> = exemplars.iter().zip(&exemplar_masks).map(|(c, m)| c.case("", m)).collect();
     let targets: Vec<_> = targets.iter().zip(&target_masks).map(|(c, m)| c.case("", m)).collect();
+    let bundle = workflow.bundle_in_use();
     let LabelSharing { retrieval, correlation, random } =
-        retrieval_sharing(workflow.models(), &exemplars, &targets, TOP, &Unobserved).map_err(Failure::of)?;
+        retrieval_sharing(bundle.models(), &exemplars, &targets, TOP, &Unobserved).map_err(Failure::of)?;
     Ok(Retrieval { top: TOP, retrieval, pixel_correlation: correlation, random })
 }
 
@@ -223,6 +225,7 @@ impl Run<'_> {
         let started = Instant::now();
         let found = self
             .workflow
+            .bundle_in_use()
             .segment_volume(annotated.volume(), &self.labels, &prompts, &scope, &self.options, &stopwatch)
             .map_err(Failure::of)?;
         let seconds = started.elapsed().as_secs_f64();
@@ -253,6 +256,7 @@ impl Run<'_> {
     fn write(&self, folder: &Path, name: &str, case: &Annotated, found: Segmentation) -> Result<(), Failure> {
         let result = self
             .workflow
+            .bundle_in_use()
             .to_dicom(&case.series, &unasked(), &FixedUids::fresh(), vec![found])
             .map_err(Failure::of)?;
         let path = folder.join(format!("{}.dcm", name.replace('/', "-")));

@@ -24,12 +24,13 @@ pub struct ListQuery {
     study: Option<String>,
     series: Option<String>,
     collection: Option<String>,
+    bundle: Option<String>,
     #[serde(default)]
     offset: usize,
     limit: Option<usize>,
 }
 
-/// `GET /exemplars?label=&study=&series=&collection=&offset=&limit=`
+/// `GET /exemplars?label=&study=&series=&collection=&bundle=&offset=&limit=`
 pub async fn list(state: web::Data<State>, query: web::Query<ListQuery>) -> Result<impl Responder, Problem> {
     let query = query.into_inner();
     let filter = ExemplarFilter {
@@ -37,6 +38,7 @@ pub async fn list(state: web::Data<State>, query: web::Query<ListQuery>) -> Resu
         study: query.study,
         series: query.series,
         collection: query.collection,
+        bundle: query.bundle,
     };
     let limit = query.limit.unwrap_or(100).clamp(1, MAX_PAGE);
     let page = blocking(move || state.workflow.exemplars(&filter, query.offset, limit)).await?;

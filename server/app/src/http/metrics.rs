@@ -1,8 +1,11 @@
 //! `GET /metrics`: the Prometheus text format, version 0.0.4.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use actix_web::{HttpResponse, Responder, web};
+use engram_inference::GraphMetrics;
+use engram_workflow::ServedBundle;
 
 use super::State;
 
@@ -13,29 +16,47 @@ pub async fn get(state: web::Data<State>) -> impl Responder {
     text.family("engram_jobs", "gauge", "Jobs by state.");
     text.sample("engram_jobs", "state=\"waiting\"", status.jobs_waiting as f64);
     text.sample("engram_jobs", "state=\"running\"", status.jobs_running as f64);
-    text.family("engram_exemplar_slices", "gauge", "Annotated slices in the bank.");
+    text.family("engram_exemplar_slices", "gauge", "Annotated slices in the bank of the bundle in use.");
     text.sample("engram_exemplar_slices", "", status.exemplar_slices as f64);
     text.family("engram_retrievals_total", "counter", "Retrievals answered, by way of answering.");
     text.sample("engram_retrievals_total", "answered_by=\"graph\"", status.retrievals_by_graph as f64);
     text.sample("engram_retrievals_total", "answered_by=\"exact\"", status.retrievals_by_scan as f64);
-    let engine = state.workflow.engine_metrics();
-    text.family("engram_inference_seconds_total", "counter", "Seconds inside ONNX Runtime, by graph.");
-    for graph in &engine.graphs {
-        text.sample("engram_inference_seconds_total", &label(graph), graph.seconds);
-    }
-    text.family("engram_inference_rows_total", "counter", "Images or objects computed, by graph.");
-    for graph in &engine.graphs {
-        text.sample("engram_inference_rows_total", &label(graph), graph.rows as f64);
-    }
-    text.family("engram_inference_batches_total", "counter", "Calls into ONNX Runtime, by graph.");
-    for graph in &engine.graphs {
-        text.sample("engram_inference_batches_total", &label(graph), graph.batches as f64);
-    }
+    bundles(&mut text, &state.workflow.served_bundles());
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text.0)
 }
 
-fn label(graph: &engram_inference::GraphMetrics) -> String {
-    format!("graph=\"{}\"", graph.graph)
+/// What each served bundle holds and computed.
+fn bundles(text: &mut Text, served: &[Arc<ServedBundle>]) {
+    text.family(
+        "engram_bundle_exemplar_slices",
+        "gauge",
+        "Annotated slices in the bank of each served bundle.",
+    );
+    for bundle in served {
+        let label = format!("bundle=\"{}\"", bundle.id());
+        text.sample("engram_bundle_exemplar_slices", &label, bundle.exemplar_slices() as f64);
+    }
+    let graphs: Vec<(String, GraphMetrics)> = served
+        .iter()
+        .flat_map(|bundle| {
+            let label =
+                |graph: &GraphMetrics| format!("graph=\"{}\",bundle=\"{}\"", graph.graph, bundle.id());
+            bundle.engine().metrics().graphs.into_iter().map(move |graph| (label(&graph), graph))
+        })
+        .collect();
+    let mut each = |name: &str, help: &str, value: &dyn Fn(&GraphMetrics) -> f64| {
+        text.family(name, "counter", help);
+        graphs.iter().for_each(|(label, graph)| text.sample(name, label, value(graph)));
+    };
+    each("engram_inference_seconds_total", "Seconds inside ONNX Runtime, by graph and bundle.", &|g| {
+        g.seconds
+    });
+    each("engram_inference_rows_total", "Images or objects computed, by graph and bundle.", &|g| {
+        g.rows as f64
+    });
+    each("engram_inference_batches_total", "Calls into ONNX Runtime, by graph and bundle.", &|g| {
+        g.batches as f64
+    });
 }
 
 struct Text(String);

@@ -6,6 +6,7 @@ mod health;
 mod job_view;
 mod jobs;
 mod metrics;
+mod models;
 mod problem;
 mod segmentations;
 
@@ -49,6 +50,9 @@ pub fn configure(config: &mut ServiceConfig, state: web::Data<State>) {
                     .route(web::post().to(exemplars::approve))
                     .route(web::delete().to(exemplars::withdraw)),
             )
+            .route("/models", web::get().to(models::list))
+            .route("/models/use", web::post().to(models::use_bundle))
+            .route("/models/{bundle}", web::delete().to(models::drop_bundle))
             .route("/rules", web::get().to(health::rules))
             .service(
                 web::resource("/segmentations")

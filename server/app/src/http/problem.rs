@@ -82,11 +82,16 @@ impl From<WorkflowError> for Problem {
         let status = match &error {
             WorkflowError::NoSuchSeries { .. }
             | WorkflowError::NoSuchSegmentation { .. }
+            | WorkflowError::NoSuchBundle { .. }
             | WorkflowError::NoSuchResult { .. } => StatusCode::NOT_FOUND,
+            WorkflowError::BundleNotReady { .. }
+            | WorkflowError::BundleNeeded { .. }
+            | WorkflowError::SwitchUnderWay { .. } => StatusCode::CONFLICT,
             WorkflowError::NotAVolume { .. }
             | WorkflowError::UnknownLabel { .. }
             | WorkflowError::NoExemplars { .. }
             | WorkflowError::OtherModality { .. }
+            | WorkflowError::OpenBundle { .. }
             | WorkflowError::BadRequest { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             WorkflowError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             WorkflowError::Queue { source: engram_jobs::Error::Full { .. } } => {
