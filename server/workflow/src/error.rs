@@ -305,6 +305,9 @@ impl From<engram_segmenter::Error> for Error {
             Method::ModalityMismatch { label, modality, available } => {
                 Self::OtherModality { label, modality, available }
             }
+            Method::Prompt { .. } | Method::NoClicks { .. } => {
+                Self::BadRequest { reason: source.to_string() }
+            }
             Method::NoExemplars { .. } | Method::NoLabels => Self::NoExemplars { reason: source.to_string() },
             source => Self::Segment { source },
         }

@@ -15,6 +15,7 @@ mod flags;
 mod ingestion;
 mod labels;
 mod progress;
+mod prompts;
 mod queries;
 mod request;
 mod results;
@@ -48,6 +49,7 @@ pub use flags::SegmentationFlags;
 pub use ingestion::{DEFAULT_COLLECTION, IngestionJob, IngestionSummary};
 pub use labels::LabelTemplate;
 pub use progress::NoProgress;
+pub use prompts::{Corners, Point, SlicePrompt};
 pub use queries::{ExemplarFilter, ExemplarPage, ExemplarView, LabelInfo, Status};
 pub use request::{
     FixedUids, LabelSummary, RequestOptions, ResultEncoding, SegmentationJob, SegmentationRequest,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::prompts::SlicePrompt;
+
 /// How a result is encoded (DESIGN, "A SEG made by Engram").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -44,6 +46,12 @@ pub struct SegmentationRequest {
     /// The part of the bank to draw from; none: all of it.
     #[serde(default)]
     pub collection: Option<String>,
+    /// What a person shows on the target itself: such slices keep what was shown, and condition the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompts: Vec<SlicePrompt>,
+    /// SOPInstanceUID of a stored SEG of the target: each slice that it has a frame for is such a prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt_segmentation: Option<String>,
     /// How.
     #[serde(default)]
     pub options: RequestOptions,

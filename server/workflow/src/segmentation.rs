@@ -29,7 +29,7 @@ use crate::request::{
     FixedUids, LabelSummary, ResultEncoding, SegmentationJob, SegmentationRequest, SegmentationSummary,
 };
 use crate::series::LoadedSeries;
-use crate::{Error, SEGMENTATION_KIND, ServedBundle, Workflow};
+use crate::{Error, SEGMENTATION_KIND, ServedBundle, Workflow, prompts};
 
 /// Labels that one result can hold: a voxel is one byte.
 const MOST_LABELS: usize = 255;
@@ -94,7 +94,8 @@ impl Workflow {
         let entry = entry.into_iter().find(|s| s.series_instance_uid == series);
         let entry = entry.context(NoSuchSeriesSnafu { study, series })?;
         let bundle = self.bundle_for(&request, study, series)?;
-        labels_for(&bundle, &request, &entry.modality)?;
+        let labels = labels_for(&bundle, &request, &entry.modality)?;
+        prompts::check(&request.prompts, &labels, bundle.spec())?;
         let job = SegmentationJob { request, uids: FixedUids::fresh() };
         let payload = serde_json::to_value(&job).context(JsonSnafu { what: "a segmentation job" })?;
         self.queue.enqueue(NewJob::new(SEGMENTATION_KIND, payload)).context(QueueSnafu)
@@ -167,17 +168,18 @@ impl Workflow {
         let first = loaded.volumes.first().context(NoExemplarsSnafu { reason: "the series is empty" })?;
         let bundle = self.bundle_for(request, &first.study_instance_uid, &first.series_instance_uid)?;
         let labels = labels_for(&bundle, request, &first.modality)?;
+        prompts::check(&request.prompts, &labels, bundle.spec())?;
         let scope = Scope {
             collection: request.collection.clone(),
             excluded_series: vec![first.series_instance_uid.clone()],
             excluded_patients: Vec::new(),
         };
         let options = self.method_options(request);
-        let found = loaded
-            .volumes
-            .iter()
-            .map(|volume| bundle.segment_volume(volume, &labels, &[], &scope, &options, observer))
-            .collect::<Result<Vec<_>>>()?;
+        let prompts = self.place_prompts(loaded, &request.prompts, request.prompt_segmentation.as_deref())?;
+        let segment = |(index, volume): (usize, &Volume)| {
+            bundle.segment_volume(volume, &labels, &prompts.on(index), &scope, &options, observer)
+        };
+        let found = loaded.volumes.iter().enumerate().map(segment).collect::<Result<Vec<_>>>()?;
         bundle.to_dicom(loaded, request, uids, found)
     }
 

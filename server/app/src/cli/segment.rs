@@ -1,11 +1,11 @@
 //! `engram segment`: one series, from what the store remembers.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use engram_workflow::{
-    FixedUids, LoadedSeries, NoProgress, RequestOptions, ResultEncoding, SegmentationRequest,
+    FixedUids, LoadedSeries, NoProgress, RequestOptions, ResultEncoding, SegmentationRequest, SlicePrompt,
 };
 
 use super::import::files_below;
@@ -39,6 +39,13 @@ pub struct Options {
     /// How the result is encoded.
     #[arg(long, value_enum, default_value_t = Encoding::Labelmap)]
     encoding: Encoding,
+    /// A JSON file with what you show on the target itself: clicks, boxes or masks on slices, as `prompts` in
+    /// docs/api.md.
+    #[arg(long, value_name = "FILE")]
+    prompts: Option<PathBuf>,
+    /// SOPInstanceUID of a stored SEG of the target: its slices stay as they are and condition the others.
+    #[arg(long, value_name = "UID")]
+    prompt_segmentation: Option<String>,
     /// Where to write the DICOM-SEG.
     #[arg(long, value_name = "FILE", default_value = "segmentation.dcm")]
     out: PathBuf,
@@ -71,6 +78,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
             bundle: options.bundle.clone(),
             ..RequestOptions::default()
         },
+        prompts: prompts(options.prompts.as_deref())?,
+        prompt_segmentation: options.prompt_segmentation.clone(),
         store: false,
     };
     let result =
@@ -86,6 +95,16 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     result.summary.notes.iter().for_each(|note| println!("note: {note}"));
     println!("written to {}", options.out.display());
     Ok(())
+}
+
+/// What is shown on the target, from a JSON file.
+fn prompts(path: Option<&Path>) -> Result<Vec<SlicePrompt>, Failure> {
+    let Some(path) = path else { return Ok(vec![]) };
+    let could_not = |error: &dyn std::fmt::Display| {
+        Failure::say(format!("could not read prompts from {}: {error}", path.display()))
+    };
+    let text = fs::read(path).map_err(|error| could_not(&error))?;
+    serde_json::from_slice(&text).map_err(|error| could_not(&error))
 }
 
 fn load(options: &Options, house: &House) -> Result<LoadedSeries, Failure> {

@@ -148,6 +148,8 @@ fn unasked() -> SegmentationRequest {
         labels: None,
         collection: None,
         options: RequestOptions::default(),
+        prompts: vec![],
+        prompt_segmentation: None,
         store: false,
     }
 }
