@@ -1,12 +1,13 @@
 """Random weights with which a fault shows.
 
-With plain random weights a wrong temporal index or a missing pointer hardly changes a mask, masks are
-empty or full, and every object is there. `boost` enlarges what tells memories and pointers apart, then
-runs short trackings and shifts the last layers of the decoder's heads until masks are about half full,
-object scores have both signs and each of the three mask tokens is chosen at times.
+With plain random weights a wrong temporal index or a missing pointer hardly changes a mask, masks
+are empty or full, and every object is there. `boost` enlarges what tells memories and pointers
+apart, then runs short trackings and shifts the last layers of the decoder's heads until masks are
+about half full, object scores have both signs and each of the three mask tokens is chosen at times.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,7 @@ ROUNDS = 4
 LOGIT_SPREAD = 5.0  # standard deviation of a mask's logits over its pixels
 SINGLE_SPREAD = 12.0  # of the single mask's: about as many are stable as are not
 SCORE_SPREAD = 3.0  # of the object scores over slices
-ABSENT = 0.4  # share of slices on which the object is to be absent
+ABSENT = 0.3  # share of slices on which the object is to be absent
 IOU_SPREAD = 1.5  # of the logits of the predicted IoU over slices
 
 
@@ -39,14 +40,30 @@ class Seen:
     logits: Tensor  # [T, m, m]
     iou: Tensor  # [T], before the sigmoid
     score: float
+    hidden: Tensor  # what the last layer of the object score's head got
+    kind: str  # given, tracked or prompted
+
+
+def sequences(size: int) -> int:
+    """How many sequences of `size` x `size` pixels the weights are balanced on."""
+    return 4 if size <= 256 else 2
+
+
+def sequence_seed(seed: int, number: int) -> int:
+    """The seed of one of them, for the weights of a seed."""
+    return seed + 3 + number
 
 
 def boost(model: Sam2VideoModel, seed: int) -> None:
     """Changes random weights in place; the same seed gives the same weights."""
     enlarge(model, seed)
     size = model.config.image_size
-    sequences, frames, rounds = (4, 8, ROUNDS) if size <= 256 else (1, 4, 3)
-    runs = [Tracking(model, seed + 3 + number, frames) for number in range(sequences)]
+    small = size <= 256
+    frames, rounds, objects = (8, ROUNDS, 3) if small else (3, 2, 2)
+    runs = [
+        Tracking(model, sequence_seed(seed, number), frames, objects)
+        for number in range(sequences(size))
+    ]
     for _ in range(rounds):
         balance(model, [seen for run in runs for seen in run.slices()])
 
@@ -70,11 +87,12 @@ def enlarge(model: Sam2VideoModel, seed: int) -> None:
 
 
 class Tracking:
-    """Two objects followed over a drawn sequence, with one given mask each."""
+    """Objects followed over a drawn sequence, with one given mask each."""
 
-    def __init__(self, model: Sam2VideoModel, seed: int, frames: int):
+    def __init__(self, model: Sam2VideoModel, seed: int, frames: int, objects: int):
         self.config = model.config
-        images, self.masks = sequence(seed, frames, model.config.image_size)
+        images, masks = sequence(seed, frames, model.config.image_size)
+        self.masks = masks[:objects]
         self.model = model
         self.memory, self.attention = MemoryEncoder(model), MemoryAttention(model)
         self.prompts, self.decoder = PromptEncoder(model), MaskDecoder(model)
@@ -93,28 +111,37 @@ class Tracking:
         return seen
 
     def decode(
-        self, cond: Tensor, frame: int, points: Tensor, labels: Tensor, prompt: Tensor | None
+        self,
+        cond: Tensor,
+        frame: int,
+        points: Tensor,
+        labels: Tensor,
+        prompt: Tensor | None,
+        kind: str,
     ) -> tuple[Seen, Tensor]:
+        """What the decoder makes of a slice, and the pointers [T, C]."""
         _, high_0, high_1 = self.features[frame]
         side = high_0.shape[-1]
         given = torch.zeros(1, 1, side, side) if prompt is None else prompt
         has = torch.tensor([[float(prompt is not None)]])
         sparse, dense = self.prompts(points, labels, given, has)
-        planes: list[Tensor] = []
-        head = self.model.mask_decoder.output_hypernetworks_mlps
-        ious: list[Tensor] = []
-        final = self.model.mask_decoder.activation
+        net, caught = self.model.mask_decoder, {}
+
+        def catch(name: str, wanted: Callable):
+            return lambda module, given, result: caught.update({name: wanted(given, result)})
+
         hooks = [
-            final.register_forward_hook(lambda m, i, o: planes.append(o)),
-            self.model.mask_decoder.iou_prediction_head.proj_out.register_forward_hook(
-                lambda m, i, o: ious.append(o)
+            # It runs twice; the second time after the finest upscaling.
+            net.activation.register_forward_hook(catch("plane", lambda g, r: r[0].mean((1, 2)))),
+            net.iou_prediction_head.proj_out.register_forward_hook(catch("iou", lambda g, r: r[0])),
+            net.pred_obj_score_head.proj_out.register_forward_hook(
+                catch("hidden", lambda g, r: g[0][0])
             ),
         ]
         masks, _, score, pointers = self.decoder(cond, high_0, high_1, sparse, dense)
         for hook in hooks:
             hook.remove()
-        plane = next(p for p in reversed(planes) if p.shape[1] == head[0].proj_out.out_features)
-        return Seen(plane[0].mean((1, 2)), masks[0], ious[0][0], float(score)), pointers[0]
+        return Seen(logits=masks[0], score=float(score), kind=kind, **caught), pointers[0]
 
     def follow(self, masks: Tensor) -> list[Seen]:
         """Tracks one object from its mask on the first slice."""
@@ -122,12 +149,10 @@ class Tracking:
         scale, bias = self.config.sigmoid_scale_for_mem_enc, self.config.sigmoid_bias_for_mem_enc
         given = masks[0][None, None]
         first, pointers = self.decode(
-            self.features[0][0], 0, *nothing, prompt=self.downsample(given)
+            self.features[0][0], 0, *nothing, self.downsample(given), "given"
         )
         seen = [first]
-        memories = [
-            self.memory(self.features[0][0], given * scale + bias, torch.tensor([[10.0]]))
-        ]
+        memories = [self.memory(self.features[0][0], given * scale + bias, torch.tensor([[10.0]]))]
         kept = [pointers[0]]
         divisor = max(1, min(len(self.features), self.config.max_object_pointers_in_encoder) - 1)
         for frame in range(1, len(self.features)):
@@ -143,7 +168,7 @@ class Tracking:
                 torch.stack([kept[i] for i in order])[None],
                 torch.tensor(away) / divisor,
             )
-            found, pointers = self.decode(cond, frame, *nothing, prompt=None)
+            found, pointers = self.decode(cond, frame, *nothing, None, "tracked")
             best = 1 + int(found.iou[1:].argmax())
             here = found.score > 0
             logits = found.logits[best] if here else torch.full_like(found.logits[best], -1024.0)
@@ -172,8 +197,11 @@ class Tracking:
             point = torch.stack([columns, rows], dim=1).float().mean(0)
             corner = [columns.min(), rows.min()], [columns.max(), rows.max()]
             box = torch.tensor(corner).float()
-            seen.append(self.decode(cond, frame, point[None, None], torch.ones(1, 1).long(), None)[0])
-            seen.append(self.decode(cond, frame, box[None], torch.tensor([[2, 3]]), None)[0])
+            for points, labels in (
+                (point[None, None], torch.ones(1, 1).long()),
+                (box[None], torch.tensor([[2, 3]])),
+            ):
+                seen.append(self.decode(cond, frame, points, labels, None, "prompted")[0])
         return seen
 
 
@@ -188,15 +216,30 @@ def balance(model: Sam2VideoModel, seen: list[Seen]) -> None:
         spread = float(logits.flatten(1).std(1).mean())
         level = float(logits.mean())
         out = head.proj_out
-        # What a slice's logits have in common is `weights . plane`: take most of it away, so that no
-        # slice is all object or all ground.
+        # What a slice's logits have in common is `weights . plane`: take most of it away, so that
+        # no slice is all object or all ground.
         out.weight.sub_(0.9 * unit[:, None] * (unit @ out.weight)[None])
         out.bias.sub_(unit * level / plane.norm())
         wanted = LOGIT_SPREAD if token else SINGLE_SPREAD
         out.weight.mul_(wanted / spread)
         out.bias.mul_(wanted / spread)
-    rescale(decoder.pred_obj_score_head.proj_out, [[s.score] for s in seen], SCORE_SPREAD, ABSENT)
+    out = decoder.pred_obj_score_head.proj_out
+    scores = forget_kind(out, seen)
+    rescale(out, scores, SCORE_SPREAD, ABSENT)
     rescale(decoder.iou_prediction_head.proj_out, [s.iou.tolist() for s in seen], IOU_SPREAD, 0.5)
+
+
+def forget_kind(out: torch.nn.Linear, seen: list[Seen]) -> list[list[float]]:
+    """Takes from the object score what only tells tracked slices from prompted ones, so that
+    neither kind is always there; returns what the scores are then."""
+    hidden = torch.stack([s.hidden for s in seen])
+    kinds = sorted({s.kind for s in seen})
+    means = [hidden[[s.kind == kind for s in seen]].mean(0) for kind in kinds]
+    apart = torch.stack([mean - means[0] for mean in means[1:]])
+    _, sizes, directions = torch.linalg.svd(apart, full_matrices=False)
+    directions = directions[sizes > 1e-6 * sizes[0]]
+    out.weight.sub_(out.weight @ directions.T @ directions)
+    return (hidden @ out.weight.T + out.bias).tolist()
 
 
 def rescale(layer: torch.nn.Linear, given: list[list[float]], spread: float, below: float) -> None:

@@ -39,7 +39,7 @@ ALWAYS_FP32 = ("prompt_encoder",)  # halves would round the pixel that was click
 MEAN = [0.485, 0.456, 0.406]
 STD = [0.229, 0.224, 0.225]
 
-# How the runtime uses a bundle of this architecture. The rest of [memory] and [pointers] is SAM 2's own.
+# How the runtime uses a bundle of this architecture; the rest of [memory] is SAM 2's own.
 USE = {"recent_memories": 6, "exemplars_per_slice": 8, "crop_margin": 0.5, "crop_max_extent": 0.6}
 
 
@@ -49,7 +49,7 @@ class Inexact(Exception):
 
 @dataclass
 class Graph:
-    """A module, its ends, and how to make inputs for B rows, N memories, P pointers and K points."""
+    """A module, its ends, and inputs for B rows, N memories, P pointers and K points."""
 
     module: nn.Module
     inputs: dict[str, dict[int, str]]  # name -> free axes
@@ -204,13 +204,34 @@ def write_graph(graph: Graph, name: str, path: Path, precision: str) -> None:
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         model = onnx.load(path)
-        halved = convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=False)
+        halved = convert_float_to_float16(model, keep_io_types=True)
+        sort_nodes(halved.graph)
         onnx.save(halved, path)
     if path.stat().st_size > LARGEST:
         raise Inexact(
             f"{name} has {path.stat().st_size / 1e9:.1f} GB, and an ONNX file ends at 2 GB"
         )
     onnx.checker.check_model(str(path))
+
+
+def sort_nodes(graph: onnx.GraphProto) -> None:
+    """Puts every node behind those whose results it takes; the conversion to halves does not."""
+    waiting, ready = list(graph.node), {value.name for value in [*graph.input, *graph.initializer]}
+    ready.add("")  # an input that is left out
+    placed: list[onnx.NodeProto] = []
+    while waiting:
+        later = []
+        for node in waiting:
+            if all(name in ready for name in node.input):
+                placed.append(node)
+                ready.update(node.output)
+            else:
+                later.append(node)
+        if len(later) == len(waiting):
+            raise Inexact("the conversion to halves left a graph that runs in circles")
+        waiting = later
+    del graph.node[:]
+    graph.node.extend(placed)
 
 
 @torch.no_grad()
@@ -260,8 +281,8 @@ def write_bundle(
 ) -> list[Made]:
     """Writes the bundle `out`, whole or not at all.
 
-    Raises Inexact where a graph is further from torch than its precision allows; FileExistsError where
-    `out` is there already and `force` is not.
+    Raises Inexact where a graph is further from torch than its precision allows; FileExistsError
+    where `out` is there already and `force` is not.
     """
     if out.exists() and not force:
         raise FileExistsError(out)

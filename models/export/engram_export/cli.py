@@ -52,8 +52,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--boost",
         action="store_true",
-        help="with --random-init: enlarge what tells memories and pointers apart, and balance masks "
-        "and object scores, so that a fault shows in the result",
+        help="with --random-init: enlarge what tells memories and pointers apart, and balance "
+        "masks and object scores, so that a mistake shows in the result",
     )
     return p
 

@@ -1,4 +1,4 @@
-"""The architectures that can be built without a checkpoint, and what a side of S pixels does to one."""
+"""The architectures that can be built without a checkpoint, for a square of any side."""
 
 from dataclasses import dataclass
 
@@ -115,7 +115,7 @@ def sam_config(name: str, size: int) -> Sam2VideoConfig:
 
 
 def at_size(config: Sam2VideoConfig, size: int) -> Sam2VideoConfig:
-    """The configuration, changed in place, with everything that follows the image's side set to it."""
+    """The configuration, changed in place, with all that follows the image's side set to it."""
     cells = size // STRIDE
     config.image_size = size
     config.vision_config.backbone_config.image_size = [size, size]

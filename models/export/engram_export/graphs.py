@@ -1,7 +1,7 @@
 """The seven graphs of the bundle contract, around the modules of transformers.
 
-Where transformers deviates from facebookresearch/sam2, these follow facebookresearch/sam2: every mask
-token has its own pointer, nothing is rounded to bfloat16, and the runtime chooses among masks.
+Where transformers deviates from facebookresearch/sam2, these follow facebookresearch/sam2: every
+mask token has its own pointer, nothing is rounded to bfloat16, and the runtime chooses among masks.
 B, N, P and K are free; all that depends on the image's side alone is a constant.
 """
 
@@ -9,7 +9,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 from transformers import Dinov2Model, Sam2VideoModel
 
 from engram_export.configs import STRIDE
@@ -23,7 +23,7 @@ DINO_OFFSET = 0.1  # cells; facebookresearch/dinov2 adds it before it scales the
 
 
 def sine_grid(channels: int, side: int) -> Tensor:
-    """The encoding [channels, side, side] of a grid's positions: rows, then columns, sine and cosine."""
+    """The encoding [channels, side, side] of a grid's positions: rows, then columns."""
     half = channels // 2
     place = torch.arange(1, side + 1, dtype=torch.float32)
     place = place / (place[-1] + 1e-6) * (2 * math.pi)

@@ -50,9 +50,9 @@ class Seen:
 class Oracle(SAM2VideoPredictor):
     """The predictor with its memories kept as float32.
 
-    The original rounds them to bfloat16 when it stores them, which is an economy of its GPU path and no
-    part of the method: on a CPU, without autocast, it could not even attend to them where no pointer is
-    there to widen them again.
+    The original rounds them to bfloat16 when it stores them, which is an economy of its GPU path
+    and no part of the method: on a CPU, without autocast, it could not even attend to them where no
+    pointer is there to widen them again.
     """
 
     def __init__(self, **options):
@@ -103,10 +103,10 @@ class Oracle(SAM2VideoPredictor):
             yield
 
     def begin(self, images: Tensor) -> dict:
-        """What init_state returns for a video, for images [F, 3, S, S] that are normalised already."""
+        """What init_state returns, for images [F, 3, S, S] that are normalised already."""
         size, device = self.image_size, torch.device("cpu")
         if images.shape[2:] != (size, size):
-            raise ValueError(f"images of {tuple(images.shape[2:])} instead of {size} x {size}")
+            raise ValueError(f"images of {tuple(images.shape)} for a side of {size}")
         state = {key: {} for key in PER_SESSION}
         return state | {
             "images": images,
@@ -144,7 +144,7 @@ PER_SESSION = (
 
 
 def oracle(model: Sam2VideoModel) -> Oracle:
-    """The official predictor with this model's weights and the options that its own builder sets."""
+    """The official predictor with this model's weights and its own builder's options."""
     config = model.config
     decoder = config.mask_decoder_config
     prompts = {

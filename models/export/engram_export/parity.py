@@ -1,7 +1,7 @@
 """Cases for the parity check: what the official SAM 2 predictor answers, with a bundle's weights.
 
-Writes DIR/bundle and DIR/cases/NAME/{case.json, images.f32, masks.u8, logits.f32}; README.md says what
-is in them. Needs requirements-parity.txt.
+Writes DIR/bundle and DIR/cases/NAME/{case.json, images.f32, masks.u8, logits.f32}; README.md says
+what is in them. Needs requirements-parity.txt.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engram_export.boost import boost
+from engram_export.boost import boost, sequence_seed, sequences
 from engram_export.bundle import Inexact, replace, write_bundle
 from engram_export.configs import SAM_NAMES, STRIDE, TINY_TEST, sizes
 from engram_export.oracle import FAULTS, Oracle, faulty, oracle
@@ -124,7 +124,12 @@ FULL = [
         22,
         [given(1, 0), propagate(0)],
     ),
-    Case("reverse", "one mask on the last slice, tracked backward", 9, [given(1, 8), propagate(8, True)]),
+    Case(
+        "reverse",
+        "one mask on the last slice, tracked backward",
+        9,
+        [given(1, 8), propagate(8, True)],
+    ),
     Case(
         "reverse-long",
         "tracked backward over more slices than pointers are kept",
@@ -189,7 +194,12 @@ FULL = [
         9,
         [given(1, 1), propagate(8, True)],
     ),
-    Case("one-slice", "clicks on the only slice", 1, [clicks(1, 0, "+"), clicks(1, 0, "-", keep=True)]),
+    Case(
+        "one-slice",
+        "clicks on the only slice",
+        1,
+        [clicks(1, 0, "+"), clicks(1, 0, "-", keep=True), clicks(2, 0, "", box=True)],
+    ),
     Case("two-slices", "the divisor of distances is 1", 2, [given(1, 0), propagate(0)]),
     Case(
         "three-slices",
@@ -226,9 +236,7 @@ FULL = [
         5,
         [clicks(1, 0, "+-"), clicks(1, 0, "++", start=0.6), clicks(1, 0, "+"), propagate(0)],
     ),
-    Case(
-        "many-clicks", "twelve clicks at once", 3, [clicks(1, 0, "++-+-+-++--+"), propagate(0)]
-    ),
+    Case("many-clicks", "twelve clicks at once", 3, [clicks(1, 0, "++-+-+-++--+"), propagate(0)]),
     Case(
         "click-over-mask",
         "a click on a slice whose mask was given",
@@ -356,8 +364,9 @@ class Answers:
 
 
 def draw(case: Case, size: int, seed: int) -> Drawn:
-    """The case's own sequence."""
-    return Drawn(*sequence(seed + 1000 + sum(case.name.encode()), case.frames, size, objects=3))
+    """One of the sequences that the weights are balanced on, as long as the case wants it."""
+    number = sum(case.name.encode()) % sequences(size)
+    return Drawn(*sequence(sequence_seed(seed, number), case.frames, size))
 
 
 def run(predictor: Oracle, drawn: Drawn, events: list[dict]) -> Answers:
@@ -409,7 +418,9 @@ def tracked(
 
     predictor._run_single_frame_inference = noting
     try:
-        for frame, _, _ in predictor.propagate_in_video(state, event["start"], None, event["reverse"]):
+        for frame, _, _ in predictor.propagate_in_video(
+            state, event["start"], None, event["reverse"]
+        ):
             for obj in state["obj_ids"]:
                 index = state["obj_id_to_idx"][obj]
                 known = frame in state["output_dict_per_obj"][index]["cond_frame_outputs"]
@@ -546,6 +557,7 @@ def write_all(args: argparse.Namespace, command: str) -> None:
     """The bundle, the cases, and what they are like."""
     size = sizes(args.config, TINY_TEST, args.size)
     sam = load_sam(args.config, None, size.image, args.seed)
+    print("weights", flush=True)
     boost(sam.model, args.seed)
     dino = load_dino(TINY_TEST, args.seed)
     with whole(args.out, args.force) as scratch:

@@ -6,11 +6,12 @@ import numpy as np
 
 
 def sequence(
-    seed: int, frames: int, size: int, objects: int = 2
+    seed: int, frames: int, size: int, objects: int = 3
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Normalised images [F, 3, S, S] float32 and, for each object, its masks [F, S, S] of 0 and 1.
 
-    Objects are smooth blobs with a texture of their own that drift, turn and swell over another texture.
+    Objects are smooth blobs with a texture of their own that drift, turn and swell over another
+    one.
     """
     rng = np.random.default_rng(seed)
     axis = (np.arange(size) + 0.5) / size * 2 - 1
@@ -37,7 +38,7 @@ class Texture:
         count = 6
         self.wave = rng.normal(0, frequency, (count, 2))
         self.phase = rng.uniform(0, 2 * math.pi, count)
-        self.drift = rng.normal(0, 0.15, count)
+        self.drift = rng.normal(0, 0.35, count)
         self.size = math.sqrt(2 / count)
 
     def at(self, x: np.ndarray, y: np.ndarray, frame: int) -> np.ndarray:
@@ -51,7 +52,7 @@ class Blob:
     def __init__(self, rng: np.random.Generator, index: int, count: int):
         angle = 2 * math.pi * (index + rng.uniform(0, 0.5)) / count
         self.centre = 0.4 * np.array([math.cos(angle), math.sin(angle)])
-        self.drift = rng.normal(0, 0.02, 2)
+        self.drift = rng.normal(0, 0.025, 2)
         self.radii = rng.uniform(0.25, 0.45, 2)
         self.swell = rng.uniform(0.05, 0.15)
         self.turn = rng.uniform(-0.1, 0.1)

@@ -1,4 +1,4 @@
-"""Where weights come from: a published checkpoint, a fine-tuned file in the official naming, or a seed."""
+"""Where weights come from: a published checkpoint, a file in the official naming, or a seed."""
 
 import hashlib
 import math
@@ -67,6 +67,12 @@ THREE_LAYERS = re.compile(
 PLACE = {"proj_in": "layers.0", "layers.0": "layers.1", "proj_out": "layers.2"}
 DOWNSAMPLER = re.compile(
     r"^memory_encoder\.mask_downsampler\.(?:layers\.(\d+)\.(conv|layer_norm)|final_conv)\."
+)
+NO_MODEL = "the folder holds no such model in transformers' layout (config.json, model.safetensors)"
+NO_DOWNLOAD = (
+    "it could be neither downloaded nor found among earlier downloads; without a network, give the "
+    "path of a folder that holds config.json and model.safetensors, or --random-init SEED for a "
+    "bundle that only tests"
 )
 
 
@@ -173,9 +179,9 @@ def sam_model(config: Sam2VideoConfig) -> Sam2VideoModel:
 def load_sam(source: str, architecture: str | None, size: int, seed: int | None) -> Loaded:
     """SAM 2.1 for `size` x `size` pixels.
 
-    `source`: a published name, a folder in transformers' layout, or a checkpoint file in the official
-    naming, whose architecture `architecture` says (a published name or such a folder). With a
-    `seed`, random weights of a published name's or the tiny test's architecture.
+    `source`: a published name, a folder in transformers' layout, or a checkpoint file in the
+    official naming, whose architecture `architecture` says (a published name or such a folder).
+    With a `seed`, random weights of a published name's or the tiny test's architecture.
     """
     if seed is not None:
         if source not in SAM_NAMES:
@@ -221,7 +227,7 @@ def load_official(path: Path, architecture: str | None, size: int) -> Loaded:
 
 
 def load_dino(source: str, seed: int | None) -> Loaded:
-    """DINOv2: a published name or a folder in transformers' layout, or random weights from a seed."""
+    """DINOv2: a published name or a folder in transformers' layout; with a seed, random weights."""
     if seed is not None:
         if source not in DINO_NAMES:
             raise Unusable(
@@ -248,15 +254,9 @@ def fetch(kind: type, source: str, **options):
             return kind.from_pretrained(source)
         model, report = kind.from_pretrained(source, output_loading_info=True, **options)
     except (OSError, ValueError) as error:
-        place = (
-            "the folder holds no such model in transformers' layout (config.json, model.safetensors)"
-            if Path(source).is_dir()
-            else "it could be neither downloaded nor found among earlier downloads; without a network, "
-            "give the path of a folder that holds config.json and model.safetensors, "
-            "or --random-init SEED for a bundle that only tests"
-        )
+        advice = NO_MODEL if Path(source).is_dir() else NO_DOWNLOAD
         reason = str(error).strip().splitlines()
-        raise Unusable(f"{source}: {place} ({reason[0] if reason else error!r})") from error
+        raise Unusable(f"{source}: {advice} ({reason[0] if reason else error!r})") from error
     missing = [key for key in report["missing_keys"] if not key.startswith(UNUSED)]
     wrong = [str(key) for key in report.get("mismatched_keys", [])]
     if missing or wrong:
