@@ -142,7 +142,8 @@ class Follower:
     def remember(self, frame: int, out: dict, prompted: bool) -> None:
         logits = torch.from_numpy(out["logits"])[None, None]
         full = F.interpolate(logits, size=(self.size, self.size), mode="bilinear").numpy()
-        mask = (full > 0).astype(np.float32) if prompted else 1 / (1 + np.exp(-full))
+        soft = torch.from_numpy(full).sigmoid().numpy()
+        mask = (full > 0).astype(np.float32) if prompted else soft
         out["memory"] = self.bundle.run(
             "memory_encoder",
             image_embed=self.encoded(frame)["image_embed"],
