@@ -47,6 +47,10 @@ class Inexact(Exception):
     """A graph does not compute what torch computes."""
 
 
+class TooLarge(Exception):
+    """A graph does not fit into an ONNX file."""
+
+
 @dataclass
 class Graph:
     """A module, its ends, and inputs for B rows, N memories, P pointers and K points."""
@@ -207,11 +211,17 @@ def write_graph(graph: Graph, name: str, path: Path, precision: str) -> None:
         halved = convert_float_to_float16(model, keep_io_types=True)
         sort_nodes(halved.graph)
         onnx.save(halved, path)
-    if path.stat().st_size > LARGEST:
-        raise Inexact(
-            f"{name} has {path.stat().st_size / 1e9:.1f} GB, and an ONNX file ends at 2 GB"
-        )
     onnx.checker.check_model(str(path))
+
+
+def refuse_large(name: str, module: nn.Module) -> None:
+    """Raises TooLarge where a graph's weights, as floats, are more than an ONNX file holds."""
+    size = 4 * sum(weight.numel() for weight in module.parameters())
+    if size > LARGEST:
+        raise TooLarge(
+            f"{name} has {size / 1e9:.1f} GB of weights, and an ONNX file ends at 2 GiB, in halves "
+            "too, since they are made from it: take a smaller model"
+        )
 
 
 def sort_nodes(graph: onnx.GraphProto) -> None:
@@ -275,6 +285,7 @@ def write_bundle(
     name: str,
     source: str,
     made_by: str,
+    licence: str = "Apache-2.0",
     precision: str = "fp32",
     force: bool = False,
     say: Callable[[str], None] = print,
@@ -282,15 +293,18 @@ def write_bundle(
     """Writes the bundle `out`, whole or not at all.
 
     Raises Inexact where a graph is further from torch than its precision allows; FileExistsError
-    where `out` is there already and `force` is not.
+    where `out` is there already and `force` is not; TooLarge where a graph fits into no file.
     """
     if out.exists() and not force:
         raise FileExistsError(out)
+    parts = graphs(sam, dino, retrieval_size)
+    for key, graph in parts.items():
+        refuse_large(key, graph.module)
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
         made, hashes = [], {}
-        for key, graph in graphs(sam, dino, retrieval_size).items():
+        for key, graph in parts.items():
             path = scratch / f"{key}.onnx"
             write_graph(graph, key, path, precision)
             error = check(graph, key, path)
@@ -309,7 +323,16 @@ def write_bundle(
             path.write_bytes(value.detach().flatten().numpy().astype("<f4").tobytes())
             tensors[key] = digest(path)
         text = manifest(
-            sam, dino, retrieval_size, name, source, made_by, precision, hashes, tensors
+            sam,
+            dino,
+            retrieval_size,
+            name,
+            source,
+            made_by,
+            licence,
+            precision,
+            hashes,
+            tensors,
         )
         (scratch / "bundle.toml").write_text(text, encoding="utf-8")
         scratch.chmod(0o755)
@@ -339,6 +362,7 @@ def manifest(
     name: str,
     source: str,
     made_by: str,
+    licence: str,
     precision: str,
     graph_hashes: dict[str, str],
     tensor_hashes: dict[str, str],
@@ -353,7 +377,7 @@ format = 1
 name = {quoted(name)}
 version = "{VERSION}"
 architecture = "sam2.1"
-licence = "Apache-2.0"
+licence = {quoted(licence)}
 source = {quoted(source)}
 made_by = {quoted(made_by)}
 precision = "{precision}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from engram_export.bundle import Inexact, write_bundle
+from engram_export.bundle import Inexact, TooLarge, write_bundle
 from engram_export.configs import DINO_NAMES, SAM_NAMES, STRIDE, TINY_TEST, sizes
 from engram_export.weights import Unusable, load_dino, load_sam
 
@@ -41,6 +41,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--precision", choices=["fp32", "fp16"], default="fp32")
     p.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     p.add_argument("--name", help="the bundle's name (default: from the models and the size)")
+    p.add_argument(
+        "--licence",
+        default="Apache-2.0",
+        help="for the manifest (Apache-2.0, as both published models; fine-tuned ones may differ)",
+    )
     p.add_argument("--force", action="store_true", help="replace --out if it is there")
     p.add_argument("--threads", type=int, help="CPU threads")
     p.add_argument(
@@ -76,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
         torch.set_num_threads(args.threads)
     try:
         export(args, size, "engram-export " + shlex.join(argv))
-    except (Unusable, Inexact) as error:
+    except (Unusable, Inexact, TooLarge) as error:
         sys.exit(f"engram-export: {error}")
 
 
@@ -99,6 +104,7 @@ def export(args: argparse.Namespace, size, made_by: str) -> None:
         name=args.name or bundle_name(args, size.image),
         source=f"{sam.source}; {dino.source}",
         made_by=made_by,
+        licence=args.licence,
         precision=args.precision,
         force=args.force,
         say=lambda line: print(line, flush=True),

@@ -14,7 +14,6 @@ from transformers.utils import logging
 from engram_export.configs import DINO_NAMES, SAM_NAMES, TINY_TEST, at_size, dino_config, sam_config
 
 OFFICIAL_FILES = (".pt", ".pth")
-LICENCE = "Apache-2.0"
 POINTS = "prompt_encoder.point_embed.weight"  # [4, C]; four embeddings in the official naming
 UNUSED = ("shared_image_embedding.",)  # a second copy of the prompt encoder's matrix
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from engram_export import bundle as writing
-from engram_export.bundle import Inexact, quoted, write_bundle
+from engram_export.bundle import Inexact, TooLarge, quoted, write_bundle
 
 ENDS = {
     "retrieval": (["image"], ["cls", "patches"]),
@@ -95,6 +95,13 @@ def test_halves_stay_near(sam, dino, tmp_path):
 def test_a_failed_export_leaves_nothing(sam, dino, tmp_path, monkeypatch):
     monkeypatch.setitem(writing.TOLERANCE, "fp32", 0.0)
     with pytest.raises(Inexact, match="differs from torch"):
+        write_bundle(sam, dino, 56, tmp_path / "b", name="b", source="", made_by="", say=str)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_fits_into_no_file_is_refused_first(sam, dino, tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "LARGEST", 100_000)
+    with pytest.raises(TooLarge, match="ends at 2 GiB"):
         write_bundle(sam, dino, 56, tmp_path / "b", name="b", source="", made_by="", say=str)
     assert not list(tmp_path.iterdir())
 
