@@ -342,6 +342,7 @@ SAMPLE = [
     ),
 ]
 CASES = {"full": FULL, "sample": SAMPLE}
+MISTAKEN = {"full": ("forward-long", "corrected", "empty-conditioning"), "sample": ("forward",)}
 
 
 @dataclass
@@ -587,11 +588,11 @@ def write_all(args: argparse.Namespace, command: str) -> None:
             total.add(answers)
             print(f"  {case.name:22s} {here}", flush=True)
         print(f"  {'all':22s} {total}", flush=True)
-        if args.cases == "full":
-            for name in ("forward-long", "corrected", "empty-conditioning"):
-                print(f"mistakes, in {name}", flush=True)
-                case = next(c for c in CASES["full"] if c.name == name)
-                sensitivity(predictor, case, size.image, args.seed, list(FAULTS))
+        if args.mistakes or (args.mistakes is None and args.cases == "full"):
+            for case in CASES[args.cases]:
+                if case.name in MISTAKEN[args.cases]:
+                    print(f"mistakes, in {case.name}", flush=True)
+                    sensitivity(predictor, case, size.image, args.seed, list(FAULTS))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -602,6 +603,11 @@ def main(argv: list[str] | None = None) -> None:
     p.add_argument("--seed", type=int, default=7)
     p.add_argument("--cases", choices=CASES, default="full")
     p.add_argument("--only", nargs="+", metavar="NAME", help="only these cases")
+    p.add_argument(
+        "--mistakes",
+        action=argparse.BooleanOptionalAction,
+        help="show what mistakes would do to some cases (with --cases full, unless refused)",
+    )
     p.add_argument("--out", type=Path, required=True)
     p.add_argument("--force", action="store_true", help="replace --out if it is there")
     p.add_argument("--threads", type=int, help="CPU threads")
