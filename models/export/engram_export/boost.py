@@ -1,4 +1,4 @@
-"""Random weights with which a fault shows.
+"""Random weights with which a mistake shows.
 
 With plain random weights a wrong temporal index or a missing pointer hardly changes a mask, masks
 are empty or full, and every object is there. `boost` enlarges what tells memories and pointers
@@ -6,7 +6,6 @@ apart, then runs short trackings and shifts the last layers of the decoder's hea
 about half full, object scores have both signs and each of the three mask tokens is chosen at times.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -246,8 +245,7 @@ def rescale(layer: torch.nn.Linear, given: list[list[float]], spread: float, bel
     """Gives each output of a layer that standard deviation, and that share of numbers below 0."""
     values = torch.tensor(given)
     for row in range(layer.out_features):
-        factor = spread / max(float(values[:, row].std()), 1e-3)
-        factor = math.copysign(min(abs(factor), 1e3), factor)
+        factor = min(spread / max(float(values[:, row].std()), 1e-3), 1e3)
         middle = float(values[:, row].quantile(below))
         layer.weight[row].mul_(factor)
         layer.bias[row].copy_((layer.bias[row] - middle) * factor)
