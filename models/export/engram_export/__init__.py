@@ -1,0 +1,1 @@
+"""Published SAM 2.1 and DINOv2 checkpoints in, an Engram bundle out."""
