@@ -91,6 +91,7 @@ fn workflow_options(config: &Config) -> WorkflowOptions {
             exemplars_per_slice: config.segmentation.exemplars_per_slice,
             propagation: config.segmentation.propagation,
             close_up: config.segmentation.close_up,
+            cache_bytes: usize::try_from(mebibytes(config.segmentation.cache_mb)).unwrap_or(usize::MAX),
         },
     }
 }

@@ -135,6 +135,8 @@ section! {
         propagation: bool = true,
         /// Whether small organs get a second pass on a crop.
         close_up: bool = true,
+        /// Image features kept between uses, MiB, and as much of exemplars' memories.
+        cache_mb: u64 = 1024,
     }
 }
 section! {

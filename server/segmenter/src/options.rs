@@ -42,7 +42,7 @@ impl Default for Options {
             slice_order: SliceOrder::Natural,
             probabilities: false,
             tuning: Tuning::default(),
-            cache_bytes: 512 << 20,
+            cache_bytes: 1 << 30,
             working_bytes: 1 << 30,
             batch_bytes: 320 << 20,
         }

@@ -25,7 +25,7 @@ use std::sync::Arc;
 /// Logits of a mask to go on from are bounded so.
 const MOST_LOGIT: f32 = 32.0;
 /// Image features kept, bytes.
-const CACHE_BYTES: usize = 256 << 20;
+const CACHE_BYTES: usize = 1 << 30;
 /// Bytes that one call may take, estimated.
 const BATCH_BYTES: usize = 512 << 20;
 

@@ -87,6 +87,8 @@ pub struct SegmentationDefaults {
     pub propagation: bool,
     /// Whether small organs get a second pass on a crop.
     pub close_up: bool,
+    /// Bytes of image features kept between uses, and as many of exemplars' memories.
+    pub cache_bytes: usize,
 }
 
 /// What an operator may set.

@@ -191,6 +191,7 @@ impl Workflow {
             exemplars_per_slice: (per_slice > 0).then_some(per_slice),
             propagate: request.options.propagation.unwrap_or(configured.propagation),
             crop: request.options.close_up.unwrap_or(configured.close_up),
+            cache_bytes: configured.cache_bytes,
             ..Options::default()
         }
     }

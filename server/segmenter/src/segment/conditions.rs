@@ -41,6 +41,8 @@ pub(crate) struct Conditions<'a> {
     pub selections: Vec<Vec<Selection>>,
     given: HashMap<(usize, ViewIndex), Vec<GivenMemory>>,
     cache: Cache<(ExemplarId, View), Memory>,
+    /// Memories loaded so far: each is newer than those before.
+    loaded: usize,
     spec: &'a ModelSpec,
     /// Slices of the volume.
     slices: usize,
@@ -54,7 +56,15 @@ impl<'a> Conditions<'a> {
         slices: usize,
         cache_bytes: usize,
     ) -> Self {
-        Self { exemplars, selections, given: HashMap::new(), cache: Cache::new(cache_bytes), spec, slices }
+        Self {
+            exemplars,
+            selections,
+            given: HashMap::new(),
+            cache: Cache::new(cache_bytes),
+            loaded: 0,
+            spec,
+            slices,
+        }
     }
 
     /// Adds the target's own annotated slices for a label and view.
@@ -115,7 +125,9 @@ impl<'a> Conditions<'a> {
         }
         let loaded = self.exemplars.memory(exemplar, kind).context(BankSnafu { action: "read a memory" })?;
         if let Some(memory) = &loaded {
-            self.cache.put((exemplar, kind), Arc::clone(memory), memory.numbers() * size_of::<f32>());
+            self.loaded += 1;
+            let bytes = memory.numbers() * size_of::<f32>();
+            self.cache.put((exemplar, kind), self.loaded, Arc::clone(memory), bytes);
         }
         Ok(loaded)
     }

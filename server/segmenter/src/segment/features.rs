@@ -93,7 +93,8 @@ impl<'a> FeatureStore<'a> {
 
     fn keep(&mut self, key: (ViewIndex, usize), features: &Arc<Features>) {
         let floats = features.embed.len() + features.high_res_0.len() + features.high_res_1.len();
-        self.cache.put(key, Arc::clone(features), floats * size_of::<f32>());
+        let (ViewIndex(generation), _) = key;
+        self.cache.put(key, generation, Arc::clone(features), floats * size_of::<f32>());
     }
 
     fn encode(&self, view: ViewIndex, slices: &[usize]) -> Result<Vec<Arc<Features>>> {
