@@ -75,26 +75,27 @@ pub fn archive_options(config: &Config) -> ArchiveOptions {
     }
 }
 
-/// The bundle, loaded on its device.
+/// The bundle, loaded on its devices.
 pub fn engine(config: &Config) -> Result<Engine, Failure> {
-    let device: Device = match config.models.device.as_str() {
-        "auto" => Device::Auto,
-        "cpu" => Device::Cpu,
-        other => {
-            return Err(Failure::say(format!(
-                "could not use models.device = \"{other}\": this build offers \"auto\" and \"cpu\""
-            )));
-        }
-    };
+    engine_on(config, devices(config)?)
+}
+
+/// The bundle, loaded on other devices than the configured ones.
+pub fn engine_on(config: &Config, devices: Vec<Device>) -> Result<Engine, Failure> {
     let bundle = Bundle::open(bundle_folder(config)?).map_err(Failure::of)?;
     let options = EngineOptions {
-        device,
+        devices,
         library: config.models.onnxruntime.clone(),
         threads: config.models.threads,
         max_batch: config.models.max_batch.max(1),
         memory_budget_bytes: mebibytes(config.models.memory_mb),
     };
     Engine::start(bundle, options).map_err(Failure::of)
+}
+
+/// The configured devices.
+pub fn devices(config: &Config) -> Result<Vec<Device>, Failure> {
+    Device::list(&config.models.device).map_err(Failure::of)
 }
 
 /// The configured bundle, or the shipped one where it may lie.

@@ -105,7 +105,7 @@ section! {
         bundle: Option<PathBuf> = None,
         /// The ONNX Runtime library; none: the fetched one.
         onnxruntime: Option<PathBuf> = None,
-        /// "auto" or "cpu".
+        /// "auto", or one device, or several between commas.
         device: String = "auto".into(),
         /// Compute threads of a device; 0: one a core.
         threads: usize = 0,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 use engram_archive::Archive;
-use engram_inference::{Bundle, runtime};
+use engram_inference::{Bundle, Device, runtime};
 use serde::Serialize;
 
 use super::{Common, Failure, print_json};
@@ -133,12 +133,18 @@ fn port(config: &Config) -> Check {
 
 fn runtime_library(config: &Config) -> Check {
     const WHAT: &str = "onnxruntime";
-    match runtime::locate(config.models.onnxruntime.as_deref()) {
+    let located = assembly::devices(config).and_then(|devices| {
+        runtime::locate(config.models.onnxruntime.as_deref(), &devices).map_err(Failure::of)
+    });
+    match located {
         Ok(path) => Check::good(WHAT, path.display().to_string()),
-        Err(error) => Check::bad(
+        Err(failure) => Check::bad(
             WHAT,
-            engram_workflow::report(&error),
-            format!("Run `{}`, or name a library in [models] onnxruntime.", runtime::FETCH_COMMAND),
+            failure.to_string(),
+            format!(
+                "Run `{}` (with `--gpu` for NVIDIA GPUs), or mend [models] device and onnxruntime.",
+                runtime::FETCH_COMMAND
+            ),
         ),
     }
 }
@@ -159,8 +165,20 @@ fn bundle(config: &Config) -> Check {
 fn device(config: &Config) -> Check {
     const WHAT: &str = "device";
     match assembly::engine(config) {
+        Ok(engine) if engine.device() == "cpu" && config.models.device == "auto" => Check::good(
+            WHAT,
+            format!("every graph loads on cpu, which \"auto\" settled for: {}", why_no_gpu(config)),
+        ),
         Ok(engine) => Check::good(WHAT, format!("every graph loads on {}", engine.device())),
         Err(failure) => Check::bad(WHAT, failure.to_string(), "Choose another [models] device or bundle."),
+    }
+}
+
+/// What keeps "auto" from a GPU.
+fn why_no_gpu(config: &Config) -> String {
+    match assembly::engine_on(config, vec![Device::Cuda(0)]) {
+        Ok(_) => "a GPU works now and did not a moment ago".to_owned(),
+        Err(failure) => failure.to_string(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `GET /api/v1/health` and `GET /api/v1/rules`.
 
 use actix_web::{HttpResponse, Responder, web};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::State;
 
@@ -13,10 +13,23 @@ pub async fn get(state: web::Data<State>) -> impl Responder {
         "version": env!("CARGO_PKG_VERSION"),
         "bundle": status.bundle,
         "device": status.device,
+        "devices": devices(&state),
         "exemplar_slices": status.exemplar_slices,
         "jobs_waiting": status.jobs_waiting,
         "jobs_running": status.jobs_running,
     }))
+}
+
+/// Every device, whether it serves, and if not why.
+fn devices(state: &State) -> Vec<Value> {
+    let devices = state.workflow.engine_metrics().devices.into_iter().map(|device| {
+        json!({
+            "device": device.device.to_string(),
+            "serving": device.retired.is_none(),
+            "retired_because": device.retired,
+        })
+    });
+    devices.collect()
 }
 
 /// The rules in force.

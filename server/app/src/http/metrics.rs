@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use actix_web::{HttpResponse, Responder, web};
+use engram_inference::{DeviceMetrics, GraphMetrics};
 
 use super::State;
 
@@ -31,10 +32,33 @@ pub async fn get(state: web::Data<State>) -> impl Responder {
     for graph in &engine.graphs {
         text.sample("engram_inference_batches_total", &label(graph), graph.batches as f64);
     }
+    devices(&mut text, &engine.devices);
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text.0)
 }
 
-fn label(graph: &engram_inference::GraphMetrics) -> String {
+fn devices(text: &mut Text, devices: &[DeviceMetrics]) {
+    // A device may be there several times, so its place in the list is part of its name.
+    let labelled = || {
+        devices
+            .iter()
+            .enumerate()
+            .map(|(place, device)| (format!("device=\"{}\",place=\"{place}\"", device.device), device))
+    };
+    text.family("engram_device_serving", "gauge", "1: the device computes; 0: it failed and was retired.");
+    for (labels, device) in labelled() {
+        text.sample("engram_device_serving", &labels, f64::from(u8::from(device.retired.is_none())));
+    }
+    text.family("engram_device_seconds_total", "counter", "Seconds inside ONNX Runtime, by device.");
+    for (labels, device) in labelled() {
+        text.sample("engram_device_seconds_total", &labels, device.seconds);
+    }
+    text.family("engram_device_failures_total", "counter", "Batches that a device failed at.");
+    for (labels, device) in labelled() {
+        text.sample("engram_device_failures_total", &labels, device.failures as f64);
+    }
+}
+
+fn label(graph: &GraphMetrics) -> String {
     format!("graph=\"{}\"", graph.graph)
 }
 
