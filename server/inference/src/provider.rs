@@ -87,8 +87,8 @@ pub(crate) fn is_built_in(device: Device) -> bool {
     built_in.unwrap_or(false)
 }
 
-/// Says what a device misses, if the library has no provider for it or the provider cannot be loaded. Whether the
-/// hardware is there shows only when a graph is loaded.
+/// Says what a device misses, if the library has no provider for it or the provider cannot be used: a library that it
+/// is linked with, a driver, an NVIDIA GPU of that number. Other hardware shows only when a graph is loaded.
 pub(crate) fn require(runtime: &Runtime, device: Device, spec: &BundleSpec) -> Result<()> {
     let reason = || not_built_in(device, &runtime.library);
     ensure!(is_built_in(device), UseDeviceSnafu { device, reason: reason() });

@@ -278,6 +278,18 @@ mod tests {
         }
     }
 
+    /// A call without any pointer has such tensors.
+    #[test]
+    fn empty_tensors_can_be_pinned() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/compact");
+        let bundle = Bundle::open(folder).unwrap();
+        let sessions = Sessions::load(&loaded_runtime().environment, &bundle, Device::Cpu, 1).unwrap();
+        let loaded = sessions.graphs[Graph::MaskDecoder.position()].as_ref().unwrap();
+        let pinned = Pinned::at(&loaded.session, AllocationDevice::CPU, 0).unwrap();
+        let tensor = pin(&pinned, &Array::<f32, _>::zeros(IxDyn(&[2, 0, 4])).view()).unwrap();
+        assert_eq!(tensor.try_extract_array::<f32>().unwrap().shape(), [2, 0, 4]);
+    }
+
     /// Two rows, three of everything else that may vary.
     fn some_input(port: &Port) -> Value {
         let size = |dim: &Dim| match dim {
