@@ -2,6 +2,7 @@
 
 use std::process::{Command, ExitCode};
 
+use xtask::onnxruntime::Build;
 use xtask::{Result, licences, onnxruntime, parity, paths, process, testing};
 
 const HELP: &str = "\
@@ -11,7 +12,9 @@ cargo xtask COMMAND
   serve [ARGS]     build Engram and run `engram serve` with config.toml
   test [--strict]  everything that is tested: formatting, clippy, licences, the Rust tests, the tests from outside
                    (--strict, or ENGRAM_STRICT=1: a test that skips itself counts as failed)
-  onnxruntime      fetch the ONNX Runtime library, or check the one that is there; prints its path
+  onnxruntime [--gpu]
+                   fetch the ONNX Runtime library, or check the one that is there; prints its path
+                   (--gpu: the one for NVIDIA GPUs, Linux on x86_64; it needs CUDA 12 and cuDNN 9)
   parity [--tiny]  hold the SAM 2 runtime against the official predictor, on the same random weights (installs it;
                    --tiny: without the samples at real size, which take an hour)
   licences         hold the licence of every dependency against deny.toml
@@ -47,7 +50,12 @@ fn run(command: &str, arguments: &[String]) -> Result<ExitCode> {
             Ok(if testing::everything(strict)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         "onnxruntime" => {
-            println!("{}", onnxruntime::library()?.display());
+            let build = match arguments {
+                [] => Build::Cpu,
+                [flag] if flag == "--gpu" => Build::Gpu,
+                _ => snafu::whatever!("could not understand {arguments:?}: it takes --gpu and nothing else"),
+            };
+            println!("{}", onnxruntime::library(build)?.display());
             Ok(ExitCode::SUCCESS)
         }
         "parity" => {
@@ -72,7 +80,7 @@ fn run(command: &str, arguments: &[String]) -> Result<ExitCode> {
 
 /// Builds the release binary and runs one of its commands; what is given by hand wins over `defaults`.
 fn engram(subcommand: &str, defaults: &[&str], arguments: &[String]) -> Result<ExitCode> {
-    onnxruntime::library()?;
+    onnxruntime::library(Build::Cpu)?;
     process::run(process::cargo().args(["build", "--release", "--package", "engram"]))?;
     let mut command = Command::new(paths::release_binary()?);
     command.current_dir(paths::root()).arg(subcommand);

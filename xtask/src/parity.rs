@@ -40,7 +40,7 @@ struct Run {
 /// # Errors
 /// When the oracle cannot be installed or run.
 pub fn check(tiny: bool) -> Result<bool> {
-    onnxruntime::library()?;
+    onnxruntime::library(onnxruntime::Build::Cpu)?;
     let python = environment()?;
     let samples = if tiny { &[][..] } else { &SAMPLES };
     let mut held = true;

@@ -43,7 +43,7 @@ impl Tally {
 pub fn everything(strict: bool) -> Result<bool> {
     let began = Instant::now();
     components()?;
-    onnxruntime::library()?;
+    onnxruntime::library(onnxruntime::Build::Cpu)?;
     let tools = python::environment(&paths::root().join("tests/requirements.txt"))?;
 
     let mut steps = Vec::new();

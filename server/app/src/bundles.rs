@@ -119,23 +119,30 @@ pub fn absolute(path: &Path) -> PathBuf {
 /// # Errors
 /// There is no such device, or it does not take the bundle.
 pub fn engine(config: &Config, bundle: Bundle) -> Result<Engine, Failure> {
-    let device: Device = match config.models.device.as_str() {
-        "auto" => Device::Auto,
-        "cpu" => Device::Cpu,
-        other => {
-            return Err(Failure::say(format!(
-                "could not use models.device = \"{other}\": this build offers \"auto\" and \"cpu\""
-            )));
-        }
-    };
+    engine_on(config, bundle, devices(config)?)
+}
+
+/// The bundle, loaded on other devices than the configured ones.
+///
+/// # Errors
+/// There is no such device, or it does not take the bundle.
+pub fn engine_on(config: &Config, bundle: Bundle, devices: Vec<Device>) -> Result<Engine, Failure> {
     let options = EngineOptions {
-        device,
+        devices,
         library: config.models.onnxruntime.clone(),
         threads: config.models.threads,
         max_batch: config.models.max_batch.max(1),
         memory_budget_bytes: mebibytes(config.models.memory_mb),
     };
     Engine::start(bundle, options).map_err(Failure::of)
+}
+
+/// The configured devices.
+///
+/// # Errors
+/// A name that is none.
+pub fn devices(config: &Config) -> Result<Vec<Device>, Failure> {
+    Device::list(&config.models.device).map_err(Failure::of)
 }
 
 /// Bundles started as configured, with their banks in the data folder: `bank/ID/` and a tree each.

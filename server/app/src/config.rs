@@ -107,7 +107,7 @@ section! {
         bundles: Vec<PathBuf> = Vec::new(),
         /// The ONNX Runtime library; none: the fetched one.
         onnxruntime: Option<PathBuf> = None,
-        /// "auto" or "cpu".
+        /// "auto", or one device, or several between commas.
         device: String = "auto".into(),
         /// Compute threads of a device; 0: one a core.
         threads: usize = 0,

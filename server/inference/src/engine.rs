@@ -2,51 +2,62 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
+use std::thread::JoinHandle;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::bounded;
 use ndarray::{Array, Array1, Array2, Array3, Array4, Array5, Dimension};
-use snafu::{OptionExt, ResultExt, ensure};
+use snafu::{OptionExt, ensure};
 
 use crate::budget::Budget;
-use crate::error::{AnswerShapeSnafu, CallShapeSnafu, DeviceStoppedSnafu, StartThreadSnafu};
+use crate::error::{AnswerShapeSnafu, CallShapeSnafu};
 use crate::metrics::Counters;
-use crate::request::{Answer, Request, Value, check};
+use crate::queue::Queue;
+use crate::request::{Answer, Failure, Request, Value, check, pieces};
+use crate::runtime::Runtime;
+use crate::sessions::Sessions;
 use crate::signature::Signature;
-use crate::worker::Worker;
-use crate::{Bundle, BundleSpec, Device, EngineMetrics, Graph, Result, device, runtime};
+use crate::worker::{self, Compute, Load, Shared};
+use crate::{Bundle, BundleSpec, Device, EngineMetrics, Graph, Result, batch, device, provider, runtime};
 
-/// Calls that may wait for a device; a further caller waits until there is room.
-const QUEUE: usize = 64;
+/// What [`Device::Auto`] tries before it settles for the processor.
+const BEST: Device = Device::Cuda(0);
 
 /// How an engine computes.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
-    /// The device.
-    pub device: Device,
+    /// The devices; all of them serve. [`Device::Auto`] stands alone. [`Device::Cpu`] may be there several times.
+    pub devices: Vec<Device>,
     /// The ONNX Runtime library, where the configuration names one; see [`runtime::locate`].
     pub library: Option<PathBuf>,
-    /// Threads a graph is computed with. 0: one a physical core.
+    /// Threads a graph is computed with, on each device. 0: the physical cores, shared evenly between the devices.
     pub threads: usize,
     /// Rows (images or objects) computed at once at the most. At least 1.
     pub max_batch: usize,
-    /// Bytes that one computation may take, estimated; bounds both rows and memories.
+    /// Bytes that one computation may take, estimated; bounds both rows and memories. Each device computes one at a
+    /// time.
     pub memory_budget_bytes: u64,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { device: Device::Auto, library: None, threads: 0, max_batch: 16, memory_budget_bytes: 2 << 30 }
+        Self {
+            devices: vec![Device::Auto],
+            library: None,
+            threads: 0,
+            max_batch: 16,
+            memory_budget_bytes: 2 << 30,
+        }
     }
 }
 
-/// A bundle loaded on a device. Cheap to clone; every handle speaks to the same owner thread, which ends with the
+/// A bundle loaded on its devices. Cheap to clone; every handle speaks to the same owner threads, which end with the
 /// last of them. Methods block until the answer is there; call them from threads that may wait.
 ///
 /// Shapes: B rows (images or objects, independent of each other), N memories; channels and sizes as in
 /// [`FeatureSpec`](crate::FeatureSpec). Every method answers [`Error::CallShape`](crate::Error::CallShape) for other
 /// shapes, [`Error::OverBudget`](crate::Error::OverBudget) where one row alone is over the memory budget,
-/// [`Error::Compute`](crate::Error::Compute) where ONNX Runtime fails.
+/// [`Error::Compute`](crate::Error::Compute) where ONNX Runtime fails, on every device if it is the device that fails,
+/// [`Error::DeviceStopped`](crate::Error::DeviceStopped) where no device serves any more.
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,
@@ -54,11 +65,21 @@ pub struct Engine {
 
 struct Inner {
     bundle: Bundle,
-    device: Device,
-    signatures: Vec<Signature>,
+    devices: Vec<Device>,
     budget: Budget,
-    calls: Sender<Request>,
-    counters: Arc<Counters>,
+    shared: Shared,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+        // Sessions must be gone before the process ends and takes ONNX Runtime and CUDA with it.
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// What the retrieval graph makes of images.
@@ -126,27 +147,82 @@ pub struct Decoded {
 }
 
 impl Engine {
-    /// Loads every graph of `bundle` on the device and starts its owner thread.
+    /// Loads every graph of `bundle` on each of the devices and starts their owner threads.
     ///
     /// # Errors
-    /// ONNX Runtime not found or not loadable, a device that is not there, a graph that ONNX Runtime refuses or
-    /// whose inputs and outputs are not what the manifest says.
+    /// A list of devices that cannot be meant, ONNX Runtime not found or not loadable, a device that is not there, a
+    /// graph that ONNX Runtime refuses or whose inputs and outputs are not what the manifest says.
     pub fn start(bundle: Bundle, options: EngineOptions) -> Result<Self> {
-        let library = runtime::locate(options.library.as_deref())?;
-        let environment = runtime::environment(&library)?;
-        let device = options.device.resolve();
-        let threads = if options.threads == 0 { device::physical_cores() } else { options.threads };
-        let counters = Arc::new(Counters::default());
-        let (calls, receiver) = bounded(QUEUE);
-        let worker = Worker::load(&environment, &bundle, threads, receiver, Arc::clone(&counters))?;
-        thread::Builder::new()
-            .name(format!("engram-{device}"))
-            .spawn(move || worker.run())
-            .context(StartThreadSnafu)?;
+        device::check_list(&options.devices)?;
+        let library = runtime::locate(options.library.as_deref(), &options.devices)?;
+        let runtime = runtime::load(&library)?;
+        match options.devices.as_slice() {
+            [Device::Auto] => Self::start_on_best(bundle, &options, &runtime),
+            devices => Self::start_on(bundle, &options, &runtime, devices),
+        }
+    }
+
+    /// Starts on a GPU if that works, else on the processor, and says why.
+    fn start_on_best(bundle: Bundle, options: &EngineOptions, runtime: &Runtime) -> Result<Self> {
+        if !provider::is_built_in(BEST) {
+            let library = runtime.library.display();
+            tracing::info!(%library, "computing on the processor: this ONNX Runtime has no CUDA provider");
+            return Self::start_on(bundle, options, runtime, &[Device::Cpu]);
+        }
+        Self::start_on(bundle.clone(), options, runtime, &[BEST]).or_else(|error| {
+            let error = error.to_string();
+            tracing::warn!(error, "computing on the processor: {BEST} cannot be used");
+            Self::start_on(bundle, options, runtime, &[Device::Cpu])
+        })
+    }
+
+    fn start_on(
+        bundle: Bundle,
+        options: &EngineOptions,
+        runtime: &Runtime,
+        devices: &[Device],
+    ) -> Result<Self> {
+        for device in devices {
+            provider::require(runtime, *device, bundle.spec())?;
+        }
+        let threads = match options.threads {
+            0 => (device::physical_cores() / devices.len()).max(1),
+            threads => threads,
+        };
+        let load = |device: Device| -> (Device, Load) {
+            let (environment, bundle) = (runtime.environment.clone(), bundle.clone());
+            let load = move || {
+                let sessions = Sessions::load(&environment, &bundle, device, threads)?;
+                Ok(Box::new(sessions) as Box<dyn Compute>)
+            };
+            (device, Box::new(load))
+        };
+        let engine = Self::assemble(bundle.clone(), options, devices.iter().copied().map(load).collect())?;
+        let (devices, library) = (engine.device(), runtime.library.display());
+        tracing::info!(bundle = bundle.id(), devices, threads, %library, "engine started");
+        Ok(engine)
+    }
+
+    /// An engine over what computes on each of its devices.
+    pub(crate) fn assemble(
+        bundle: Bundle,
+        options: &EngineOptions,
+        loads: Vec<(Device, Load)>,
+    ) -> Result<Self> {
         let signatures = Graph::ALL.into_iter().map(|graph| Signature::of(graph, bundle.spec())).collect();
+        let shared = Shared {
+            queue: Arc::new(Queue::new(loads.len())),
+            counters: Arc::new(Counters::new(loads.len())),
+            signatures,
+        };
+        let devices = loads.iter().map(|(device, _)| *device).collect();
         let budget = Budget::new(options.max_batch.max(1), options.memory_budget_bytes);
-        tracing::info!(bundle = bundle.id(), %device, threads, library = %library.display(), "engine started");
-        Ok(Self { inner: Arc::new(Inner { bundle, device, signatures, budget, calls, counters }) })
+        // Made before its threads: where one does not start, it ends those that did.
+        let mut inner = Inner { bundle, devices, budget, shared, threads: Vec::new() };
+        for (position, (device, load)) in loads.into_iter().enumerate() {
+            inner.threads.push(worker::start(position, device, inner.shared.clone(), load)?);
+        }
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What the bundle's manifest says.
@@ -159,9 +235,22 @@ impl Engine {
         &self.inner.bundle
     }
 
-    /// The device it computes on; never [`Device::Auto`].
-    pub fn device(&self) -> Device {
-        self.inner.device
+    /// The devices that serve, as the configuration names them: `cuda:0,cuda:1`. Never "auto"; empty where none is
+    /// left.
+    pub fn device(&self) -> String {
+        let serving = self.devices().into_iter().filter(|(_, retired)| retired.is_none());
+        serving.map(|(device, _)| device.to_string()).collect::<Vec<_>>().join(",")
+    }
+
+    /// Calls that wait for a device.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.inner.shared.queue.len()
+    }
+
+    /// Every device with why it serves no longer; none: it does.
+    fn devices(&self) -> Vec<(Device, Option<String>)> {
+        self.inner.devices.iter().copied().zip(self.inner.shared.queue.retired()).collect()
     }
 
     /// Memories (N) that the budget allows a slice to be conditioned on.
@@ -171,7 +260,7 @@ impl Engine {
 
     /// What has been computed since the start.
     pub fn metrics(&self) -> EngineMetrics {
-        let mut metrics = self.inner.counters.snapshot();
+        let mut metrics = self.inner.shared.counters.snapshot(self.devices());
         metrics.graphs.retain(|metrics| self.spec().graph(metrics.graph).is_some());
         metrics
     }
@@ -294,17 +383,36 @@ impl Engine {
     }
 
     fn call(&self, graph: Graph, inputs: Vec<Value>) -> Result<Outputs> {
-        let inner = &*self.inner;
+        let Inner { shared, budget, .. } = &*self.inner;
         let has_role = self.spec().graph(graph).is_some();
         ensure!(has_role, CallShapeSnafu { graph, reason: "this bundle has no such graph" });
-        let counts = check(graph, &inner.signatures[graph.position()], &inputs)?;
+        let signature = &shared.signatures[graph.position()];
+        let counts = check(graph, signature, &inputs)?;
         let rows = counts.rows.unwrap_or_default();
-        let max_rows = inner.budget.rows(graph, self.spec(), counts.memories.unwrap_or_default())?;
-        let (reply, answer) = bounded(1);
-        let request = Request { graph, rows, max_rows, inputs, reply };
-        inner.calls.send(request).ok().context(DeviceStoppedSnafu)?;
-        let answer = answer.recv().ok().context(DeviceStoppedSnafu)?.map_err(|failure| failure.of(graph))?;
+        let max_rows = budget.rows(graph, self.spec(), counts.memories.unwrap_or_default())?;
+        let answer = self.compute(graph, max_rows, pieces(inputs, signature, rows, max_rows));
+        shared.counters.answered(graph);
+        let answer = answer.map_err(|failure| failure.of(graph))?;
         Ok(Outputs { graph, answer: answer.into_iter() })
+    }
+
+    /// Has the pieces of a call computed, wherever there is a free device, and joins their answers.
+    fn compute(
+        &self,
+        graph: Graph,
+        max_rows: usize,
+        pieces: Vec<(usize, Vec<Value>)>,
+    ) -> Result<Answer, Failure> {
+        let mut waiting = Vec::with_capacity(pieces.len());
+        for (rows, inputs) in pieces {
+            let (reply, answer) = bounded(1);
+            let request = Request { graph, rows, max_rows, inputs, reply, tried: Vec::new(), failure: None };
+            self.inner.shared.queue.push(request)?;
+            waiting.push(answer);
+        }
+        let stopped = || Failure::Stopped("its thread ended without an answer".to_owned());
+        let answers = waiting.into_iter().map(|answer| answer.recv().map_err(|_| stopped())?);
+        batch::assemble(answers.collect::<Result<_, _>>()?)
     }
 }
 

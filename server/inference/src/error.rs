@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use snafu::Snafu;
 
+use crate::Device;
 use crate::graph::Graph;
 
 /// What could not be done, and why.
@@ -78,25 +79,44 @@ pub enum Error {
         /// What ONNX Runtime said.
         source: ort::Error,
     },
-    /// No such device on this machine, or in this build.
+    /// No device has that name.
     #[snafu(display(
-        "could not use device \"{device}\": it is not available here; there is \"auto\" and \"cpu\""
+        "could not understand device \"{name}\": there is auto, cpu, cuda:N, tensorrt:N, coreml and directml:N, \
+         N the GPU's number"
     ))]
+    NameDevice {
+        /// The name as it was given.
+        name: String,
+    },
+    /// Devices that cannot be used beside each other.
+    #[snafu(display("could not use the list of devices: {reason}"))]
+    ChooseDevices {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The device is not there, or something that it needs.
+    #[snafu(display("could not use device {device}: {reason}"))]
     UseDevice {
-        /// The device as it was asked for.
-        device: String,
+        /// The device.
+        device: Device,
+        /// What is missing.
+        reason: String,
     },
     /// The device's owner thread could not be made.
-    #[snafu(display("could not start the device's thread: {source}"))]
+    #[snafu(display("could not start the thread of device {device}: {source}"))]
     StartThread {
+        /// The device.
+        device: Device,
         /// What the system said.
         source: std::io::Error,
     },
     /// ONNX Runtime does not accept a graph.
-    #[snafu(display("could not load graph {graph}: {source}"))]
+    #[snafu(display("could not load graph {graph} on {device}: {source}"))]
     LoadGraph {
         /// The graph.
         graph: Graph,
+        /// The device.
+        device: Device,
         /// What ONNX Runtime said.
         source: ort::Error,
     },
@@ -146,7 +166,10 @@ pub enum Error {
         /// The difference.
         reason: String,
     },
-    /// The device's owner thread has ended.
-    #[snafu(display("could not reach the device: its thread has stopped"))]
-    DeviceStopped,
+    /// No device serves any more.
+    #[snafu(display("could not reach a device: {reason}"))]
+    DeviceStopped {
+        /// Why each of them stopped.
+        reason: String,
+    },
 }

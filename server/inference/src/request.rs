@@ -1,4 +1,4 @@
-//! One call as it travels to the owner thread: checked, priced, and comparable with others.
+//! One call as it travels to an owner thread: checked, priced, and comparable with others.
 
 use crossbeam_channel::Sender;
 use ndarray::{ArrayD, ArrayViewD, Axis, CowArray, IxDyn, Slice};
@@ -52,11 +52,19 @@ impl Value {
         }
     }
 
-    /// Some rows of it, likewise.
-    pub(crate) fn rows(&self, from: usize, to: usize) -> Tensor<'_> {
+    /// A copy of some rows of it.
+    fn rows(&self, rows: Slice) -> Value {
         match self {
-            Value::F32(array) => Tensor::F32(standard(array.slice_axis(Axis(0), Slice::from(from..to)))),
-            Value::I64(array) => Tensor::I64(standard(array.slice_axis(Axis(0), Slice::from(from..to)))),
+            Value::F32(array) => Value::F32(array.slice_axis(Axis(0), rows).to_owned()),
+            Value::I64(array) => Value::I64(array.slice_axis(Axis(0), rows).to_owned()),
+        }
+    }
+
+    /// A copy of all of it.
+    fn copy(&self) -> Value {
+        match self {
+            Value::F32(array) => Value::F32(array.clone()),
+            Value::I64(array) => Value::I64(array.clone()),
         }
     }
 }
@@ -67,46 +75,54 @@ pub(crate) enum Tensor<'a> {
     I64(CowArray<'a, i64, IxDyn>),
 }
 
-fn standard<T: Clone>(view: ArrayViewD<'_, T>) -> CowArray<'_, T, IxDyn> {
-    if view.is_standard_layout() {
-        CowArray::from(view)
-    } else {
-        CowArray::from(view.as_standard_layout().into_owned())
-    }
-}
-
 /// What the graph answered, an output each in the order of its signature; `None` where an optional one is not there.
 pub(crate) type Answer = Vec<Option<ArrayD<f32>>>;
 
 /// Why there is no answer. Every call of a failed batch gets a copy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
-    Compute(String),
+    /// The device failed; another may do better.
+    Device(String),
+    /// ONNX Runtime refused the call; it would do so on any device.
+    Call(String),
+    /// The graph answered something else than its role asks for.
     Answer(String),
+    /// No device is left that could compute.
+    Stopped(String),
 }
 
 impl Failure {
     pub(crate) fn of(self, graph: Graph) -> Error {
         match self {
-            Failure::Compute(message) => Error::Compute { graph, message },
+            Failure::Device(message) | Failure::Call(message) => Error::Compute { graph, message },
             Failure::Answer(reason) => Error::AnswerShape { graph, reason },
+            Failure::Stopped(reason) => Error::DeviceStopped { reason },
         }
     }
 }
 
-/// A call on its way.
+/// A call on its way, or a piece of one.
 pub(crate) struct Request {
     pub(crate) graph: Graph,
-    /// Rows of the call.
+    /// Rows of the call; at most `max_rows`.
     pub(crate) rows: usize,
     /// Rows that the batch limit and the memory budget allow at once, at least 1.
     pub(crate) max_rows: usize,
     /// In the order of the signature.
     pub(crate) inputs: Vec<Value>,
     pub(crate) reply: Sender<Result<Answer, Failure>>,
+    /// Positions of the devices that failed at it.
+    pub(crate) tried: Vec<usize>,
+    /// What the last of those said.
+    pub(crate) failure: Option<Failure>,
 }
 
 impl Request {
+    /// Answers the caller. One that went away needs no answer.
+    pub(crate) fn answer(&self, outcome: Result<Answer, Failure>) {
+        let _ = self.reply.send(outcome);
+    }
+
     /// Whether two calls may be one batch: same graph, same shape of every row, same shared tensors.
     pub(crate) fn fits(&self, other: &Request, signature: &Signature) -> bool {
         self.graph == other.graph
@@ -140,6 +156,27 @@ impl Counts {
             Dim::Any | Dim::Fixed(_) => None,
         }
     }
+}
+
+/// The inputs of a call in pieces of at most `max_rows` rows each, with the rows of each piece.
+pub(crate) fn pieces(
+    inputs: Vec<Value>,
+    signature: &Signature,
+    rows: usize,
+    max_rows: usize,
+) -> Vec<(usize, Vec<Value>)> {
+    if rows <= max_rows {
+        return vec![(rows, inputs)];
+    }
+    let piece = |from: usize| {
+        let to = rows.min(from + max_rows);
+        let cut = |(value, port): (&Value, &Port)| match port.by_row() {
+            true => value.rows(Slice::from(from..to)),
+            false => value.copy(),
+        };
+        (to - from, inputs.iter().zip(&signature.inputs).map(cut).collect())
+    };
+    (0..rows).step_by(max_rows).map(piece).collect()
 }
 
 /// Checks a call's tensors against the signature and finds its dynamic dimensions.

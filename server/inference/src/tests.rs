@@ -185,6 +185,38 @@ fn calls_that_wait_together_share_a_batch_and_keep_their_answers() {
 }
 
 #[test]
+fn two_devices_answer_what_one_does() {
+    let options =
+        EngineOptions { devices: vec![Device::Cpu; 2], max_batch: 1, threads: 1, ..EngineOptions::default() };
+    let two = Engine::start(Bundle::open(compact()).unwrap(), options).unwrap();
+    assert_eq!(two.device(), "cpu,cpu");
+    let inputs = Inputs::new(two.spec(), 6, 3);
+    for (a, b) in inputs.run(&two).iter().zip(&inputs.run(&engine(16))) {
+        assert!(difference(a, b) <= TOLERANCE);
+    }
+    let devices = two.metrics().devices;
+    assert!(devices.iter().all(|device| device.batches > 0 && device.retired.is_none()), "{devices:?}");
+    assert_eq!(devices.iter().map(|device| device.batches).sum::<u64>(), 5 * 6);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_refused_with_what_is_missing() {
+    let started = |device| {
+        let options = EngineOptions { devices: vec![device], threads: 1, ..EngineOptions::default() };
+        Engine::start(Bundle::open(compact()).unwrap(), options)
+    };
+    // No library for this platform has both.
+    let absent = if cfg!(target_os = "macos") { Device::DirectMl(0) } else { Device::CoreMl };
+    let error = started(absent).err().unwrap();
+    assert!(matches!(error, Error::UseDevice { .. }), "{error}");
+    assert!(error.to_string().contains("has no provider for it"), "{error}");
+    // Where CUDA is all there, it may work.
+    let Err(error) = started(Device::Cuda(0)) else { return };
+    assert!(error.to_string().contains("cuda:0"), "{error}");
+    assert!(matches!(error, Error::UseDevice { .. } | Error::LoadGraph { .. }), "{error}");
+}
+
+#[test]
 fn the_order_of_exemplars_does_not_matter_and_the_time_of_a_memory_does() {
     let engine = engine(16);
     let inputs = Inputs::new(engine.spec(), 1, 4);

@@ -1,252 +1,167 @@
-//! The owner thread of a device: it alone touches the sessions, and joins waiting calls into batches.
+//! The owner thread of a device: it alone touches what computes there.
 
-use std::collections::VecDeque;
-use std::path::Path;
+use std::any::Any;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use crossbeam_channel::Receiver;
-use ndarray::{ArrayD, ArrayViewD, Axis, CowArray, Slice, concatenate};
-use ort::environment::Environment;
-use ort::session::builder::GraphOptimizationLevel;
-use ort::session::{Session, SessionInputValue};
-use ort::value::TensorRef;
-use snafu::ResultExt;
+use crossbeam_channel::bounded;
+use snafu::{OptionExt, ResultExt};
 
-use crate::error::LoadGraphSnafu;
+use crate::error::{DeviceStoppedSnafu, StartThreadSnafu};
 use crate::metrics::Counters;
-use crate::request::{Answer, Failure, Request, Tensor, Value};
-use crate::signature::{Dim, Dims, Port, Signature};
-use crate::{Bundle, Graph, Result};
+use crate::queue::Queue;
+use crate::request::{Answer, Failure, Request, Tensor};
+use crate::signature::Signature;
+use crate::turn::Turn;
+use crate::{Device, Graph, Result, batch};
 
-/// Requests taken off the channel ahead of being computed, to look for company for the first.
-const LOOK_AHEAD: usize = 64;
+/// Batches in a row that a device may fail at before it is retired.
+const FAILURES: u32 = 3;
 
-/// A loaded graph.
-struct Loaded {
-    session: Session,
-    signature: Signature,
+/// What computes on a device.
+pub(crate) trait Compute {
+    /// Computes a graph on `rows` rows; inputs and answer in the order of its signature.
+    fn run(&mut self, graph: Graph, inputs: &[Tensor<'_>], rows: usize) -> Result<Answer, Failure>;
 }
 
-/// The sessions of a device and the calls that come for them.
-pub(crate) struct Worker {
-    /// By [`Graph::position`]; none for a role that the bundle does not have.
-    graphs: Vec<Option<Loaded>>,
-    calls: Receiver<Request>,
-    counters: Arc<Counters>,
+/// Makes what computes on a device, on its owner thread.
+pub(crate) type Load = Box<dyn FnOnce() -> Result<Box<dyn Compute>> + Send>;
+
+/// What the owner threads of an engine share.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) counters: Arc<Counters>,
+    /// By [`Graph::position`].
+    pub(crate) signatures: Arc<[Signature]>,
+}
+
+/// A device at work.
+struct Worker {
+    position: usize,
+    device: Device,
+    shared: Shared,
+    turn: Turn,
+    compute: Box<dyn Compute>,
+    /// Batches it has failed at since it last answered one.
+    failures: u32,
+}
+
+/// Starts the owner thread of `device`, the engine's one at `position`, and waits until it has loaded.
+pub(crate) fn start(position: usize, device: Device, shared: Shared, load: Load) -> Result<JoinHandle<()>> {
+    let (loaded, answer) = bounded(1);
+    let turn = Turn::of(device);
+    let work = move || {
+        let outcome = {
+            let _turn = turn.wait();
+            load()
+        };
+        match outcome {
+            Ok(compute) => {
+                // Whoever starts a thread waits for this answer; here and below.
+                let _ = loaded.send(Ok(()));
+                let mut worker = Worker { position, device, shared, turn, compute, failures: 0 };
+                worker.run();
+                worker.leave();
+            }
+            Err(error) => {
+                let _ = loaded.send(Err(error));
+            }
+        }
+    };
+    let thread = thread::Builder::new().name(format!("engram-{device}"));
+    let thread = thread.spawn(work).context(StartThreadSnafu { device })?;
+    let reason = || format!("the thread of {device} ended while it loaded");
+    answer.recv().ok().with_context(|| DeviceStoppedSnafu { reason: reason() })??;
+    Ok(thread)
 }
 
 impl Worker {
-    /// Loads every graph of the bundle and checks it against the manifest.
-    pub(crate) fn load(
-        environment: &Environment,
-        bundle: &Bundle,
-        threads: usize,
-        calls: Receiver<Request>,
-        counters: Arc<Counters>,
-    ) -> Result<Self> {
-        let load = |graph: Graph| -> Result<Option<Loaded>> {
-            let Some(file) = bundle.graph_path(graph) else { return Ok(None) };
-            let session = session(environment, &file, threads).context(LoadGraphSnafu { graph })?;
-            let signature = Signature::of(graph, bundle.spec());
-            signature.check(graph, &session)?;
-            Ok(Some(Loaded { session, signature }))
-        };
-        let graphs = Graph::ALL.into_iter().map(load).collect::<Result<_>>()?;
-        Ok(Self { graphs, calls, counters })
-    }
-
-    /// Answers calls until every handle of the engine is gone.
-    pub(crate) fn run(mut self) {
-        let mut waiting = VecDeque::new();
-        loop {
-            if waiting.is_empty() {
-                let Ok(first) = self.calls.recv() else { return };
-                waiting.push_back(first);
-            }
-            let room = LOOK_AHEAD.saturating_sub(waiting.len());
-            waiting.extend(self.calls.try_iter().take(room));
-            if let Some(first) = waiting.pop_front() {
-                self.answer(first, &mut waiting);
+    /// Answers calls until every handle of the engine is gone or the device is retired.
+    fn run(&mut self) {
+        let shared = self.shared.clone();
+        let fits = |a: &Request, b: &Request| a.fits(b, &shared.signatures[b.graph.position()]);
+        while let Some(batch) = shared.queue.take(self.position, fits) {
+            if self.answer(batch).is_break() {
+                return;
             }
         }
     }
 
-    /// Computes `first` with whatever waiting call fits it, and answers each.
-    fn answer(&mut self, first: Request, waiting: &mut VecDeque<Request>) {
-        let graph = first.graph;
-        let Some(Loaded { session, signature }) = &mut self.graphs[graph.position()] else {
-            // The engine sends no call for a role that the bundle lacks.
-            let _ = first.reply.send(Err(Failure::Compute("the bundle has no such graph".to_owned())));
-            return;
-        };
-        let batch = join(first, waiting, signature);
-        self.counters.answered(graph, batch.len());
-        let mut run = |inputs: &[Tensor<'_>], rows: usize| {
+    /// Frees what computes, when it is this device's turn.
+    fn leave(self) {
+        let Self { turn, compute, .. } = self;
+        let _turn = turn.wait();
+        drop(compute);
+    }
+
+    /// Computes a batch and answers each of its calls, or leaves them to other devices.
+    fn answer(&mut self, batch: Vec<Request>) -> ControlFlow<()> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| self.compute(&batch)));
+        match outcome {
+            Ok(Ok(answers)) => {
+                self.failures = 0;
+                for (request, answer) in batch.iter().zip(answers) {
+                    request.answer(Ok(answer));
+                }
+                ControlFlow::Continue(())
+            }
+            Ok(Err(Failure::Device(message))) => self.fail(batch, message),
+            Ok(Err(failure)) => {
+                for request in &batch {
+                    request.answer(Err(failure.clone()));
+                }
+                ControlFlow::Continue(())
+            }
+            Err(panic) => self.break_down(batch, &words(panic.as_ref())),
+        }
+    }
+
+    fn compute(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Failure> {
+        let Some(graph) = requests.first().map(|request| request.graph) else { return Ok(Vec::new()) };
+        let Self { position, shared, turn, compute, .. } = self;
+        batch::compute(requests, &shared.signatures[graph.position()], |inputs, rows| {
+            let _turn = turn.wait();
             let started = Instant::now();
-            let answer = compute(session, signature, inputs, rows);
-            self.counters.ran(graph, rows, started.elapsed());
+            let answer = compute.run(graph, inputs, rows);
+            shared.counters.ran(*position, graph, rows, started.elapsed());
             answer
-        };
-        match batch.as_slice() {
-            [single] => {
-                // A caller that went away needs no answer; here and below.
-                let _ = single.reply.send(chunked(single, signature, &mut run));
-            }
-            several => match merged(several, signature, &mut run) {
-                Ok(answers) => {
-                    for (request, answer) in several.iter().zip(answers) {
-                        let _ = request.reply.send(Ok(answer));
-                    }
-                }
-                Err(failure) => {
-                    for request in several {
-                        let _ = request.reply.send(Err(failure.clone()));
-                    }
-                }
-            },
-        }
-    }
-}
-
-fn session(environment: &Environment, file: &Path, threads: usize) -> ort::Result<Session> {
-    Session::builder(environment)?
-        .with_optimization_level(GraphOptimizationLevel::All)?
-        .with_intra_threads(threads)?
-        // Every graph has its own threads; while one computes, those of the others must not burn its cores.
-        .with_intra_op_spinning(false)?
-        // Shapes change from call to call, so a pattern of one call's memory does not fit the next.
-        .with_memory_pattern(false)?
-        .commit_from_file(file)
-}
-
-/// Takes the waiting calls that fit `first` and leaves the others in their order.
-fn join(first: Request, waiting: &mut VecDeque<Request>, signature: &Signature) -> Vec<Request> {
-    let mut rows = first.rows;
-    let mut batch = vec![first];
-    let mut left = VecDeque::with_capacity(waiting.len());
-    for request in waiting.drain(..) {
-        let first = &batch[0];
-        if rows + request.rows <= first.max_rows && request.fits(first, signature) {
-            rows += request.rows;
-            batch.push(request);
-        } else {
-            left.push_back(request);
-        }
-    }
-    *waiting = left;
-    batch
-}
-
-/// One call alone, in pieces where it has more rows than are allowed at once.
-fn chunked(
-    request: &Request,
-    signature: &Signature,
-    run: &mut impl FnMut(&[Tensor<'_>], usize) -> Result<Answer, Failure>,
-) -> Result<Answer, Failure> {
-    if request.rows <= request.max_rows {
-        let inputs: Vec<_> = request.inputs.iter().map(Value::whole).collect();
-        return run(&inputs, request.rows);
-    }
-    let mut pieces = Vec::new();
-    for from in (0..request.rows).step_by(request.max_rows) {
-        let to = request.rows.min(from + request.max_rows);
-        let inputs: Vec<_> = request
-            .inputs
-            .iter()
-            .zip(&signature.inputs)
-            .map(|(value, port)| if port.by_row() { value.rows(from, to) } else { value.whole() })
-            .collect();
-        pieces.push(run(&inputs, to - from)?);
-    }
-    (0..signature.outputs.len())
-        .map(|output| {
-            let parts: Option<Vec<_>> =
-                pieces.iter().map(|piece| piece.get(output)?.as_ref().map(|array| array.view())).collect();
-            parts.map(|parts| stack(&parts)).transpose()
         })
-        .collect()
-}
-
-/// Several calls as one batch; an answer each.
-fn merged(
-    requests: &[Request],
-    signature: &Signature,
-    run: &mut impl FnMut(&[Tensor<'_>], usize) -> Result<Answer, Failure>,
-) -> Result<Vec<Answer>, Failure> {
-    let mut inputs = Vec::with_capacity(signature.inputs.len());
-    for (position, port) in signature.inputs.iter().enumerate() {
-        let values: Vec<_> = requests.iter().filter_map(|request| request.inputs.get(position)).collect();
-        inputs.push(if port.by_row() { stack_values(&values)? } else { values[0].whole() });
     }
-    let rows = requests.iter().map(|request| request.rows).sum();
-    let whole = run(&inputs, rows)?;
-    let mut from = 0;
-    let mut answers = Vec::with_capacity(requests.len());
-    for request in requests {
-        let rows = Slice::from(from..from + request.rows);
-        from += request.rows;
-        let cut = |array: &ArrayD<f32>| array.slice_axis(Axis(0), rows).to_owned();
-        answers.push(whole.iter().map(|output| output.as_ref().map(cut)).collect());
+
+    /// The device failed at a batch: others may do better. One that keeps failing is retired, but never the last: its
+    /// callers are told each failure, and it may recover.
+    fn fail(&mut self, batch: Vec<Request>, message: String) -> ControlFlow<()> {
+        let Self { position, device, shared, .. } = self;
+        tracing::warn!(%device, message, "a device failed");
+        shared.counters.failed(*position);
+        self.failures = self.failures.saturating_add(1);
+        let reason = format!("{device} failed {} times in a row: {message}", self.failures);
+        shared.queue.give_back(*position, batch, &Failure::Device(message));
+        if self.failures < FAILURES || !shared.queue.retire_unless_last(*position, &reason) {
+            return ControlFlow::Continue(());
+        }
+        tracing::error!(%device, reason, "device retired; its work goes to the others");
+        ControlFlow::Break(())
     }
-    Ok(answers)
-}
 
-fn stack_values<'a>(values: &[&Value]) -> Result<Tensor<'a>, Failure> {
-    let floats: Vec<_> = values.iter().filter_map(|value| value.floats()).collect();
-    let integers: Vec<_> = values.iter().filter_map(|value| value.integers()).collect();
-    // The signature has seen to it that all values of a port are of one kind.
-    Ok(match integers.is_empty() {
-        true => Tensor::F32(CowArray::from(stack(&floats)?)),
-        false => Tensor::I64(CowArray::from(stack(&integers)?)),
-    })
-}
-
-fn stack<T: Clone>(parts: &[ArrayViewD<'_, T>]) -> Result<ArrayD<T>, Failure> {
-    concatenate(Axis(0), parts).map_err(|error| Failure::Compute(format!("could not join tensors: {error}")))
-}
-
-/// Runs a session once.
-fn compute(
-    session: &mut Session,
-    signature: &Signature,
-    inputs: &[Tensor<'_>],
-    rows: usize,
-) -> Result<Answer, Failure> {
-    let failed = |error: ort::Error| Failure::Compute(error.to_string());
-    let mut named = Vec::with_capacity(inputs.len());
-    for (port, tensor) in signature.inputs.iter().zip(inputs) {
-        let value: SessionInputValue<'_> = match tensor {
-            Tensor::F32(array) => TensorRef::from_array_view(array).map_err(failed)?.into(),
-            Tensor::I64(array) => TensorRef::from_array_view(array).map_err(failed)?.into(),
-        };
-        named.push((port.name, value));
+    /// What computes panicked, so nothing is known of its state: the device is retired at once.
+    fn break_down(&mut self, batch: Vec<Request>, message: &str) -> ControlFlow<()> {
+        let Self { position, device, shared, .. } = self;
+        let reason = format!("{device} broke down: {message}");
+        shared.counters.failed(*position);
+        tracing::error!(%device, reason, "device retired; its work goes to the others");
+        shared.queue.retire(*position, &reason);
+        shared.queue.give_back(*position, batch, &Failure::Device(reason));
+        ControlFlow::Break(())
     }
-    let outputs = session.run(named).map_err(failed)?;
-    signature
-        .outputs
-        .iter()
-        .map(|port| {
-            let Some(value) = outputs.get(port.name) else {
-                let reason = || Failure::Answer(format!("there is no output \"{}\"", port.name));
-                return if port.optional { Ok(None) } else { Err(reason()) };
-            };
-            let array = value.try_extract_array::<f32>().map_err(failed)?;
-            check_answer(port, array.shape(), rows)?;
-            Ok(Some(array.to_owned()))
-        })
-        .collect()
 }
 
-fn check_answer(port: &Port, shape: &[usize], rows: usize) -> Result<(), Failure> {
-    let fits = shape.len() == port.dims.len()
-        && shape.iter().zip(&port.dims).all(|(&size, dim)| match dim {
-            Dim::Rows => size == rows,
-            Dim::Fixed(wanted) => size == *wanted,
-            Dim::Memories | Dim::Pointers | Dim::Prompts | Dim::Any => true,
-        });
-    if fits {
-        return Ok(());
-    }
-    Err(Failure::Answer(format!("\"{}\" is {shape:?}, not {} with B = {rows}", port.name, Dims(&port.dims))))
+/// What a panic says.
+fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Args;
 use engram_archive::Archive;
-use engram_inference::{Bundle, runtime};
+use engram_inference::{Bundle, Device, runtime};
 use serde::Serialize;
 
 use super::{Common, Failure, print_json};
@@ -135,12 +135,18 @@ fn port(config: &Config) -> Check {
 
 fn runtime_library(config: &Config) -> Check {
     const WHAT: &str = "onnxruntime";
-    match runtime::locate(config.models.onnxruntime.as_deref()) {
+    let located = bundles::devices(config).and_then(|devices| {
+        runtime::locate(config.models.onnxruntime.as_deref(), &devices).map_err(Failure::of)
+    });
+    match located {
         Ok(path) => Check::good(WHAT, path.display().to_string()),
-        Err(error) => Check::bad(
+        Err(failure) => Check::bad(
             WHAT,
-            engram_workflow::report(&error),
-            format!("Run `{}`, or name a library in [models] onnxruntime.", runtime::FETCH_COMMAND),
+            failure.to_string(),
+            format!(
+                "Run `{}` (with `--gpu` for NVIDIA GPUs), or mend [models] device and onnxruntime.",
+                runtime::FETCH_COMMAND
+            ),
         ),
     }
 }
@@ -163,12 +169,27 @@ fn opened(bundle: Result<Bundle, Failure>) -> Check {
 
 fn device(config: &Config) -> Check {
     const WHAT: &str = "device";
-    let started = bundles::folder_in_use(config)
-        .and_then(|folder| Bundle::open(folder).map_err(Failure::of))
-        .and_then(|bundle| bundles::engine(config, bundle));
+    let started =
+        bundle_in_use(config).and_then(|bundle| Ok((bundle.clone(), bundles::engine(config, bundle)?)));
     match started {
-        Ok(engine) => Check::good(WHAT, format!("every graph loads on {}", engine.device())),
+        Ok((bundle, engine)) if engine.device() == "cpu" && config.models.device == "auto" => Check::good(
+            WHAT,
+            format!("every graph loads on cpu, which \"auto\" settled for: {}", why_no_gpu(config, bundle)),
+        ),
+        Ok((_, engine)) => Check::good(WHAT, format!("every graph loads on {}", engine.device())),
         Err(failure) => Check::bad(WHAT, failure.to_string(), "Choose another [models] device or bundle."),
+    }
+}
+
+fn bundle_in_use(config: &Config) -> Result<Bundle, Failure> {
+    Bundle::open(bundles::folder_in_use(config)?).map_err(Failure::of)
+}
+
+/// What keeps "auto" from a GPU.
+fn why_no_gpu(config: &Config, bundle: Bundle) -> String {
+    match bundles::engine_on(config, bundle, vec![Device::Cuda(0)]) {
+        Ok(_) => "a GPU works now and did not a moment ago".to_owned(),
+        Err(failure) => failure.to_string(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, Responder, web};
-use engram_inference::GraphMetrics;
+use engram_inference::{DeviceMetrics, GraphMetrics};
 use engram_workflow::ServedBundle;
 
 use super::State;
@@ -21,7 +21,9 @@ pub async fn get(state: web::Data<State>) -> impl Responder {
     text.family("engram_retrievals_total", "counter", "Retrievals answered, by way of answering.");
     text.sample("engram_retrievals_total", "answered_by=\"graph\"", status.retrievals_by_graph as f64);
     text.sample("engram_retrievals_total", "answered_by=\"exact\"", status.retrievals_by_scan as f64);
-    bundles(&mut text, &state.workflow.served_bundles());
+    let served = state.workflow.served_bundles();
+    bundles(&mut text, &served);
+    devices(&mut text, &served);
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(text.0)
 }
 
@@ -56,6 +58,41 @@ fn bundles(text: &mut Text, served: &[Arc<ServedBundle>]) {
     });
     each("engram_inference_batches_total", "Calls into ONNX Runtime, by graph and bundle.", &|g| {
         g.batches as f64
+    });
+}
+
+/// What each device of each served bundle did. A device may be there several times, so its place in the list is part of
+/// its name.
+fn devices(text: &mut Text, served: &[Arc<ServedBundle>]) {
+    let devices: Vec<(String, DeviceMetrics)> = served
+        .iter()
+        .flat_map(|bundle| {
+            let devices = bundle.engine().metrics().devices.into_iter().enumerate();
+            devices.map(|(place, device)| {
+                let labels =
+                    format!("device=\"{}\",place=\"{place}\",bundle=\"{}\"", device.device, bundle.id());
+                (labels, device)
+            })
+        })
+        .collect();
+    let mut each = |name: &str, kind: &str, help: &str, value: &dyn Fn(&DeviceMetrics) -> f64| {
+        text.family(name, kind, help);
+        devices.iter().for_each(|(labels, device)| text.sample(name, labels, value(device)));
+    };
+    each(
+        "engram_device_serving",
+        "gauge",
+        "1: the device computes; 0: it failed and was retired.",
+        &|device| f64::from(u8::from(device.retired.is_none())),
+    );
+    each(
+        "engram_device_seconds_total",
+        "counter",
+        "Seconds inside ONNX Runtime, by device and bundle.",
+        &|device| device.seconds,
+    );
+    each("engram_device_failures_total", "counter", "Batches that a device failed at.", &|device| {
+        device.failures as f64
     });
 }
 
