@@ -34,7 +34,7 @@ from engram_export.graphs import (
 VERSION = "1.0.0"
 OPSET = 17
 TOLERANCE = {"fp32": 1e-5, "fp16": 2e-2}  # of an output's largest number
-LARGEST = 1_800_000_000  # bytes; an ONNX file ends at 2 GiB
+LARGEST = 1_800_000_000  # bytes of weights in an ONNX file, which ends at 2 GiB
 ALWAYS_FP32 = ("prompt_encoder",)  # halves would round the pixel that was clicked
 MEAN = [0.485, 0.456, 0.406]
 STD = [0.229, 0.224, 0.225]
@@ -45,10 +45,6 @@ USE = {"recent_memories": 6, "exemplars_per_slice": 8, "crop_margin": 0.5, "crop
 
 class Inexact(Exception):
     """A graph does not compute what torch computes."""
-
-
-class TooLarge(Exception):
-    """A graph does not fit into an ONNX file."""
 
 
 @dataclass
@@ -189,39 +185,45 @@ ORDER = {
 
 
 def write_graph(graph: Graph, name: str, path: Path, precision: str) -> None:
-    """Writes one graph as ONNX; halves are computed with inside, floats go in and come out."""
+    """Writes one graph as ONNX; halves are computed with inside, floats go in and come out. Weights
+    that do not fit into the file go into one beside it, see `beside`."""
     inputs, outputs = ORDER.get(name, (list(graph.inputs), list(graph.outputs)))
+    large = 4 * sum(weight.numel() for weight in graph.module.parameters()) > LARGEST
     torch.manual_seed(0)
-    with warnings.catch_warnings():
+    # torch puts the weights of a large graph into many files of its own choosing.
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        exported = Path(folder) / path.name
         torch.onnx.export(
             graph.module,
             graph.example(2, 3, 2, 2),
-            str(path),
+            str(exported),
             input_names=inputs,
             output_names=outputs,
             dynamic_axes=graph.inputs | graph.outputs,
             opset_version=OPSET,
             dynamo=False,
         )
+        if (
+            large
+        ):  # the conversion to halves needs the shapes, and cannot find them in so large a model
+            onnx.shape_inference.infer_shapes_path(str(exported))
+        model = onnx.load(exported)
     if precision == "fp16" and name not in ALWAYS_FP32:
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
-        model = onnx.load(path)
-        halved = convert_float_to_float16(model, keep_io_types=True)
-        sort_nodes(halved.graph)
-        onnx.save(halved, path)
+        model = convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=large)
+        sort_nodes(model.graph)
+    if large:
+        onnx.save_model(model, path, save_as_external_data=True, location=beside(path).name)
+    else:
+        onnx.save(model, path)
     onnx.checker.check_model(str(path))
 
 
-def refuse_large(name: str, module: nn.Module) -> None:
-    """Raises TooLarge where a graph's weights, as floats, are more than an ONNX file holds."""
-    size = 4 * sum(weight.numel() for weight in module.parameters())
-    if size > LARGEST:
-        raise TooLarge(
-            f"{name} has {size / 1e9:.1f} GB of weights, and an ONNX file ends at 2 GiB, in halves "
-            "too, since they are made from it: take a smaller model"
-        )
+def beside(graph: Path) -> Path:
+    """Where a large graph's weights are."""
+    return graph.with_suffix(".weights")
 
 
 def sort_nodes(graph: onnx.GraphProto) -> None:
@@ -247,7 +249,7 @@ def sort_nodes(graph: onnx.GraphProto) -> None:
 @torch.no_grad()
 def check(graph: Graph, name: str, path: Path) -> float:
     """The largest difference between ONNX Runtime and torch over the graph's cases, as a share of
-    the output's largest number."""
+    the output's largest number (of 1, if all are smaller)."""
     inputs, outputs = ORDER.get(name, (list(graph.inputs), list(graph.outputs)))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
@@ -265,7 +267,7 @@ def check(graph: Graph, name: str, path: Path) -> float:
                 raise Inexact(f"{name}: {key} is {got.shape} instead of {tuple(want.shape)}")
             if not np.isfinite(got).all():
                 raise Inexact(f"{name}: {key} is not finite (B, N, P, K = {case})")
-            largest = max(float(want.abs().max()), 1e-30)
+            largest = max(float(want.abs().max()), 1.0)
             worst = max(worst, float(np.abs(got - want.numpy()).max()) / largest)
     return worst
 
@@ -293,13 +295,11 @@ def write_bundle(
     """Writes the bundle `out`, whole or not at all.
 
     Raises Inexact where a graph is further from torch than its precision allows; FileExistsError
-    where `out` is there already and `force` is not; TooLarge where a graph fits into no file.
+    where `out` is there already and `force` is not.
     """
     if out.exists() and not force:
         raise FileExistsError(out)
     parts = graphs(sam, dino, retrieval_size)
-    for key, graph in parts.items():
-        refuse_large(key, graph.module)
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -308,9 +308,11 @@ def write_bundle(
             path = scratch / f"{key}.onnx"
             write_graph(graph, key, path, precision)
             error = check(graph, key, path)
-            made.append(Made(key, path.stat().st_size, error))
-            hashes[key] = digest(path)
-            say(f"{key:17s} {path.stat().st_size / 1e6:8.2f} MB   largest error {error:.1e}")
+            files = [file for file in (path, beside(path)) if file.exists()]
+            size = sum(file.stat().st_size for file in files)
+            made.append(Made(key, size, error))
+            hashes[key] = {file.name: digest(file) for file in files}
+            say(f"{key:17s} {size / 1e6:8.2f} MB   largest error {error:.1e}")
             limit = TOLERANCE["fp32" if key in ALWAYS_FP32 else precision]
             if error > limit:
                 raise Inexact(f"{key} differs from torch by {error:.1e}, more than {limit:.0e}")
@@ -364,10 +366,10 @@ def manifest(
     made_by: str,
     licence: str,
     precision: str,
-    graph_hashes: dict[str, str],
+    graph_hashes: dict[str, dict[str, str]],
     tensor_hashes: dict[str, str],
 ) -> str:
-    """The text of bundle.toml."""
+    """The text of bundle.toml. A graph's hashes: of its file, and of the one beside it if any."""
     config = sam.config
     cells = config.image_size // STRIDE
     hidden, memory = config.memory_attention_hidden_size, config.memory_encoder_output_channels
@@ -435,8 +437,11 @@ used = true
 stability_delta = {decoder.dynamic_multimask_stability_delta}
 stability_threshold = {decoder.dynamic_multimask_stability_thresh}
 """
-    for key, value in graph_hashes.items():
-        text += f'\n[graphs.{key}]\nfile = "{key}.onnx"\nsha256 = "{value}"\n'
+    for key, hashes in graph_hashes.items():
+        (file, value), *others = hashes.items()
+        text += f'\n[graphs.{key}]\nfile = "{file}"\nsha256 = "{value}"\n'
+        for file, value in others:
+            text += f'external = [{{ file = "{file}", sha256 = "{value}" }}]\n'
     for key, value in tensor_hashes.items():
         text += f'\n[tensors.{key}]\nfile = "{key}.f32"\nsha256 = "{value}"\n'
     return text

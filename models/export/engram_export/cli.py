@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from engram_export.bundle import Inexact, TooLarge, write_bundle
+from engram_export.bundle import Inexact, write_bundle
 from engram_export.configs import DINO_NAMES, SAM_NAMES, STRIDE, TINY_TEST, sizes
 from engram_export.weights import Unusable, load_dino, load_sam
 
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
         torch.set_num_threads(args.threads)
     try:
         export(args, size, "engram-export " + shlex.join(argv))
-    except (Unusable, Inexact, TooLarge) as error:
+    except (Unusable, Inexact) as error:
         sys.exit(f"engram-export: {error}")
 
 

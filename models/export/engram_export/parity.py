@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from engram_export.boost import boost, sequence_seed, sequences
-from engram_export.bundle import Inexact, TooLarge, replace, write_bundle
+from engram_export.bundle import Inexact, replace, write_bundle
 from engram_export.configs import SAM_NAMES, STRIDE, TINY_TEST, sizes
 from engram_export.oracle import FAULTS, Oracle, faulty, oracle
 from engram_export.synthetic import sequence
@@ -618,7 +618,7 @@ def main(argv: list[str] | None = None) -> None:
         torch.set_num_threads(args.threads)
     try:
         write_all(args, "python -m engram_export.parity " + shlex.join(argv))
-    except (Unusable, Inexact, TooLarge) as error:
+    except (Unusable, Inexact) as error:
         sys.exit(f"engram_export.parity: {error}")
 
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from engram_export import bundle as writing
-from engram_export.bundle import Inexact, TooLarge, quoted, write_bundle
+from engram_export.bundle import Inexact, quoted, write_bundle
 
 ENDS = {
     "retrieval": (["image"], ["cls", "patches"]),
@@ -99,11 +99,27 @@ def test_a_failed_export_leaves_nothing(sam, dino, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_fits_into_no_file_is_refused_first(sam, dino, tmp_path, monkeypatch):
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_weights_that_an_onnx_file_does_not_hold_lie_beside_it(
+    sam, dino, tmp_path, monkeypatch, precision
+):
     monkeypatch.setattr(writing, "LARGEST", 100_000)
-    with pytest.raises(TooLarge, match="ends at 2 GiB"):
-        write_bundle(sam, dino, 56, tmp_path / "b", name="b", source="", made_by="", say=str)
-    assert not list(tmp_path.iterdir())
+    out = tmp_path / "b"
+    write_bundle(
+        sam, dino, 56, out, name="b", source="", made_by="", precision=precision, say=str
+    )  # which compares with torch
+    encoder = read(out)["graphs"]["image_encoder"]
+    (weights,) = encoder["external"]
+    assert weights == {
+        "file": "image_encoder.weights",
+        "sha256": writing.digest(out / "image_encoder.weights"),
+    }
+    assert (out / "image_encoder.weights").stat().st_size > 20 * (
+        out / encoder["file"]
+    ).stat().st_size / 100
+    assert "external" not in read(out)["graphs"]["mask_downsample"]
+    named = {file.name for file in out.iterdir()}
+    assert not [name for name in named if not name.endswith((".onnx", ".weights", ".f32", ".toml"))]
 
 
 def test_text_is_quoted_as_toml_has_it():

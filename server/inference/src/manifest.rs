@@ -224,6 +224,9 @@ pub struct BundleFile {
     pub file: String,
     /// SHA-256 of its bytes, 64 hexadecimal digits.
     pub sha256: String,
+    /// Files that a graph keeps weights in, beside its own: those that an ONNX file of 2 GiB does not hold.
+    #[serde(default)]
+    pub external: Vec<BundleFile>,
 }
 
 impl BundleSpec {
@@ -245,14 +248,18 @@ impl BundleSpec {
         Graph::ALL.into_iter().filter(|graph| self.graph(*graph).is_some())
     }
 
-    /// Every file with its key in the manifest: graphs in the order of [`Graph::ALL`], then tensors.
+    /// Every file with its key in the manifest: graphs in the order of [`Graph::ALL`], each followed by its weights, then
+    /// tensors.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &BundleFile)> {
         let graphs = Graph::ALL.into_iter().filter_map(|graph| Some((graph.key(), self.graph(graph)?)));
         let tensors = [
             ("tensors.no_obj_ptr", self.tensors.no_obj_ptr.as_ref()),
             ("tensors.no_mem_embed", self.tensors.no_mem_embed.as_ref()),
         ];
-        graphs.chain(tensors.into_iter().filter_map(|(key, file)| Some((key, file?))))
+        let named = graphs.chain(tensors.into_iter().filter_map(|(key, file)| Some((key, file?))));
+        named.flat_map(|(key, file)| {
+            std::iter::once((key, file)).chain(file.external.iter().map(move |f| (key, f)))
+        })
     }
 
     pub(crate) fn id(&self) -> String {
@@ -280,7 +287,7 @@ impl BundleSpec {
         }
         self.validate_ranges(&check)?;
         self.validate_uses(&check)?;
-        for (key, BundleFile { file, sha256 }) in self.files() {
+        for (key, BundleFile { file, sha256, .. }) in self.files() {
             let plain = Path::new(file).file_name().is_some_and(|name| name == file.as_str());
             check(plain, key, "must name a file of the bundle's own folder")?;
             let digest = sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit());

@@ -315,6 +315,11 @@ fn manifests_that_cannot_be_right_are_refused() {
         ("[prompts]\nused = false", "[prompts]\nused = true", "graphs.mask_downsample"),
         ("mask_bias = 0.0", "mask_bias = 0.0\nabsent_logit = 3.0", "memory.absent_logit"),
         ("file = \"retrieval.onnx\"", "file = \"../retrieval.onnx\"", "graphs.retrieval"),
+        (
+            "file = \"retrieval.onnx\"",
+            "file = \"retrieval.onnx\"\nexternal = [{ file = \"../w\", sha256 = \"00\" }]",
+            "graphs.retrieval",
+        ),
         ("sha256 = \"", "sha256 = \"x", "graphs.retrieval"),
     ] {
         let error = Bundle::open(changed(from, to).path()).unwrap_err();
