@@ -18,7 +18,9 @@ def chunks(items, length: int):
 
 def pick(array: Array, rows: Array | list[int]) -> Array:
     """Rows of an array; those in a row without a copy."""
-    rows = np.asarray(rows)
+    rows = np.asarray(rows, int)
+    if not rows.size:
+        return array[:0]
     first, last = rows[0], rows[-1]
     if last - first == len(rows) - 1 and (np.diff(rows) == 1).all():
         return array[first : last + 1]
