@@ -176,12 +176,13 @@ class Segmenter:
             places = [(slice, side) for slice, side in sides if 0 <= slice < self.count]
             self.visit(view, places, outwards, gate)
         visits = [outwards]
-        for _ in range(ROUNDS):
+        for left in reversed(range(ROUNDS)):
             again = Predictions.empty(self.bundle, self.count)
             for slices in chunks(range(self.count), SLICES_A_CALL):
                 jobs = self.jobs_of([(slice, "both") for slice in slices])
                 self.predict(view, self.bank.whole, jobs, again)
-            self.remember(view, again, np.flatnonzero(again.known).tolist(), gate)
+            if left:
+                self.remember(view, again, np.flatnonzero(again.known).tolist(), gate)
             visits.append(again)
         return visits
 

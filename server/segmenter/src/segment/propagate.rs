@@ -78,8 +78,8 @@ pub(crate) fn propagate(
     };
     let mut visits: Visits = looks.iter().map(|_| vec![vec![]; line.order.len()]).collect();
     walk.outwards(first, &mut visits, steps)?;
-    for _ in 0..tuning.rounds {
-        walk.again(&mut visits, steps)?;
+    for round in 1..=tuning.rounds {
+        walk.again(round < tuning.rounds, &mut visits, steps)?;
     }
     Ok(visits)
 }
@@ -134,8 +134,8 @@ impl Walk<'_, '_, '_> {
         Ok(())
     }
 
-    /// Every slice with its neighbours on both sides.
-    fn again(&mut self, visits: &mut Visits, steps: &mut Steps) -> Result<()> {
+    /// Every slice with its neighbours on both sides; remembered only where another round is to come.
+    fn again(&mut self, remember: bool, visits: &mut Visits, steps: &mut Steps) -> Result<()> {
         let order = self.line.order.clone();
         let mut found = vec![];
         for chunk in order.chunks(SLICES_A_CALL) {
@@ -146,9 +146,11 @@ impl Walk<'_, '_, '_> {
                 .collect();
             found.extend(self.visit(&places, steps)?);
         }
-        let items: Vec<_> =
-            found.iter().map(|(look, slice, prediction)| (*look, *slice, prediction)).collect();
-        self.remember(&items)?;
+        if remember {
+            let items: Vec<_> =
+                found.iter().map(|(look, slice, prediction)| (*look, *slice, prediction)).collect();
+            self.remember(&items)?;
+        }
         for (look, slice, prediction) in found {
             visits[look][slice].push(prediction);
         }
