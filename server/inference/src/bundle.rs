@@ -73,7 +73,7 @@ impl Bundle {
         &self.constants
     }
 
-    /// `name@version+digest`, the digest over the digests of all files: two bundles with one id compute the same.
+    /// `name@version+digest`, the digest over the digests of all files: two bundles with one id have the same files.
     /// Exemplars carry it, since memories of one bundle mean nothing to another.
     pub fn id(&self) -> &str {
         &self.id

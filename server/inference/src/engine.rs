@@ -114,7 +114,7 @@ pub struct Pointers {
 /// What a person pointed at, for the prompt encoder.
 #[derive(Debug, Clone)]
 pub struct Clicks {
-    /// `[B, K, 2]`: x and y in pixels of the S x S image, 0 at its corner. K at least 1.
+    /// `[B, K, 2]`: x and y in pixels of the S x S image, 0 the middle of the first. K at least 1.
     pub points: Array3<f32>,
     /// `[B, K]`: 1 in the object, 0 outside of it, 2 and 3 a box's first and last corner, -1 no point.
     pub labels: Array2<i64>,

@@ -319,6 +319,7 @@ impl BundleSpec {
             ("graphs.mask_downsample", self.graphs.mask_downsample.is_some(), prompts.used),
             ("graphs.prompt_encoder", self.graphs.prompt_encoder.is_some(), prompts.used),
             ("tensors.no_obj_ptr", self.tensors.no_obj_ptr.is_some(), pointers.used),
+            ("tensors.no_mem_embed", self.tensors.no_mem_embed.is_some(), prompts.used),
         ] {
             check(there || !wanted, key, "is missing, and what the manifest uses needs it")?;
             check(wanted || !there, key, "is there, and the manifest says that it is not used")?;

@@ -7,6 +7,7 @@ use engram_segmenter::{Click, Clicked, Prompt, Shown};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use snafu::{OptionExt, ResultExt, ensure};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Workflow;
 use crate::error::{ArchiveSnafu, BadRequestSnafu, NoSuchSegmentationSnafu, ReadSegmentationSnafu, Result};
@@ -110,7 +111,11 @@ impl PlacedPrompts {
 pub(crate) fn check(prompts: &[SlicePrompt], labels: &[String], bundle: &BundleSpec) -> Result<()> {
     let reason = || format!("it has more than {MOST_PROMPTS} prompts");
     ensure!(prompts.len() <= MOST_PROMPTS, BadRequestSnafu { reason: reason() });
+    let mut shown = BTreeSet::new();
     for prompt in prompts {
+        let twice = !shown.insert((prompt.key(), &prompt.sop_instance, prompt.frame));
+        let reason = || format!("{} has two prompts of {}", prompt.sop_instance, prompt.label);
+        ensure!(!twice, BadRequestSnafu { reason: reason() });
         let reason = problem(prompt, labels, bundle.prompts.used);
         ensure!(reason.is_none(), BadRequestSnafu { reason: reason.unwrap_or_default() });
     }
@@ -141,42 +146,73 @@ impl SlicePrompt {
 
 impl Workflow {
     /// Places a request's prompts on the slices of a series: those of the request itself, and those of the stored SEG
-    /// that it names, on each slice that the SEG has a frame for.
+    /// that it names, on each slice that the SEG has a frame for and the request no prompt. `labels`: those to be
+    /// segmented.
     pub(crate) fn place_prompts(
         &self,
         loaded: &LoadedSeries,
         prompts: &[SlicePrompt],
         segmentation: Option<&str>,
+        labels: &[String],
     ) -> Result<PlacedPrompts> {
+        let slice = loaded.volumes.iter().map(|volume| volume.geometry.rows * volume.geometry.columns).max();
+        let most = self.options.limits.volume.max_bytes / slice.unwrap_or_default().max(1) as u64;
+        let reason = || format!("it has {} prompts; of slices this large {most} are allowed", prompts.len());
+        ensure!(prompts.len() as u64 <= most, BadRequestSnafu { reason: reason() });
         let mut placed = prompts.iter().map(|prompt| place(loaded, prompt)).collect::<Result<Vec<_>>>()?;
         if let Some(segmentation) = segmentation {
-            placed.extend(self.prompts_of(loaded, segmentation)?);
+            let stored = self.prompts_of(loaded, segmentation, labels)?;
+            let is_new = |new: &PlacedPrompt| placed.iter().all(|old| old.place() != new.place());
+            let stored: Vec<_> = stored.into_iter().filter(is_new).collect();
+            placed.extend(stored);
         }
         Ok(PlacedPrompts(placed))
     }
 
-    fn prompts_of(&self, loaded: &LoadedSeries, segmentation: &str) -> Result<Vec<PlacedPrompt>> {
+    fn prompts_of(
+        &self,
+        loaded: &LoadedSeries,
+        segmentation: &str,
+        labels: &[String],
+    ) -> Result<Vec<PlacedPrompt>> {
         let entry = self.archive().find_instance(segmentation).context(ArchiveSnafu)?;
         let entry = entry.context(NoSuchSegmentationSnafu { segmentation })?;
         let object = series::open_instance(&entry)?;
         let read = engram_seg::read(&object).context(ReadSegmentationSnafu { segmentation })?;
-        let mut placed = vec![];
+        // By label, volume and slice: several segments of one label are one label.
+        let mut masks: BTreeMap<(String, usize, usize), Array2<u8>> = BTreeMap::new();
         for (volume, target) in loaded.volumes.iter().enumerate() {
             let sources = ReferencedSlice::of_volume(target);
-            for segment in read.description.foreground() {
-                let found = read
-                    .masks_on(segment.number, &sources)
-                    .context(ReadSegmentationSnafu { segmentation })?;
+            for segment in read.description.foreground().filter(|s| labels.contains(&s.concept.key())) {
+                let found = match read.masks_on(segment.number, &sources) {
+                    // The segment is on another volume of the series.
+                    Err(engram_seg::Error::NotOnSlices { .. }) => continue,
+                    found => found.context(ReadSegmentationSnafu { segmentation })?,
+                };
                 let shown = found.mask.outer_iter().zip(&found.frames_present).enumerate();
                 for (slice, (mask, _)) in shown.filter(|(_, (_, present))| **present) {
-                    let (label, shown) = (segment.concept.key(), PlacedShown::Mask(mask.to_owned()));
-                    placed.push(PlacedPrompt { volume, slice, label, shown });
+                    let place = (segment.concept.key(), volume, slice);
+                    let joined = masks.entry(place).or_insert_with(|| Array2::zeros(mask.raw_dim()));
+                    joined.zip_mut_with(&mask, |joined, value| *joined |= value);
                 }
             }
         }
-        let reason = || format!("segmentation {segmentation} has no frame on the series");
-        ensure!(!placed.is_empty(), BadRequestSnafu { reason: reason() });
-        Ok(placed)
+        let reason =
+            || format!("segmentation {segmentation} has no frame of a label to segment on the series");
+        ensure!(!masks.is_empty(), BadRequestSnafu { reason: reason() });
+        let placed = masks.into_iter().map(|((label, volume, slice), mask)| PlacedPrompt {
+            volume,
+            slice,
+            label,
+            shown: PlacedShown::Mask(mask),
+        });
+        Ok(placed.collect())
+    }
+}
+
+impl PlacedPrompt {
+    fn place(&self) -> (&str, usize, usize) {
+        (&self.label, self.volume, self.slice)
     }
 }
 

@@ -175,7 +175,8 @@ impl Workflow {
             excluded_patients: Vec::new(),
         };
         let options = self.method_options(request);
-        let prompts = self.place_prompts(loaded, &request.prompts, request.prompt_segmentation.as_deref())?;
+        let prompts =
+            self.place_prompts(loaded, &request.prompts, request.prompt_segmentation.as_deref(), &labels)?;
         let segment = |(index, volume): (usize, &Volume)| {
             bundle.segment_volume(volume, &labels, &prompts.on(index), &scope, &options, observer)
         };

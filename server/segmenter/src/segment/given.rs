@@ -15,8 +15,8 @@ use ndarray::{Array4, ArrayView2, CowArray};
 use snafu::ensure;
 use std::sync::Arc;
 
-/// Points and corners of one prompt at the most.
-const MOST_CLICKS: usize = 1000;
+/// Points and corners of one prompt at the most: each is a token of the decoder.
+const MOST_CLICKS: usize = 100;
 
 /// A label on one slice of the target, as a person showed it. Such slices condition those near them, and keep what
 /// was shown.
@@ -84,7 +84,7 @@ pub(crate) fn sort<'p>(
                 given.push(GivenMask { label, slice, mask: CowArray::from(mask.view()) });
             }
             Shown::Clicks(clicks) => {
-                check(clicks, slice)?;
+                check(clicks, slice, target.native())?;
                 clicked.push(ClickedSlice { label, slice, clicked: clicks });
             }
         }
@@ -92,13 +92,16 @@ pub(crate) fn sort<'p>(
     Ok((given, clicked))
 }
 
-fn check(clicked: &Clicked, slice: usize) -> Result<()> {
+fn check(clicked: &Clicked, slice: usize, native: (usize, usize)) -> Result<()> {
     let count = clicked.points.len() + 2 * usize::from(clicked.corners.is_some());
     ensure!(count > 0, PromptSnafu { slice, reason: "it has neither a point nor a box" });
-    ensure!(count <= MOST_CLICKS, PromptSnafu { slice, reason: "it has more than 1000 points" });
-    let places = clicked.points.iter().map(|click| click.at).chain(clicked.corners.into_iter().flatten());
-    let finite = places.flatten().all(f64::is_finite);
-    ensure!(finite, PromptSnafu { slice, reason: "a place on it is no number" });
+    ensure!(count <= MOST_CLICKS, PromptSnafu { slice, reason: "it has more than 100 points" });
+    let mut places = clicked.points.iter().map(|click| click.at).chain(clicked.corners.into_iter().flatten());
+    let within = |at: f64, length: usize| (-0.5..=length as f64 - 0.5).contains(&at);
+    let on_slice = places.all(|[row, column]| within(row, native.0) && within(column, native.1));
+    ensure!(on_slice, PromptSnafu { slice, reason: "a point or a corner is not on the slice" });
+    let is_box = clicked.corners.is_none_or(|[first, last]| first[0] < last[0] && first[1] < last[1]);
+    ensure!(is_box, PromptSnafu { slice, reason: "its box has no extent" });
     let inside = clicked.corners.is_some() || clicked.points.iter().any(|click| click.inside);
     ensure!(inside, PromptSnafu { slice, reason: "nothing says where the object is, only where it is not" });
     Ok(())

@@ -167,9 +167,11 @@ impl Walk<'_, '_, '_> {
         for (index, slice, side) in places.iter().copied() {
             let look = &self.looks[index];
             let given = self.is_given(index, slice);
+            let shown = !self.conditions.given_in(look).is_empty();
             let near = self.trail.near(index, slice, side, self.line, self.most.max(self.most_pointers));
             let recent = near.iter().filter(|near| near.steps <= self.most).count().min(self.most);
-            match self.conditions.of(look, slice)?.filter(|_| recent > 0 && !given) {
+            // Beside a slice that a person showed there is nothing recent yet, and much to go on.
+            match self.conditions.of(look, slice)?.filter(|_| (recent > 0 || shown) && !given) {
                 Some(mut conditioning) => {
                     self.add_recent(&mut conditioning, &near, recent);
                     jobs.push(Job { view: look.view, slice, conditioning, pointing: None });

@@ -25,6 +25,7 @@ use engram_imaging::resample::Letterbox;
 use engram_memory::View;
 use ndarray::Axis;
 use snafu::ensure;
+use std::collections::BTreeSet;
 
 /// Labels of one result: a voxel is one byte, 0 is background.
 const MOST_LABELS: usize = 255;
@@ -129,11 +130,13 @@ fn point_out<'g>(
     steps: &mut Steps,
 ) -> Result<Vec<GivenMask<'g>>> {
     let letterbox = *predictor.features.letterbox(WHOLE);
+    for label in BTreeSet::from_iter(clicked.iter().map(|clicked| clicked.label)) {
+        let drawn = given::memories(predictor, given, label, WHOLE)?;
+        conditions.give(label, WHOLE, drawn);
+    }
     let mut jobs = vec![];
     for clicked in clicked {
         let look = Look { label: clicked.label, view: WHOLE, kind: View::Whole, wanted: vec![] };
-        let drawn = given::memories(predictor, given, look.label, look.view)?;
-        conditions.give(look.label, look.view, drawn);
         jobs.push(Job {
             view: WHOLE,
             slice: clicked.slice,

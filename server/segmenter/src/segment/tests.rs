@@ -171,6 +171,11 @@ fn given_slices_condition_the_others_and_stay_as_given() {
     let result = segment(&models, &MemoryExemplars::new(), &request, &Unobserved).unwrap();
     assert_eq!(result.voxels.index_axis(Axis(0), 4), given);
     assert!(result.slices[0][4].given);
+    // Propagation goes on from it, although it is no recent memory itself.
+    let recent = |times: &Vec<i64>| {
+        times.iter().any(|time| *time < crate::Models::spec(&models).memory.conditioning_tpos)
+    };
+    assert!(models.attended.lock().unwrap().iter().any(recent));
     let truth = mask.mapv(|value| value != 0);
     assert!(dice(&result.mask(ORGAN).unwrap(), &truth).unwrap() > 0.8);
 }

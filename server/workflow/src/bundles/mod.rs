@@ -214,6 +214,8 @@ impl Bundles {
         let decided = self.choices.decided();
         let mut used: BTreeSet<String> = self.all().iter().map(|bundle| bundle.id().to_owned()).collect();
         used.extend(decided.asked.map(|asked| asked.bundle.id));
+        // One that could not be loaded this time is not unwanted.
+        used.extend(decided.kept.into_iter().map(|kept| kept.id));
         for id in self.source.banks().context(BundlesSnafu)? {
             let is_unused = !used.contains(&id) && (is_complete || decided.dropped.contains(&id));
             if is_unused && self.is_released(&id) {
