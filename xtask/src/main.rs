@@ -16,7 +16,7 @@ cargo xtask COMMAND
                    fetch the ONNX Runtime library, or check the one that is there; prints its path
                    (--gpu: the one for NVIDIA GPUs, Linux on x86_64; it needs CUDA 12 and cuDNN 9)
   parity [--tiny]  hold the SAM 2 runtime against the official predictor, on the same random weights (installs it;
-                   --tiny: without the samples at real size, which take an hour)
+                   --tiny: without the samples at real size, which take much longer)
   licences         hold the licence of every dependency against deny.toml
 ";
 

@@ -40,7 +40,7 @@ MEAN = [0.485, 0.456, 0.406]
 STD = [0.229, 0.224, 0.225]
 
 # How the runtime uses a bundle of this architecture; the rest of [memory] is SAM 2's own.
-USE = {"recent_memories": 6, "exemplars_per_slice": 8, "crop_margin": 0.5, "crop_max_extent": 0.6}
+USE = {"exemplars_per_slice": 8, "crop_margin": 0.5, "crop_max_extent": 0.6}
 
 
 class Inexact(Exception):
@@ -421,7 +421,7 @@ binarise_prompted = true
 given_through_mask_size = true
 absent_logit = -1024.0
 conditioning_tpos = {config.num_maskmem - 1}
-recent_memories = {USE["recent_memories"]}
+recent_memories = {config.num_maskmem - 1}
 exemplars_per_slice = {USE["exemplars_per_slice"]}
 crop_margin = {USE["crop_margin"]}
 crop_max_extent = {USE["crop_max_extent"]}

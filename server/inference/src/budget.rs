@@ -94,11 +94,8 @@ fn row_bytes(graph: Graph, spec: &BundleSpec, memories: usize) -> u64 {
         Graph::MemoryEncoder => map(1, spec.input.image_size).saturating_mul(MEMORY_ACTIVATIONS),
         Graph::MemoryAttention => {
             let places = area(f.memory_size).saturating_mul(memories as u64);
-            let (at_once, copies) = match f.attention_chunk as u64 {
-                0 => (area(f.embed_size), SCORE_COPIES),
-                chunk => (chunk.min(area(f.embed_size)), CHUNK_COPIES),
-            };
-            let scores = at_once.saturating_mul(places).saturating_mul(copies);
+            let copies = if f.attention_chunk == 0 { SCORE_COPIES } else { CHUNK_COPIES };
+            let scores = (f.places_at_once() as u64).saturating_mul(places).saturating_mul(copies);
             let image = map(f.embed_channels.max(f.cond_channels), f.embed_size);
             let tokens = image.saturating_add(places.saturating_mul(f.memory_channels as u64));
             scores.saturating_add(tokens.saturating_mul(TOKEN_COPIES))

@@ -229,6 +229,14 @@ pub struct BundleFile {
     pub external: Vec<BundleFile>,
 }
 
+impl FeatureSpec {
+    /// Places of an image that memory attention compares with its memories at once.
+    pub fn places_at_once(&self) -> usize {
+        let all = self.embed_size.saturating_mul(self.embed_size);
+        if self.attention_chunk == 0 { all } else { self.attention_chunk.min(all) }
+    }
+}
+
 impl BundleSpec {
     /// The file that plays a role, if the bundle has that role.
     pub fn graph(&self, graph: Graph) -> Option<&BundleFile> {
@@ -287,11 +295,13 @@ impl BundleSpec {
         }
         self.validate_ranges(&check)?;
         self.validate_uses(&check)?;
-        for (key, BundleFile { file, sha256, .. }) in self.files() {
+        for (key, BundleFile { file, sha256, external }) in self.files() {
             let plain = Path::new(file).file_name().is_some_and(|name| name == file.as_str());
             check(plain, key, "must name a file of the bundle's own folder")?;
             let digest = sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit());
             check(digest, key, "must have a sha256 of 64 hexadecimal digits")?;
+            let flat = external.iter().all(|file| file.external.is_empty());
+            check(flat, key, "has files of files of weights")?;
         }
         Ok(())
     }
@@ -324,7 +334,9 @@ impl BundleSpec {
             check(there || !wanted, key, "is missing, and what the manifest uses needs it")?;
             check(wanted || !there, key, "is there, and the manifest says that it is not used")?;
         }
-        Ok(())
+        // What is not conditioned goes to the decoder as it is: a given mask's pointer, a slice without memories.
+        let same = !prompts.used || self.features.embed_channels == self.features.cond_channels;
+        check(same, "features.cond_channels", "must be embed_channels where prompts are used")
     }
 
     fn validate_ranges(&self, check: &impl Fn(bool, &'static str, &str) -> Result<()>) -> Result<()> {

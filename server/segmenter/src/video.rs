@@ -10,9 +10,9 @@ use crate::error::{
     FrameShapeSnafu, MaskShapeSnafu, NoSuchObjectSnafu, NothingToFollowSnafu, PromptSnafu,
     SliceOutOfRangeSnafu,
 };
-use crate::models::{EncodedImages, ModelSpec, Models};
+use crate::models::{ModelSpec, Models};
 use crate::observer::{Stage, Steps, Unobserved};
-use crate::segment::features::{FeatureStore, ImageSource, WHOLE, stack};
+use crate::segment::features::{FeatureStore, Features, ImageSource, WHOLE};
 use crate::segment::predict::{Conditioning, Job, Pointing, Prediction, Predictor};
 use crate::{masks, memorise};
 use engram_imaging::resample::Letterbox;
@@ -121,12 +121,7 @@ impl<'a> VideoPredictor<'a> {
         let side = spec.input.image_size;
         let (found, expected) = (mask.shape(), [side, side]);
         ensure!(found == expected, MaskShapeSnafu { label: object.to_string(), expected, found });
-        let features = self.predictor.features.fetch(&[(WHOLE, frame)])?;
-        let images = EncodedImages {
-            embed: stack(features.iter().map(|features| &features.embed)),
-            high_res_0: stack(features.iter().map(|features| &features.high_res_0)),
-            high_res_1: stack(features.iter().map(|features| &features.high_res_1)),
-        };
+        let images = Features::batch(&self.predictor.features.fetch(&[(WHOLE, frame)])?);
         let mask = mask.mapv(|value| f32::from(u8::from(value != 0)));
         let score = ModelSpec::given_score(mask.iter().any(|value| *value > 0.0));
         let logits = masks::kept(spec, mask.view());

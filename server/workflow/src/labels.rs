@@ -7,6 +7,11 @@ use snafu::ResultExt;
 
 use crate::error::{JsonSnafu, Result};
 
+/// The key of a label as a person writes it: the canonical one where it is a code.
+pub(crate) fn key_of(written: &str) -> String {
+    written.parse::<LabelConcept>().map_or_else(|_| written.to_owned(), |concept| concept.key())
+}
+
 /// What a segment of this label carries over from the exemplars.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct LabelTemplate {

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Workflow;
 use crate::error::{ArchiveSnafu, BadRequestSnafu, NoSuchSegmentationSnafu, ReadSegmentationSnafu, Result};
+use crate::labels::key_of;
 use crate::series::{self, LoadedSeries};
 
 /// Prompts of one request at the most.
@@ -113,7 +114,7 @@ pub(crate) fn check(prompts: &[SlicePrompt], labels: &[String], bundle: &BundleS
     ensure!(prompts.len() <= MOST_PROMPTS, BadRequestSnafu { reason: reason() });
     let mut shown = BTreeSet::new();
     for prompt in prompts {
-        let twice = !shown.insert((prompt.key(), &prompt.sop_instance, prompt.frame));
+        let twice = !shown.insert((key_of(&prompt.label), &prompt.sop_instance, prompt.frame));
         let reason = || format!("{} has two prompts of {}", prompt.sop_instance, prompt.label);
         ensure!(!twice, BadRequestSnafu { reason: reason() });
         let reason = problem(prompt, labels, bundle.prompts.used);
@@ -130,18 +131,11 @@ fn problem(prompt: &SlicePrompt, labels: &[String], takes_clicks: bool) -> Optio
             prompt.sop_instance
         ));
     }
-    if !labels.contains(&prompt.key()) {
+    if !labels.contains(&key_of(&prompt.label)) {
         return Some(format!("a prompt shows {}, which is not among the labels to segment", prompt.label));
     }
     let reason = "the bundle takes no clicks; give mask_runs, or choose a bundle of SAM 2";
     (clicks && !takes_clicks).then(|| reason.to_owned())
-}
-
-impl SlicePrompt {
-    fn key(&self) -> String {
-        let concept = self.label.parse::<engram_seg::LabelConcept>();
-        concept.map_or_else(|_| self.label.clone(), |concept| concept.key())
-    }
 }
 
 impl Workflow {
@@ -234,7 +228,7 @@ fn place(loaded: &LoadedSeries, prompt: &SlicePrompt) -> Result<PlacedPrompt> {
         }
         None => PlacedShown::Clicks(clicked(prompt)),
     };
-    Ok(PlacedPrompt { volume, slice, label: prompt.key(), shown })
+    Ok(PlacedPrompt { volume, slice, label: key_of(&prompt.label), shown })
 }
 
 fn clicked(prompt: &SlicePrompt) -> Clicked {

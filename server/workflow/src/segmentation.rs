@@ -23,7 +23,7 @@ use crate::error::{
     NoSuchSeriesSnafu, OtherModalitySnafu, QueueSnafu, Result, StoreResultSnafu, UnknownLabelSnafu,
     WriteSegmentationSnafu,
 };
-use crate::labels::LabelTemplate;
+use crate::labels::{LabelTemplate, key_of};
 use crate::progress::JobObserver;
 use crate::request::{
     FixedUids, LabelSummary, ResultEncoding, SegmentationJob, SegmentationRequest, SegmentationSummary,
@@ -372,7 +372,7 @@ fn labels_for(bundle: &ServedBundle, request: &SegmentationRequest, modality: &s
     }
     let mut labels = Vec::with_capacity(asked.len());
     for asked in asked {
-        let label = asked.parse::<engram_seg::LabelConcept>().map_or_else(|_| asked.clone(), |c| c.key());
+        let label = key_of(asked);
         let available = by_label.get(&label).context(UnknownLabelSnafu { label: &label })?;
         if !fits(available) {
             let available = available.clone();

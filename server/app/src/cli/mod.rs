@@ -9,6 +9,7 @@ mod segment;
 mod serve;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -115,6 +116,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Rebuild(options) => rebuild::run(&options),
         Command::Doctor(options) => doctor::run(&options),
     }
+}
+
+/// What speaks HTTP to a running server; a status of failure is an answer.
+pub fn http_agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_connect(Some(Duration::from_secs(5)))
+        .timeout_global(Some(Duration::from_secs(300)))
+        .build()
+        .into()
 }
 
 /// Prints a value as JSON for scripts.

@@ -1,14 +1,12 @@
 //! A client of Engram: DICOMweb and the API over plain HTTP.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use ureq::Agent;
 use ureq::http::Response;
 
-use crate::cli::Failure;
+use crate::cli::{Failure, http_agent};
 
 /// Between the parts of a request.
 const BOUNDARY: &str = "engram-demo-2b7c1f4e9a";
@@ -85,13 +83,7 @@ impl Job {
 impl Client {
     /// Of the server at `url`.
     pub fn new(url: &str) -> Self {
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(5)))
-            .timeout_global(Some(Duration::from_secs(300)))
-            .build()
-            .into();
-        Self { agent, url: url.to_owned() }
+        Self { agent: http_agent(), url: url.to_owned() }
     }
 
     /// Whether the server is ready to work.

@@ -6,7 +6,7 @@
 //! the largest difference of its logits as a share of the largest logit; its differing pixels are those on the other
 //! side of 0, at the size of the image. `--wrong` spoils what goes into memory attention, to show that the measure
 //! sees it: a temporal index (the nearest slice's instead of the next), a pointer's distance (one slice more), the
-//! pointer of a conditioning slice (left out). Exit status 1 where a slice is out of bounds.
+//! pointer of a conditioning slice (left out). Exit status 3 where a slice is out of bounds.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a measurement may end at its first surprise
 
@@ -17,6 +17,9 @@ use engram_inference::{Bundle, Engine, EngineOptions};
 use engram_segmenter::EngineModels;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+/// Exit status where a slice is out of bounds, as against a program that could not run.
+const OUT_OF_BOUNDS: u8 = 3;
 
 fn main() -> Result<ExitCode> {
     let mut arguments = std::env::args().skip(1);
@@ -49,7 +52,11 @@ fn main() -> Result<ExitCode> {
         all.join(&measured);
     }
     println!("{}", line("all", &all));
-    Ok(if all.out_of_bounds == 0 && all.slices > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(match all.out_of_bounds {
+        0 if all.slices > 0 => ExitCode::SUCCESS,
+        0 => ExitCode::FAILURE,
+        _ => ExitCode::from(OUT_OF_BOUNDS),
+    })
 }
 
 fn line(name: &str, measured: &Measured) -> String {

@@ -123,6 +123,15 @@ impl Features {
             high_res_1: take(&encoded.high_res_1),
         }
     }
+
+    /// Several as the images of one call.
+    pub fn batch(rows: &[Arc<Self>]) -> EncodedImages {
+        EncodedImages {
+            embed: stack(rows.iter().map(|row| &row.embed)),
+            high_res_0: stack(rows.iter().map(|row| &row.high_res_0)),
+            high_res_1: stack(rows.iter().map(|row| &row.high_res_1)),
+        }
+    }
 }
 
 /// Rows of one shape as one tensor with a new first axis.

@@ -2,13 +2,11 @@
 
 use super::conditions::GivenMemory;
 use super::consolidate::GivenMask;
-use super::features::ViewIndex;
+use super::features::{Features, ViewIndex};
 use super::predict::{Pointing, Prediction, Predictor};
 use crate::Result;
 use crate::error::{MaskShapeSnafu, PromptSnafu, SliceOutOfRangeSnafu};
 use crate::memorise;
-use crate::models::EncodedImages;
-use crate::segment::features::stack;
 use crate::target::{SLICES_A_CALL, Target};
 use engram_imaging::resample::Letterbox;
 use ndarray::{Array4, ArrayView2, CowArray};
@@ -147,12 +145,7 @@ pub(crate) fn memories(
     let mut memories = vec![];
     for chunk in mine.chunks(SLICES_A_CALL) {
         let keys: Vec<_> = chunk.iter().map(|given| (view, given.slice)).collect();
-        let features = predictor.features.fetch(&keys)?;
-        let images = EncodedImages {
-            embed: stack(features.iter().map(|features| &features.embed)),
-            high_res_0: stack(features.iter().map(|features| &features.high_res_0)),
-            high_res_1: stack(features.iter().map(|features| &features.high_res_1)),
-        };
+        let images = Features::batch(&predictor.features.fetch(&keys)?);
         let mut coverage = Array4::zeros((chunk.len(), 1, side, side));
         for (row, given) in chunk.iter().enumerate() {
             memorise::put_coverage(&mut coverage, row, given.mask.view(), &letterbox);

@@ -5,7 +5,7 @@ use crate::Result;
 use crate::error::{ModelsSnafu, NoMemorySnafu};
 use crate::masks::{prompted_token, tracking_token};
 use crate::memorise::{self, Predicted};
-use crate::models::{DecodedMasks, Models, expect_shape};
+use crate::models::{DecodedMasks, EncodedImages, Models, expect_shape};
 use crate::observer::Steps;
 use engram_inference::{Clicks, Pointers, Prompts};
 use engram_memory::Memory;
@@ -196,25 +196,18 @@ impl<'a> Predictor<'a> {
         let spec = self.models.spec();
         let [channels, height, width] = spec.memory_shape();
         let cells = height * width;
-        let at_once = match spec.features.attention_chunk {
-            0 => cells,
-            chunk => chunk.min(cells),
-        };
-        let row = memories * cells * (channels + SCORES_A_PAIR * at_once) * size_of::<f32>();
+        let at_once = SCORES_A_PAIR * spec.features.places_at_once();
+        let row = memories * cells * (channels + at_once) * size_of::<f32>();
         (self.batch_bytes / row.max(1)).clamp(1, MOST_ROWS)
     }
 
     fn call(&mut self, jobs: &[&Job], group: &Group) -> Result<Vec<Prediction>> {
         let keys: Vec<_> = jobs.iter().map(|job| (job.view, job.slice)).collect();
-        let features = self.features.fetch(&keys)?;
-        let embed = stack(features.iter().map(|features| &features.embed));
+        let EncodedImages { embed, high_res_0, high_res_1 } = Features::batch(&self.features.fetch(&keys)?);
         let conditioned = match group.times.is_empty() {
             true => self.unconditioned(embed)?,
             false => self.condition(embed, jobs, group)?,
         };
-        let of =
-            |level: fn(&Features) -> &Array3<f32>| stack(features.iter().map(|features| level(features)));
-        let (high_res_0, high_res_1) = (of(|row| &row.high_res_0), of(|row| &row.high_res_1));
         let prompts = self.prompts(jobs)?;
         let action = "decode masks";
         let decoded = self

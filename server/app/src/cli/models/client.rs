@@ -1,13 +1,11 @@
 //! What `engram models` asks a running server.
 
-use std::time::Duration;
-
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Response;
 
-use crate::cli::Failure;
+use crate::cli::{Failure, http_agent};
 
 /// A connection to `/api/v1` of a server.
 pub struct Client {
@@ -18,13 +16,7 @@ pub struct Client {
 impl Client {
     /// Of the server at `url`, such as `http://127.0.0.1:8080`.
     pub fn new(url: &str) -> Self {
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_connect(Some(Duration::from_secs(5)))
-            .timeout_global(Some(Duration::from_secs(300)))
-            .build()
-            .into();
-        Self { agent, base: format!("{}/api/v1", url.trim_end_matches('/')) }
+        Self { agent: http_agent(), base: format!("{}/api/v1", url.trim_end_matches('/')) }
     }
 
     /// What lies at a path.
