@@ -1,6 +1,7 @@
 //! A volume as the models see it: windowed, letterboxed, normalised.
 
 use crate::Result;
+use crate::crop::PixelBox;
 use crate::error::{EmptyVolumeSnafu, ModelsSnafu};
 use crate::models::{Models, expect_shape};
 use crate::observer::Steps;
@@ -57,6 +58,12 @@ impl<'a> Target<'a> {
     /// A slice on the native grid, 0..1.
     pub fn unit(&self, slice: usize) -> Array2<f32> {
         window_to_unit(self.volume.voxels.index_axis(Axis(0), slice), self.lower, self.upper)
+    }
+
+    /// A part of a slice on the native grid, 0..1.
+    pub fn unit_of(&self, slice: usize, part: &PixelBox) -> Array2<f32> {
+        let slice = self.volume.voxels.index_axis(Axis(0), slice);
+        window_to_unit(slice.slice(part.slice()), self.lower, self.upper)
     }
 
     /// A slice in the square, 0..1.

@@ -2,6 +2,7 @@
 
 use super::axis::{Tap, filtered, linear};
 use ndarray::{Array2, ArrayView2, Axis};
+use std::ops::Range;
 
 /// A rectangle of a slice, in pixels; edges at whole numbers, so that the whole slice is `0, 0, rows,
 /// columns`. It may reach past the slice.
@@ -92,12 +93,55 @@ impl Letterbox {
     /// grid, `[rows, columns]`, bilinearly. `fill` where the square does not reach.
     pub fn restore(&self, square: ArrayView2<f32>, fill: f32) -> Array2<f32> {
         let (rows, columns) = self.native;
+        self.restorer(square.dim()).restore(square, 0..rows, 0..columns, fill)
+    }
+
+    /// [`Self::restore`] of maps of so many rows and columns, for many maps or parts of the slice.
+    pub fn restorer(&self, map: (usize, usize)) -> Restorer {
         let taps = |outputs: usize, inputs: usize, axis: usize| {
             let resolution = inputs as f64 / self.size as f64;
             linear(outputs, inputs, self.scale[axis] * resolution, self.offset[axis] * resolution)
         };
-        resample(square, &taps(rows, square.nrows(), 0), &taps(columns, square.ncols(), 1), fill)
+        Restorer { down: taps(self.native.0, map.0, 0), across: taps(self.native.1, map.1, 1) }
     }
+}
+
+/// The way from maps of one size back to the slice's grid: what depends on the sizes alone, worked out once.
+#[derive(Debug, Clone)]
+pub struct Restorer {
+    down: Vec<Tap>,
+    across: Vec<Tap>,
+}
+
+impl Restorer {
+    /// A part of [`Letterbox::restore`]: `rows` and `columns` of the slice, as far as it has them.
+    pub fn restore(
+        &self,
+        map: ArrayView2<f32>,
+        rows: Range<usize>,
+        columns: Range<usize>,
+        fill: f32,
+    ) -> Array2<f32> {
+        let part = |taps: &'_ [Tap], wanted: Range<usize>| {
+            let end = wanted.end.min(taps.len());
+            wanted.start.min(end)..end
+        };
+        let (rows, columns) = (part(&self.down, rows), part(&self.across, columns));
+        resample(map, &self.down[rows], &self.across[columns], fill)
+    }
+
+    /// Rows and columns of the slice that these rows and columns of a map have a say in; empty where none.
+    pub fn reach(&self, rows: Range<usize>, columns: Range<usize>) -> [Range<usize>; 2] {
+        [reach(&self.down, &rows), reach(&self.across, &columns)]
+    }
+}
+
+/// The outputs from the first to the last that one of these inputs counts for.
+fn reach(taps: &[Tap], inputs: &Range<usize>) -> Range<usize> {
+    let counts = |tap: &Tap| tap.start < inputs.end && tap.start + tap.weights.len() > inputs.start;
+    let first = taps.iter().position(counts);
+    let last = taps.iter().rposition(counts);
+    first.zip(last).map_or(0..0, |(first, last)| first..last + 1)
 }
 
 /// Across, then down. Only the input rows that some output needs are touched.
@@ -189,6 +233,23 @@ mod tests {
         let letterbox = Letterbox::of_region((3, 3), region, [1.0; 2], 4);
         let restored = letterbox.restore(Array2::from_elem((2, 2), 5.0).view(), -9.0);
         assert_eq!(restored, array![[5.0, 5.0, -9.0], [5.0, 5.0, -9.0], [-9.0, -9.0, -9.0]]);
+    }
+
+    #[test]
+    fn a_part_is_that_of_the_whole_and_holds_all_that_a_blob_reaches() {
+        let region = Region { top: 3.0, left: -2.0, height: 21.0, width: 17.0 };
+        let letterbox = Letterbox::of_region((30, 40), region, [0.8, 1.1], 64);
+        let mut map = Array2::zeros((16, 16));
+        map.slice_mut(ndarray::s![4..7, 9..13]).fill(1.0);
+        let whole = letterbox.restore(map.view(), 0.0);
+        let restorer = letterbox.restorer(map.dim());
+        let [rows, columns] = restorer.reach(4..7, 9..13);
+        let part = restorer.restore(map.view(), rows.clone(), columns.clone(), 0.0);
+        assert_eq!(part, whole.slice(ndarray::s![rows.clone(), columns.clone()]));
+        assert!(part.iter().any(|value| *value > 0.0));
+        assert_eq!(part.iter().filter(|v| **v > 0.0).count(), whole.iter().filter(|v| **v > 0.0).count());
+        assert!(rows.len() < 15 && columns.len() < 15, "{rows:?} {columns:?}");
+        assert_eq!(restorer.restore(map.view(), 28..99, 40..41, 0.0).dim(), (2, 0));
     }
 
     #[test]

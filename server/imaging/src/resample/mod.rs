@@ -5,4 +5,4 @@ mod intensity;
 mod letterbox;
 
 pub use intensity::{percentiles, window_to_unit};
-pub use letterbox::{Letterbox, Region, letterbox};
+pub use letterbox::{Letterbox, Region, Restorer, letterbox};

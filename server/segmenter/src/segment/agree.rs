@@ -4,9 +4,10 @@
 //! the same pixel of the slices on both sides, the more the more alike the patches around it are.
 
 use super::line::Line;
+use crate::crop::PixelBox;
 use crate::options::Tuning;
 use crate::target::Target;
-use ndarray::{Array2, Zip, s};
+use ndarray::{Array2, ArrayView2, Zip, s};
 
 /// Logits beyond this are no louder: a slice that is sure should not decide for one that only resembles it.
 const LOUDEST: f32 = 6.0;
@@ -21,11 +22,10 @@ pub(crate) struct Agreement<'a> {
     spread: f32,
 }
 
-/// A slice that is heard.
-pub(crate) struct Voice {
-    pub slice: usize,
-    /// How much each pixel counts, 0..1.
-    loudness: Array2<f32>,
+/// A slice that is heard: its logits, and how much each pixel counts, 0..1.
+pub(crate) struct Voice<'v> {
+    pub logits: ArrayView2<'v, f32>,
+    pub loudness: ArrayView2<'v, f32>,
 }
 
 impl<'a> Agreement<'a> {
@@ -35,23 +35,30 @@ impl<'a> Agreement<'a> {
         (weight > 0.0 && spread > 0.0).then_some(Self { target, line, weight, spread })
     }
 
-    /// The slices beside one.
-    pub fn voices(&self, slice: usize) -> Vec<Voice> {
-        let own = self.target.unit(slice);
-        let voice = |slice| {
-            let differences = &self.target.unit(slice) - &own;
-            let sharpness = 0.5 / self.spread.powi(2);
-            let loudness = patch_means(&differences.mapv(|d| d * d)).mapv_into(|d| (-sharpness * d).exp());
-            Voice { slice, loudness }
-        };
-        self.line.beside(slice).map(voice).collect()
+    /// Where a slice stands in the order in which each lies between those that it hears.
+    pub fn rank(&self, slice: usize) -> usize {
+        self.line.rank(slice)
     }
 
-    /// A slice's own logits with those of its neighbours, each with its voice.
-    pub fn blend(&self, own: &Array2<f32>, heard: &[(&Voice, Array2<f32>)]) -> Array2<f32> {
+    /// The slices that one hears.
+    pub fn beside(&self, slice: usize) -> impl Iterator<Item = usize> {
+        self.line.beside(slice)
+    }
+
+    /// How loud two slices are to each other in a part of them: the louder, the more alike they look.
+    pub fn loudness(&self, one: usize, other: usize, part: &PixelBox) -> Array2<f32> {
+        let around = part.with_rim(self.target.native());
+        let differences = self.target.unit_of(one, &around) - self.target.unit_of(other, &around);
+        let means = patch_means(&differences.mapv_into(|d| d * d));
+        let sharpness = 0.5 / self.spread.powi(2);
+        means.slice(part.within(&around).slice()).mapv(|d| (-sharpness * d).exp())
+    }
+
+    /// A slice's own logits with those of its neighbours.
+    pub fn blend(&self, own: &Array2<f32>, voices: &[Voice]) -> Array2<f32> {
         let (mut sum, mut loudness) = (Array2::<f32>::zeros(own.dim()), Array2::<f32>::zeros(own.dim()));
-        for (voice, logits) in heard {
-            Zip::from(&mut sum).and(&mut loudness).and(&voice.loudness).and(logits).for_each(
+        for voice in voices {
+            Zip::from(&mut sum).and(&mut loudness).and(&voice.loudness).and(&voice.logits).for_each(
                 |sum, total, loud, logit| {
                     *sum += loud * logit.clamp(-LOUDEST, LOUDEST);
                     *total += loud;
@@ -100,6 +107,24 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_slice_is_as_loud_as_it_is_in_the_whole() {
+        let voxels = Array3::from_shape_fn((2, 7, 9), |(z, y, x)| ((z * 31 + y * 17 + x * 5) % 11) as f32);
+        let volume = volume(voxels, &[0.0, 5.0]);
+        let target = Target::new(&volume, &FakeModels::new().spec().input).unwrap();
+        let line = Line::new(&volume.geometry, 2, SliceOrder::Natural);
+        let tuning = Tuning { agreement: 1.0, agreement_spread: 0.5, ..Tuning::default() };
+        let agreement = Agreement::new(&target, &line, &tuning).unwrap();
+        let whole = agreement.loudness(0, 1, &PixelBox::whole((7, 9)));
+        for part in [
+            PixelBox { rows: 2..5, columns: 3..4 },
+            PixelBox { rows: 0..2, columns: 6..9 },
+            PixelBox { rows: 6..7, columns: 0..9 },
+        ] {
+            assert_eq!(agreement.loudness(1, 0, &part), whole.slice(part.slice()), "{part:?}");
+        }
+    }
+
+    #[test]
     fn like_slices_are_heard_and_unlike_ones_are_not() {
         let mut voxels = Array3::zeros((3, 4, 4));
         voxels.slice_mut(s![2, .., ..]).fill(1.0);
@@ -108,12 +133,16 @@ mod tests {
         let line = Line::new(&volume.geometry, 3, SliceOrder::Natural);
         let tuning = Tuning { agreement: 1.0, agreement_spread: 0.1, ..Tuning::default() };
         let agreement = Agreement::new(&target, &line, &tuning).unwrap();
-        let voices = agreement.voices(1);
-        assert_eq!(voices.iter().map(|voice| voice.slice).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(agreement.beside(1).collect::<Vec<_>>(), [0, 2]);
         let (own, other) = (Array2::from_elem((4, 4), 2.0), Array2::from_elem((4, 4), -12.0));
-        let like = agreement.blend(&own, &[(&voices[0], other.clone())]);
+        let blend = |loudness: &Array2<f32>| {
+            let voice = Voice { logits: other.view(), loudness: loudness.view() };
+            agreement.blend(&own, &[voice])
+        };
+        let whole = PixelBox::whole((4, 4));
+        let like = blend(&agreement.loudness(1, 0, &whole));
         assert!(like.iter().all(|logit| (logit + 2.0).abs() < 1e-4), "{like}");
-        assert_eq!(agreement.blend(&own, &[(&voices[1], other)]), own);
+        assert_eq!(blend(&agreement.loudness(1, 2, &whole)), own);
         assert_eq!(agreement.blend(&own, &[]), own);
         assert!(Agreement::new(&target, &line, &Tuning { agreement: 0.0, ..tuning }).is_none());
     }

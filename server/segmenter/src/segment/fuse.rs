@@ -2,8 +2,9 @@
 
 use super::line::Line;
 use super::predict::Prediction;
+use crate::crop::PixelBox;
 use crate::models::sigmoid;
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 
 /// Logits beyond this say nothing more; SAM 2 marks an absent object with -1024, which would drown every other
 /// voice.
@@ -33,6 +34,22 @@ impl Belief {
     /// `[m, m]`, the shape.
     pub fn logits(&self) -> Array2<f32> {
         self.tenths.mapv(|tenths| f32::from(tenths) / STEPS)
+    }
+
+    /// Rows and columns of the shape.
+    pub fn dim(&self) -> (usize, usize) {
+        self.tenths.dim()
+    }
+
+    /// The box of what is more likely the object than not.
+    pub fn reach(&self) -> Option<PixelBox> {
+        let likely = |tenths: &i8| *tenths > 0;
+        let within = |row: (usize, ArrayView1<i8>)| {
+            let first = row.1.iter().position(likely)?;
+            let last = row.1.iter().rposition(likely)?;
+            Some(PixelBox { rows: row.0..row.0 + 1, columns: first..last + 1 })
+        };
+        self.tenths.outer_iter().enumerate().filter_map(within).reduce(|found, row| found.join(&row))
     }
 }
 
@@ -96,6 +113,14 @@ mod tests {
         assert!((belief.logits()[[0, 0]] - 4.0).abs() < 0.11);
         assert!((belief.presence - 0.5).abs() < 0.01);
         assert!(fuse(None, &[], 1.0).is_none());
+    }
+
+    #[test]
+    fn a_belief_reaches_as_far_as_it_is_above_zero() {
+        let logits = array![[-1.0, 0.0, -1.0, -1.0], [-1.0, -1.0, 0.5, -1.0], [-1.0, 2.0, -3.0, -1.0]];
+        let reach = Belief::new(&logits, 1.0, 1.0).reach();
+        assert_eq!(reach, Some(PixelBox { rows: 1..3, columns: 1..3 }));
+        assert_eq!(Belief::new(&-logits.mapv(f32::abs), 1.0, 1.0).reach(), None);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) fn locate(
 /// The box of what has these profiles: pixels a row, pixels a column.
 fn box_of(rows: &Array1<f32>, columns: &Array1<f32>) -> Option<PixelBox> {
     let ((top, bottom), (left, right)) = (trimmed(rows)?, trimmed(columns)?);
-    Some(PixelBox { rows: (top, bottom + 1), columns: (left, right + 1) })
+    Some(PixelBox { rows: top..bottom + 1, columns: left..right + 1 })
 }
 
 /// First and last index of a profile without its outermost specks. None where it is all zero.
@@ -72,7 +72,7 @@ mod tests {
             let belief = Belief::new(&logits, 1.0, 1.0);
             let beliefs = vec![Some(belief.clone()), None, Some(belief)];
             LabelBeliefs {
-                whole: Seen { letterbox, beliefs },
+                whole: Seen::new(&letterbox, beliefs),
                 close: vec![],
                 present: vec![true, true, false],
             }
@@ -80,8 +80,8 @@ mod tests {
         let labels = [label(1.0, 10..25, 45), label(2.0, 20..40, 2)];
         let found = locate(&labels, (3, 200, 100), 0.5);
         // From -1 to 2 a logit rises above 0 after a third of the way, so a pixel early, and above 1 a pixel late.
-        assert_eq!(found[0], Some(PixelBox { rows: (40, 81), columns: (30, 70) }));
-        assert_eq!(found[1], Some(PixelBox { rows: (81, 161), columns: (29, 71) }));
+        assert_eq!(found[0], Some(PixelBox { rows: 40..81, columns: 30..70 }));
+        assert_eq!(found[1], Some(PixelBox { rows: 81..161, columns: 29..71 }));
         let nowhere = LabelBeliefs { present: vec![false; 3], ..label(1.0, 1..2, 1) };
         assert_eq!(locate(&[nowhere], (3, 200, 100), 0.5), [None]);
     }

@@ -5,6 +5,7 @@
 //! attention. Propagation follows SAM 2's video predictor, in both directions through the slices.
 
 mod agree;
+mod batch;
 mod cache;
 mod components;
 mod conditions;

@@ -1,18 +1,20 @@
-//! Masks of slices conditioned on memories, in batches.
+//! Masks of slices conditioned on memories, in batches. While the bundle computes one, the next is laid out.
 
+use super::batch::{Batch, Conditions};
 use super::features::{FeatureStore, Features, ViewIndex, stack};
 use crate::Result;
-use crate::error::{ModelsSnafu, NoMemorySnafu};
-use crate::masks::{prompted_token, tracking_token};
+use crate::error::ModelsSnafu;
 use crate::memorise::{self, Predicted};
-use crate::models::{DecodedMasks, EncodedImages, Models, expect_shape};
+use crate::models::{Models, expect_shape};
 use crate::observer::Steps;
 use engram_inference::{Clicks, Pointers, Prompts};
 use engram_memory::Memory;
 use ndarray::{Array1, Array2, Array3, Array4, Array5, Axis};
-use snafu::{OptionExt, ResultExt};
+use snafu::ResultExt;
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 /// Rows of one call at the most: more gains nothing on a CPU.
 const MOST_ROWS: usize = 16;
@@ -141,15 +143,23 @@ impl<'a> Predictor<'a> {
         for (index, job) in jobs.iter().enumerate() {
             groups.entry(Group::of(index, job)).or_default().push(index);
         }
+        let calls = groups.iter().flat_map(|(group, members)| {
+            members.chunks(self.rows(group.times.len())).map(move |members| (group, members))
+        });
+        let calls: Vec<(&Group, &[usize])> = calls.collect();
         let mut predictions: Vec<Option<Prediction>> = jobs.iter().map(|_| None).collect();
-        for (group, members) in groups {
-            for chunk in members.chunks(self.rows(group.times.len())) {
-                let batch: Vec<&Job> = chunk.iter().map(|index| &jobs[*index]).collect();
-                for (index, prediction) in chunk.iter().zip(self.call(&batch, &group)?) {
-                    predictions[*index] = Some(prediction);
-                }
-                steps.advance(chunk.len())?;
+        let mut laid_out = calls.first().map(|call| self.lay_out(jobs, call)).transpose()?;
+        let mut following = calls.iter().skip(1);
+        for (_, members) in &calls {
+            let Some(batch) = laid_out.take() else { break };
+            let (models, next) = (self.models, following.next());
+            let (found, next) =
+                at_once(|| batch.compute(models), || next.map(|call| self.lay_out(jobs, call)).transpose());
+            laid_out = next?;
+            for (index, prediction) in members.iter().zip(found?) {
+                predictions[*index] = Some(prediction);
             }
+            steps.advance(members.len())?;
         }
         Ok(predictions.into_iter().flatten().collect())
     }
@@ -201,40 +211,26 @@ impl<'a> Predictor<'a> {
         (self.batch_bytes / row.max(1)).clamp(1, MOST_ROWS)
     }
 
-    fn call(&mut self, jobs: &[&Job], group: &Group) -> Result<Vec<Prediction>> {
+    /// All that the call takes.
+    fn lay_out<'j>(&mut self, jobs: &'j [Job], (group, members): &(&Group, &[usize])) -> Result<Batch<'j>> {
+        let jobs: Vec<&Job> = members.iter().map(|index| &jobs[*index]).collect();
         let keys: Vec<_> = jobs.iter().map(|job| (job.view, job.slice)).collect();
-        let EncodedImages { embed, high_res_0, high_res_1 } = Features::batch(&self.features.fetch(&keys)?);
-        let conditioned = match group.times.is_empty() {
-            true => self.unconditioned(embed)?,
-            false => self.condition(embed, jobs, group)?,
+        let images = Features::batch(&self.features.fetch(&keys)?);
+        let conditions = match group.times.is_empty() {
+            true => None,
+            false => Some(self.conditions(&jobs, group)?),
         };
-        let prompts = self.prompts(jobs)?;
-        let action = "decode masks";
-        let decoded = self
-            .models
-            .decode(conditioned, high_res_0, high_res_1, prompts)
-            .context(ModelsSnafu { action })?;
-        memorise::expect_decoded(action, self.models.spec(), jobs.len(), &decoded)?;
-        Ok(jobs.iter().enumerate().map(|(row, job)| self.prediction(row, job, &decoded)).collect())
+        let prompts = self.prompts(&jobs)?;
+        Ok(Batch { jobs, images, conditions, prompts })
     }
 
-    /// Features of slices without any memory (SAM 2, `directly_add_no_mem_embed`).
-    fn unconditioned(&self, mut embed: Array4<f32>) -> Result<Array4<f32>> {
-        let no_memory = self.models.spec().constants.no_mem_embed.as_ref().context(NoMemorySnafu)?;
-        let added = no_memory.view().insert_axis(Axis(1)).insert_axis(Axis(2));
-        embed += &added;
-        Ok(embed)
-    }
-
-    fn condition(&self, embed: Array4<f32>, jobs: &[&Job], group: &Group) -> Result<Array4<f32>> {
-        let memories = self.gather(jobs, group.times.len())?;
+    fn conditions(&self, jobs: &[&Job], group: &Group) -> Result<Conditions> {
         let pointers = match self.models.spec().pointers.used {
             true => Some(self.gather_pointers(jobs, group)?),
             false => None,
         };
-        self.models
-            .attend(embed, memories, &group.times, pointers)
-            .context(ModelsSnafu { action: "condition slices on memories" })
+        let memories = self.gather(jobs, group.times.len())?;
+        Ok(Conditions { memories, times: group.times.clone(), pointers })
     }
 
     fn gather(&self, jobs: &[&Job], count: usize) -> Result<Array5<f32>> {
@@ -305,27 +301,13 @@ impl<'a> Predictor<'a> {
         };
         self.models.encode_prompts(clicks).context(ModelsSnafu { action: "encode clicks" })
     }
+}
 
-    /// One row of the decoder's answer (SAM 2, `_forward_sam_heads`).
-    fn prediction(&self, row: usize, job: &Job, decoded: &DecodedMasks) -> Prediction {
-        let spec = self.models.spec();
-        let (masks, iou) = (decoded.masks.index_axis(Axis(0), row), decoded.iou.row(row));
-        let clicks = job.pointing.as_ref().map_or(0, |pointing| pointing.points.len());
-        // A single click may mean any of several things, as may none; more clicks or a box mean one.
-        let token = match clicks {
-            0 | 1 => tracking_token(iou),
-            _ => prompted_token(&spec.prompts, masks, iou),
-        };
-        let score = decoded.object_score[[row, 0]];
-        let mut logits = masks.index_axis(Axis(0), token).to_owned();
-        if let Some(absent) = spec.memory.absent_logit.filter(|_| score <= 0.0) {
-            logits.fill(absent);
-        }
-        let pointer = decoded.pointers.as_ref().map(|pointers| match score > 0.0 {
-            // Where one mask was asked for, its pointer is the first's, whichever mask was stable.
-            true => pointers.index_axis(Axis(0), row).row(if clicks > 1 { 0 } else { token }).to_owned(),
-            false => memorise::no_pointer(spec),
-        });
-        Prediction { logits, iou: iou[token], score, pointer }
-    }
+/// Does both, the first on a thread of its own.
+fn at_once<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+    thread::scope(|scope| {
+        let one = scope.spawn(one);
+        let other = other();
+        (one.join().unwrap_or_else(|panic| resume_unwind(panic)), other)
+    })
 }

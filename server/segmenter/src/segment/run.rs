@@ -179,7 +179,7 @@ impl Run<'_, '_> {
                 })
                 .collect();
             for whole in self.look(&looks)? {
-                let whole = Seen { letterbox, beliefs: whole };
+                let whole = Seen::new(&letterbox, whole);
                 let mut label = LabelBeliefs { whole, close: vec![], present: vec![] };
                 self.settle_presence(&mut label);
                 beliefs.push(label);
@@ -254,8 +254,8 @@ impl Run<'_, '_> {
                 break; // nothing has changed: the next look would find nothing either
             }
             for (look, beliefs) in looks.into_iter().zip(close) {
-                let letterbox = *self.predictor.features.letterbox(look.view);
-                labels[look.label].close.push(Seen { letterbox, beliefs });
+                let seen = Seen::new(self.predictor.features.letterbox(look.view), beliefs);
+                labels[look.label].close.push(seen);
                 self.settle_presence(&mut labels[look.label]);
             }
         }

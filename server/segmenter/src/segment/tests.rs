@@ -72,6 +72,21 @@ fn probabilities_agree_with_the_voxels() {
     }
 }
 
+/// Without probabilities only the part of the slices where a label may be is looked at.
+#[test]
+fn voxels_are_the_same_with_and_without_probabilities() {
+    let models = FakeModels::new();
+    let (exemplar, mask) = phantom(11, 5.0, 3);
+    let bank = bank_of(&models, "a", &exemplar, &mask);
+    let shuffled = Options { slice_order: SliceOrder::Shuffled(5), ..Options::default() };
+    for options in [whole_only(), Options::default(), shuffled] {
+        let part = run(&models, &bank, &exemplar, options.clone());
+        let whole = run(&models, &bank, &exemplar, Options { probabilities: true, ..options });
+        assert!(part.voxels.iter().any(|voxel| *voxel != 0));
+        assert_eq!(part.voxels, whole.voxels);
+    }
+}
+
 #[test]
 fn recent_slices_are_remembered_in_their_order_and_far_ones_are_not() {
     let models = FakeModels::new();
