@@ -84,6 +84,10 @@ def test_prompts_that_cannot_be_used_are_told_so(target):
     refused(ask(prompt(4, mask_runs=[7])), "7 pixels")
     refused(ask(prompt(4, mask_runs=[patients.SIZE**2]) | {"sop_instance": "1.2.3"}), "1.2.3")
     refused(ask(prompt(4, mask_runs=[patients.SIZE**2]) | {"label": SPLEEN_KEY}), SPLEEN_KEY)
+    image = patients.images(TARGET)[0].SOPInstanceUID
+    refused(target.segment(TARGET, labels=[LIVER_KEY], prompt_segmentation=image), "is no segmentation")
+    unknown = target.segment(TARGET, labels=[LIVER_KEY], prompt_segmentation="1.2.3")
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "no_such_segmentation"), unknown.text
 
 
 def test_clicks_and_a_box_go_through_the_prompt_encoder_of_sam_2(start_engram, tmp_path):

@@ -353,7 +353,11 @@ def replace(scratch: Path, out: Path) -> None:
     names = (out.with_name(f".{out.name}-old-{i}") for i in itertools.count())
     old = next(name for name in names if not name.exists())
     out.rename(old)
-    scratch.rename(out)
+    try:
+        scratch.rename(out)
+    except BaseException:
+        old.rename(out)
+        raise
     shutil.rmtree(old)
 
 

@@ -16,6 +16,7 @@ use crate::request::{Answer, Failure, Request, Value, check, pieces};
 use crate::runtime::Runtime;
 use crate::sessions::Sessions;
 use crate::signature::Signature;
+use crate::turn::Turn;
 use crate::worker::{self, Compute, Load, Shared};
 use crate::{Bundle, BundleSpec, Device, EngineMetrics, Graph, Result, batch, device, provider, runtime};
 
@@ -191,8 +192,8 @@ impl Engine {
         };
         let load = |device: Device| -> (Device, Load) {
             let (environment, bundle) = (runtime.environment.clone(), bundle.clone());
-            let load = move || {
-                let sessions = Sessions::load(&environment, &bundle, device, threads)?;
+            let load = move |turn: &Turn| {
+                let sessions = Sessions::load(&environment, &bundle, device, threads, turn)?;
                 Ok(Box::new(sessions) as Box<dyn Compute>)
             };
             (device, Box::new(load))

@@ -15,6 +15,7 @@ use crate::error::LoadGraphSnafu;
 use crate::provider;
 use crate::request::{Answer, Failure, Tensor};
 use crate::signature::{Dim, Dims, Port, Signature};
+use crate::turn::Turn;
 use crate::worker::Compute;
 use crate::{Bundle, Device, Graph, Result};
 
@@ -39,15 +40,18 @@ struct Pinned {
 }
 
 impl Sessions {
-    /// Loads every graph of the bundle on `device` and checks it against the manifest.
+    /// Loads every graph of the bundle on `device` and checks it against the manifest. Each waits for its turn: others
+    /// compute between two of them.
     pub(crate) fn load(
         environment: &Environment,
         bundle: &Bundle,
         device: Device,
         threads: usize,
+        turn: &Turn,
     ) -> Result<Self> {
         let load = |graph: Graph| -> Result<Option<Loaded>> {
             let Some(file) = bundle.graph_path(graph) else { return Ok(None) };
+            let _turn = turn.wait();
             let session = session(environment, &file, bundle, device, threads)
                 .context(LoadGraphSnafu { graph, device })?;
             let signature = Signature::of(graph, bundle.spec());
@@ -55,7 +59,18 @@ impl Sessions {
             let pinned = Pinned::of(device, &session);
             Ok(Some(Loaded { session, signature, pinned }))
         };
-        Ok(Self { graphs: Graph::ALL.into_iter().map(load).collect::<Result<_>>()? })
+        let mut graphs = Vec::with_capacity(Graph::ALL.len());
+        for graph in Graph::ALL {
+            match load(graph) {
+                Ok(loaded) => graphs.push(loaded),
+                Err(error) => {
+                    let _turn = turn.wait();
+                    drop(graphs);
+                    return Err(error);
+                }
+            }
+        }
+        Ok(Self { graphs })
     }
 }
 
@@ -265,7 +280,8 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/compact");
         let bundle = Bundle::open(folder).unwrap();
         let environment = loaded_runtime().environment;
-        let mut sessions = Sessions::load(&environment, &bundle, Device::Cpu, 1).unwrap();
+        let mut sessions =
+            Sessions::load(&environment, &bundle, Device::Cpu, 1, &Turn::of(Device::Cpu)).unwrap();
         for graph in Graph::ALL {
             let Some(loaded) = &mut sessions.graphs[graph.position()] else { continue };
             let inputs: Vec<_> = loaded.signature.inputs.iter().map(some_input).collect();
@@ -283,7 +299,8 @@ mod tests {
     fn empty_tensors_can_be_pinned() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/compact");
         let bundle = Bundle::open(folder).unwrap();
-        let sessions = Sessions::load(&loaded_runtime().environment, &bundle, Device::Cpu, 1).unwrap();
+        let (environment, turn) = (loaded_runtime().environment, Turn::of(Device::Cpu));
+        let sessions = Sessions::load(&environment, &bundle, Device::Cpu, 1, &turn).unwrap();
         let loaded = sessions.graphs[Graph::MaskDecoder.position()].as_ref().unwrap();
         let pinned = Pinned::at(&loaded.session, AllocationDevice::CPU, 0).unwrap();
         let tensor = pin(&pinned, &Array::<f32, _>::zeros(IxDyn(&[2, 0, 4])).view()).unwrap();

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use crate::request::{Answer, Failure, Tensor};
+use crate::turn::Turn;
 use crate::worker::{Compute, Load};
 use crate::{Bundle, Device, Engine, EngineOptions, Error, Graph, Result};
 
@@ -41,7 +42,7 @@ fn engine(max_batch: usize, devices: Vec<Conduct>) -> Engine {
     let bundle = Bundle::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/compact")).unwrap();
     let dimension = bundle.spec().retrieval.embedding_dim;
     let load = |conduct| {
-        let load = move || Ok(Box::new(Simulated { conduct, dimension }) as Box<dyn Compute>);
+        let load = move |_: &Turn| Ok(Box::new(Simulated { conduct, dimension }) as Box<dyn Compute>);
         (Device::Cpu, Box::new(load) as Load)
     };
     let options = EngineOptions { max_batch, ..EngineOptions::default() };

@@ -27,8 +27,8 @@ pub(crate) trait Compute {
     fn run(&mut self, graph: Graph, inputs: &[Tensor<'_>], rows: usize) -> Result<Answer, Failure>;
 }
 
-/// Makes what computes on a device, on its owner thread.
-pub(crate) type Load = Box<dyn FnOnce() -> Result<Box<dyn Compute>> + Send>;
+/// Makes what computes on a device, on its owner thread; touches the device only when it is its turn.
+pub(crate) type Load = Box<dyn FnOnce(&Turn) -> Result<Box<dyn Compute>> + Send>;
 
 /// What the owner threads of an engine share.
 #[derive(Clone)]
@@ -55,11 +55,7 @@ pub(crate) fn start(position: usize, device: Device, shared: Shared, load: Load)
     let (loaded, answer) = bounded(1);
     let turn = Turn::of(device);
     let work = move || {
-        let outcome = {
-            let _turn = turn.wait();
-            load()
-        };
-        match outcome {
+        match load(&turn) {
             Ok(compute) => {
                 // Whoever starts a thread waits for this answer; here and below.
                 let _ = loaded.send(Ok(()));

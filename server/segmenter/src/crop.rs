@@ -33,8 +33,7 @@ impl PixelBox {
         Self { rows: 0..rows, columns: 0..columns }
     }
 
-    /// One pixel.
-    pub fn pixel(row: usize, column: usize) -> Self {
+    fn pixel(row: usize, column: usize) -> Self {
         Self { rows: row..row + 1, columns: column..column + 1 }
     }
 

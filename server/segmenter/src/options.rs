@@ -29,7 +29,7 @@ pub struct Options {
     pub cache_bytes: usize,
     /// Bytes of predictions and memories of the target at work; more labels are followed one group after another.
     pub working_bytes: usize,
-    /// Bytes that one call to the bundle may take, estimated.
+    /// Bytes that one call to the bundle may take, estimated. The inputs of the next call are laid out meanwhile.
     pub batch_bytes: usize,
 }
 

@@ -7,7 +7,7 @@ use std::io::BufReader;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::OpenFileOptions;
 use engram_archive::{Archive, InstanceEntry, Level, MatchKey, Query};
-use engram_seg::{AlgorithmType, Description, describe};
+use engram_seg::{AlgorithmType, Description, Frame, describe};
 use snafu::{OptionExt, ResultExt};
 
 use crate::error::{
@@ -29,6 +29,8 @@ pub struct Annotation {
     pub labels: BTreeMap<String, AlgorithmType>,
     /// The series it refers to: (study, series) and the instances named.
     pub targets: BTreeMap<(String, String), BTreeSet<String>>,
+    /// By target series, labels that it does not speak of there: all their frames name images of other series.
+    pub elsewhere: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Whether an object is a segmentation, by SOP class.
@@ -66,7 +68,12 @@ fn from_description(description: &Description) -> Annotation {
         let instances = series.instances.iter().map(|instance| instance.sop_instance_uid.clone());
         targets.entry(key).or_default().extend(instances);
     }
+    let elsewhere = targets.iter().map(|((_, series), instances)| {
+        let labels = labels.keys().filter(|label| is_elsewhere(description, label, instances));
+        (series.clone(), labels.cloned().collect())
+    });
     Annotation {
+        elsewhere: elsewhere.filter(|(_, labels): &(_, BTreeSet<_>)| !labels.is_empty()).collect(),
         segmentation: description.sop_instance_uid.clone(),
         own_series: description.series_instance_uid.clone(),
         study: description.study_instance_uid.clone(),
@@ -74,6 +81,22 @@ fn from_description(description: &Description) -> Annotation {
         labels,
         targets,
     }
+}
+
+/// Whether a label has frames, and each of them names images of which none is among these.
+fn is_elsewhere(description: &Description, label: &str, instances: &BTreeSet<String>) -> bool {
+    let segments: BTreeSet<u16> = description
+        .foreground()
+        .filter(|segment| segment.concept.key() == *label)
+        .map(|segment| segment.number)
+        .collect();
+    let speaks_of = |frame: &&Frame| frame.segment_number.is_none_or(|number| segments.contains(&number));
+    let mut frames = description.frames.iter().filter(speaks_of).peekable();
+    let lies_elsewhere = |frame: &Frame| {
+        !frame.sources.is_empty()
+            && frame.sources.iter().all(|source| !instances.contains(&source.sop_instance_uid))
+    };
+    frames.peek().is_some() && frames.all(lies_elsewhere)
 }
 
 fn rank(made: AlgorithmType) -> u8 {
@@ -219,6 +242,7 @@ mod tests {
             made: made.into(),
             labels: [("SCT:1".to_owned(), AlgorithmType::Manual)].into(),
             targets: [(("1".into(), "2".into()), images.iter().map(|s| (*s).to_owned()).collect())].into(),
+            elsewhere: BTreeMap::new(),
         }
     }
 

@@ -184,6 +184,16 @@ pub enum Error {
         /// Why.
         source: engram_seg::Error,
     },
+    /// The segmentation says nothing of these labels on the series.
+    #[snafu(display("could not use segmentation {segmentation}: none of its frames shows {} on series {series}", labels.join(" or ")))]
+    NotOnSeries {
+        /// SOPInstanceUID.
+        segmentation: String,
+        /// SeriesInstanceUID.
+        series: String,
+        /// The labels' keys.
+        labels: Vec<String>,
+    },
     /// A result could not be put into DICOM.
     #[snafu(display("could not write the segmentation: {source}"))]
     WriteSegmentation {
@@ -291,6 +301,9 @@ fn advice(error: &Error) -> (&'static str, &'static str) {
         }
         Error::ReadSegmentation { .. } => {
             ("unreadable_segmentation", "Check the object with a DICOM validator and store it anew.")
+        }
+        Error::NotOnSeries { .. } => {
+            ("not_on_series", "Name a segmentation of that series, with frames of the labels in question.")
         }
         _ => ("internal", "The server's log says more; `engram doctor` checks store, bundle and disk."),
     }

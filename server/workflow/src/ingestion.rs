@@ -6,15 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engram_imaging::Volume;
 use engram_memory::{ImageIdentity, LabelDefinition, ListFilter, NewSlice, SliceId, Superseded, Thinning};
-use engram_seg::{AlgorithmType, ReferencedSlice, Segmentation};
+use engram_seg::{AlgorithmType, Segmentation};
 use engram_segmenter::{LabelMask, Observer, Origin, PreparedExemplar, encode_exemplars};
 use ndarray::{Array3, Axis};
 use serde::{Deserialize, Serialize};
-use snafu::{OptionExt, ResultExt};
+use snafu::{OptionExt, ResultExt, ensure};
 
 use crate::annotations::Annotation;
-use crate::error::{ArchiveSnafu, BankSnafu, NoSuchSegmentationSnafu, ReadSegmentationSnafu, Result};
+use crate::error::{
+    ArchiveSnafu, BankSnafu, NoSuchSegmentationSnafu, NotOnSeriesSnafu, ReadSegmentationSnafu, Result,
+};
 use crate::labels::LabelTemplate;
+use crate::placed::labels_on;
 use crate::series::{self, LoadedSeries};
 use crate::{Error, ServedBundle, Workflow};
 
@@ -169,7 +172,7 @@ impl Workflow {
         let actions = self.actions(study, series)?;
         let mut eligible = Vec::new();
         for annotation in annotations {
-            match self.eligible_labels(&annotation, actions.automatic_segmentations_are_exemplars) {
+            match self.eligible_labels(&annotation, series, actions.automatic_segmentations_are_exemplars) {
                 Ok(labels) => eligible.push((annotation, labels)),
                 Err(reason) => summary.passed_over.push((annotation.segmentation, reason)),
             }
@@ -185,15 +188,28 @@ impl Workflow {
         Ok(wanted.collect())
     }
 
-    /// The labels of an annotation that may become exemplars (DESIGN, "Who may be an exemplar").
-    fn eligible_labels(&self, annotation: &Annotation, automatic: bool) -> Result<BTreeSet<String>, String> {
+    /// The labels of an annotation that may become exemplars on a series (DESIGN, "Who may be an exemplar").
+    fn eligible_labels(
+        &self,
+        annotation: &Annotation,
+        series: &str,
+        automatic: bool,
+    ) -> Result<BTreeSet<String>, String> {
         let flags = self.flags.of(&annotation.segmentation);
         if flags.withdrawn {
             return Err("a person took it out of the bank".into());
         }
-        let labels: BTreeSet<String> = annotation
+        let elsewhere = annotation.elsewhere.get(series);
+        let here: Vec<_> = annotation
             .labels
             .iter()
+            .filter(|(label, _)| elsewhere.is_none_or(|elsewhere| !elsewhere.contains(*label)))
+            .collect();
+        if here.is_empty() {
+            return Err("all its frames belong to other series".into());
+        }
+        let labels: BTreeSet<String> = here
+            .into_iter()
             .filter(|(_, made)| **made != AlgorithmType::Automatic || automatic || flags.approved)
             .map(|(label, _)| label.clone())
             .filter(|label| !flags.withdrawn_labels.contains(label))
@@ -240,8 +256,13 @@ impl Workflow {
         let definitions = definitions(&read, &wanted.labels)?;
         let series = loaded.series_instance_uid();
         let mut ingest = bundle.bank.ingest(segmentation, series, definitions).context(BankSnafu)?;
+        let mut unplaced = wanted.labels.clone();
         for volume in &loaded.volumes {
             let Some(annotated) = annotated(&read, segmentation, volume, wanted)? else { continue };
+            unplaced.retain(|label| !annotated.masks.contains_key(label));
+            if annotated.slices.is_empty() {
+                continue;
+            }
             let masks: Vec<LabelMask> =
                 annotated.masks.iter().map(|(label, mask)| LabelMask { label, mask: mask.view() }).collect();
             let prepared = encode_exemplars(bundle.models(), volume, &masks, &annotated.slices, observer)
@@ -252,6 +273,8 @@ impl Workflow {
                 }
             }
         }
+        let labels = Vec::from_iter(unplaced);
+        ensure!(labels.is_empty(), NotOnSeriesSnafu { segmentation, series, labels });
         ingest.commit(&self.superseded(bundle, segmentation, loaded, wanted)).context(BankSnafu)
     }
 
@@ -331,36 +354,21 @@ struct Annotated {
     slices: Vec<usize>,
 }
 
-/// Places the wanted labels on the volume; `None` where the SEG has nothing to say about it.
+/// The wanted labels on a volume; `None` where the SEG says nothing about it.
 fn annotated(
     segmentation: &Segmentation,
     uid: &str,
     volume: &Volume,
     wanted: &Wanted,
 ) -> Result<Option<Annotated>> {
-    let sources = ReferencedSlice::of_volume(volume);
-    let mut masks: BTreeMap<String, Array3<u8>> = BTreeMap::new();
-    let mut touched = vec![false; sources.len()];
-    for segment in segmentation.description.foreground() {
-        let key = segment.concept.key();
-        if !wanted.labels.contains(&key) {
-            continue;
-        }
-        let placed = segmentation
-            .masks_on(segment.number, &sources)
-            .context(ReadSegmentationSnafu { segmentation: uid })?;
-        touched.iter_mut().zip(&placed.frames_present).for_each(|(t, present)| *t |= present);
-        match masks.get_mut(&key) {
-            // Several segments of one label are one label.
-            Some(mask) => mask.zip_mut_with(&placed.mask, |a, b| *a |= b),
-            None => {
-                masks.insert(key, placed.mask);
-            }
-        }
-    }
-    if masks.is_empty() || (wanted.partial && !touched.contains(&true)) {
+    let labels = labels_on(segmentation, uid, volume, |label| wanted.labels.contains(label))?;
+    if labels.is_empty() {
         return Ok(None);
     }
+    let speaks_of =
+        |slice: usize| labels.values().any(|label| label.frames_present.get(slice) == Some(&true));
+    let touched: Vec<bool> = (0..volume.sources.len()).map(speaks_of).collect();
+    let masks = labels.into_iter().map(|(key, label)| (key, label.mask)).collect();
     Ok(Some(Annotated::new(masks, if wanted.partial { Some(&touched) } else { None })))
 }
 
@@ -431,6 +439,7 @@ mod tests {
             made: String::new(),
             labels: BTreeMap::new(),
             targets: BTreeMap::new(),
+            elsewhere: BTreeMap::new(),
         };
         (annotation, labels.iter().map(|l| (*l).to_owned()).collect())
     }

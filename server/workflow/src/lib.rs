@@ -14,6 +14,7 @@ mod error;
 mod flags;
 mod ingestion;
 mod labels;
+mod placed;
 mod progress;
 mod prompts;
 mod queries;

@@ -2,16 +2,19 @@
 
 use engram_imaging::Volume;
 use engram_inference::BundleSpec;
-use engram_seg::ReferencedSlice;
 use engram_segmenter::{Click, Clicked, Prompt, Shown};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use snafu::{OptionExt, ResultExt, ensure};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::Workflow;
-use crate::error::{ArchiveSnafu, BadRequestSnafu, NoSuchSegmentationSnafu, ReadSegmentationSnafu, Result};
+use crate::annotations::is_segmentation;
+use crate::error::{
+    ArchiveSnafu, BadRequestSnafu, NoSuchSegmentationSnafu, NotOnSeriesSnafu, ReadSegmentationSnafu, Result,
+};
 use crate::labels::key_of;
+use crate::placed::labels_on;
 use crate::series::{self, LoadedSeries};
 
 /// Prompts of one request at the most.
@@ -139,6 +142,15 @@ fn problem(prompt: &SlicePrompt, labels: &[String], takes_clicks: bool) -> Optio
 }
 
 impl Workflow {
+    /// Whether there is such a SEG. What it shows is told when the job reads it.
+    pub(crate) fn check_prompt_segmentation(&self, segmentation: &str) -> Result<()> {
+        let entry = self.archive().find_instance(segmentation).context(ArchiveSnafu)?;
+        let entry = entry.context(NoSuchSegmentationSnafu { segmentation })?;
+        let reason = || format!("{segmentation}, of the prompts, is no segmentation");
+        ensure!(is_segmentation(&entry.sop_class_uid), BadRequestSnafu { reason: reason() });
+        Ok(())
+    }
+
     /// Places a request's prompts on the slices of a series: those of the request itself, and those of the stored SEG
     /// that it names, on each slice that the SEG has a frame for and the request no prompt. `labels`: those to be
     /// segmented.
@@ -151,14 +163,19 @@ impl Workflow {
     ) -> Result<PlacedPrompts> {
         let slice = loaded.volumes.iter().map(|volume| volume.geometry.rows * volume.geometry.columns).max();
         let most = self.options.limits.volume.max_bytes / slice.unwrap_or_default().max(1) as u64;
-        let reason = || format!("it has {} prompts; of slices this large {most} are allowed", prompts.len());
-        ensure!(prompts.len() as u64 <= most, BadRequestSnafu { reason: reason() });
+        let fits = |count: usize| -> Result<()> {
+            let reason = || format!("it has {count} prompts; of slices this large {most} are allowed");
+            ensure!(count as u64 <= most, BadRequestSnafu { reason: reason() });
+            Ok(())
+        };
+        fits(prompts.len())?;
         let mut placed = prompts.iter().map(|prompt| place(loaded, prompt)).collect::<Result<Vec<_>>>()?;
         if let Some(segmentation) = segmentation {
             let stored = self.prompts_of(loaded, segmentation, labels)?;
             let is_new = |new: &PlacedPrompt| placed.iter().all(|old| old.place() != new.place());
             let stored: Vec<_> = stored.into_iter().filter(is_new).collect();
             placed.extend(stored);
+            fits(placed.len())?;
         }
         Ok(PlacedPrompts(placed))
     }
@@ -173,34 +190,26 @@ impl Workflow {
         let entry = entry.context(NoSuchSegmentationSnafu { segmentation })?;
         let object = series::open_instance(&entry)?;
         let read = engram_seg::read(&object).context(ReadSegmentationSnafu { segmentation })?;
-        // By label, volume and slice: several segments of one label are one label.
-        let mut masks: BTreeMap<(String, usize, usize), Array2<u8>> = BTreeMap::new();
+        let mut found = vec![];
         for (volume, target) in loaded.volumes.iter().enumerate() {
-            let sources = ReferencedSlice::of_volume(target);
-            for segment in read.description.foreground().filter(|s| labels.contains(&s.concept.key())) {
-                let found = match read.masks_on(segment.number, &sources) {
-                    // The segment is on another volume of the series.
-                    Err(engram_seg::Error::NotOnSlices { .. }) => continue,
-                    found => found.context(ReadSegmentationSnafu { segmentation })?,
-                };
-                let shown = found.mask.outer_iter().zip(&found.frames_present).enumerate();
-                for (slice, (mask, _)) in shown.filter(|(_, (_, present))| **present) {
-                    let place = (segment.concept.key(), volume, slice);
-                    let joined = masks.entry(place).or_insert_with(|| Array2::zeros(mask.raw_dim()));
-                    joined.zip_mut_with(&mask, |joined, value| *joined |= value);
+            // One by one: the masks of all of them may be many times the volume.
+            for wanted in labels {
+                let placed = labels_on(&read, segmentation, target, |label| label == wanted)?;
+                for (label, placed) in placed {
+                    let shown = placed.mask.outer_iter().zip(&placed.frames_present).enumerate();
+                    let shown = shown.filter(|(_, (_, present))| **present);
+                    found.extend(shown.map(|(slice, (mask, _))| PlacedPrompt {
+                        volume,
+                        slice,
+                        label: label.clone(),
+                        shown: PlacedShown::Mask(mask.to_owned()),
+                    }));
                 }
             }
         }
-        let reason =
-            || format!("segmentation {segmentation} has no frame of a label to segment on the series");
-        ensure!(!masks.is_empty(), BadRequestSnafu { reason: reason() });
-        let placed = masks.into_iter().map(|((label, volume, slice), mask)| PlacedPrompt {
-            volume,
-            slice,
-            label,
-            shown: PlacedShown::Mask(mask),
-        });
-        Ok(placed.collect())
+        let series = loaded.series_instance_uid();
+        ensure!(!found.is_empty(), NotOnSeriesSnafu { segmentation, series, labels });
+        Ok(found)
     }
 }
 

@@ -96,6 +96,9 @@ impl Workflow {
         let bundle = self.bundle_for(&request, study, series)?;
         let labels = labels_for(&bundle, &request, &entry.modality)?;
         prompts::check(&request.prompts, &labels, bundle.spec())?;
+        if let Some(segmentation) = &request.prompt_segmentation {
+            self.check_prompt_segmentation(segmentation)?;
+        }
         let job = SegmentationJob { request, uids: FixedUids::fresh() };
         let payload = serde_json::to_value(&job).context(JsonSnafu { what: "a segmentation job" })?;
         self.queue.enqueue(NewJob::new(SEGMENTATION_KIND, payload)).context(QueueSnafu)

@@ -54,6 +54,6 @@ fn message(event: &Event) -> Bytes {
         Event::Progress(_) => "progress",
     };
     // A job view is plain data; were it ever not to serialise, the event goes without it.
-    let data = serde_json::to_string(&JobView::from(event.job().clone())).unwrap_or_default();
+    let data = serde_json::to_string(&JobView::brief(event.job().clone())).unwrap_or_default();
     Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
 }

@@ -42,6 +42,16 @@ pub struct Links {
     pub instance: Option<String>,
 }
 
+impl JobView {
+    /// For lists and events: without the request's prompts, which may be many and large.
+    pub fn brief(mut job: Job) -> Self {
+        if let Some(request) = job.payload.get_mut("request").and_then(Value::as_object_mut) {
+            request.remove("prompts");
+        }
+        Self::from(job)
+    }
+}
+
 impl From<Job> for JobView {
     fn from(job: Job) -> Self {
         let base = format!("/api/v1/jobs/{}", job.id);

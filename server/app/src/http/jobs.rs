@@ -30,7 +30,7 @@ pub async fn list(state: web::Data<State>, query: web::Query<ListQuery>) -> Resu
         limit: query.limit.unwrap_or(100).clamp(1, MAX_LISTED),
     };
     let jobs = blocking(move || state.workflow.jobs(&filter)).await?;
-    Ok(HttpResponse::Ok().json(jobs.into_iter().map(JobView::from).collect::<Vec<_>>()))
+    Ok(HttpResponse::Ok().json(jobs.into_iter().map(JobView::brief).collect::<Vec<_>>()))
 }
 
 /// `GET /jobs/{id}`

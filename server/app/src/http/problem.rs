@@ -92,6 +92,7 @@ impl From<WorkflowError> for Problem {
             | WorkflowError::NoExemplars { .. }
             | WorkflowError::OtherModality { .. }
             | WorkflowError::OpenBundle { .. }
+            | WorkflowError::NotOnSeries { .. }
             | WorkflowError::BadRequest { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             WorkflowError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             WorkflowError::Queue { source: engram_jobs::Error::Full { .. } } => {

@@ -45,7 +45,7 @@ pub async fn post(
 pub async fn list(state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let filter = JobFilter { kind: Some(SEGMENTATION_KIND.into()), states: vec![], limit: 100 };
     let jobs = blocking(move || state.workflow.jobs(&filter)).await?;
-    Ok(HttpResponse::Ok().json(jobs.into_iter().map(JobView::from).collect::<Vec<_>>()))
+    Ok(HttpResponse::Ok().json(jobs.into_iter().map(JobView::brief).collect::<Vec<_>>()))
 }
 
 fn wants_dicom(http: &HttpRequest) -> bool {

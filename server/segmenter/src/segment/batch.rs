@@ -12,16 +12,18 @@ use snafu::{OptionExt, ResultExt};
 
 /// What the bundle takes to predict some slices, a row each.
 pub(crate) struct Batch<'j> {
+    /// Which of the jobs of many calls these are.
+    pub members: &'j [usize],
     pub jobs: Vec<&'j Job>,
     pub images: EncodedImages,
     /// None where the slices stand for themselves.
-    pub conditions: Option<Conditions>,
+    pub given: Option<Given>,
     /// For bundles that take prompts.
     pub prompts: Option<Prompts>,
 }
 
-/// What slices are conditioned on.
-pub(crate) struct Conditions {
+/// What slices are conditioned on, as the bundle takes it.
+pub(crate) struct Given {
     /// `[B, N, M, h, h]`.
     pub memories: Array5<f32>,
     /// Temporal indices `[N]` of the memories of every row.
@@ -33,11 +35,11 @@ pub(crate) struct Conditions {
 impl Batch<'_> {
     /// A prediction a job, in their order.
     pub fn compute(self, models: &dyn Models) -> Result<Vec<Prediction>> {
-        let Self { jobs, images, conditions, prompts } = self;
+        let Self { jobs, images, given, prompts, .. } = self;
         let EncodedImages { embed, high_res_0, high_res_1 } = images;
-        let conditioned = match conditions {
+        let conditioned = match given {
             None => unconditioned(models.spec(), embed)?,
-            Some(Conditions { memories, times, pointers }) => models
+            Some(Given { memories, times, pointers }) => models
                 .attend(embed, memories, &times, pointers)
                 .context(ModelsSnafu { action: "condition slices on memories" })?,
         };

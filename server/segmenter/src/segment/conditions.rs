@@ -72,6 +72,11 @@ impl<'a> Conditions<'a> {
         self.given.insert((label, view), memories);
     }
 
+    /// Lets go of the annotated slices of a label and view.
+    pub fn forget(&mut self, label: usize, view: ViewIndex) {
+        self.given.remove(&(label, view));
+    }
+
     /// The memory of the slice itself, where it was annotated.
     pub fn given(&self, look: &Look, slice: usize) -> Option<&GivenMemory> {
         self.given_in(look).iter().find(|memory| memory.slice == slice)

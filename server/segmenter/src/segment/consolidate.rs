@@ -15,7 +15,7 @@ use std::iter;
 /// Logit of what no view shows.
 const UNSEEN: f32 = -12.0;
 
-/// Slices that settle together: what one of them says to those beside it is worked out once.
+/// Slices that settle together at the most: what one of them says to those beside it is worked out once.
 const SETTLED_TOGETHER: usize = 8;
 
 /// A label as seen in one view.
@@ -153,7 +153,9 @@ pub(crate) fn settle(
     if let Some(agreement) = agreement {
         planes.sort_by_key(|plane| agreement.rank(plane.slice));
     }
-    planes.par_chunks_mut(SETTLED_TOGETHER).for_each(|planes| settling.settle(planes));
+    let a_thread = planes.len().div_ceil(rayon::current_num_threads());
+    let together = a_thread.clamp(1, SETTLED_TOGETHER);
+    planes.par_chunks_mut(together).for_each(|planes| settling.settle(planes));
     (voxels, probabilities)
 }
 

@@ -1,6 +1,6 @@
 //! Masks of slices conditioned on memories, in batches. While the bundle computes one, the next is laid out.
 
-use super::batch::{Batch, Conditions};
+use super::batch::{Batch, Given};
 use super::features::{FeatureStore, Features, ViewIndex, stack};
 use crate::Result;
 use crate::error::ModelsSnafu;
@@ -147,16 +147,21 @@ impl<'a> Predictor<'a> {
             members.chunks(self.rows(group.times.len())).map(move |members| (group, members))
         });
         let calls: Vec<(&Group, &[usize])> = calls.collect();
+        let mut calls = calls.into_iter();
         let mut predictions: Vec<Option<Prediction>> = jobs.iter().map(|_| None).collect();
-        let mut laid_out = calls.first().map(|call| self.lay_out(jobs, call)).transpose()?;
-        let mut following = calls.iter().skip(1);
-        for (_, members) in &calls {
-            let Some(batch) = laid_out.take() else { break };
-            let (models, next) = (self.models, following.next());
-            let (found, next) =
-                at_once(|| batch.compute(models), || next.map(|call| self.lay_out(jobs, call)).transpose());
-            laid_out = next?;
-            for (index, prediction) in members.iter().zip(found?) {
+        let mut next = calls.next().map(|call| self.lay_out(jobs, call)).transpose()?;
+        while let Some(batch) = next.take() {
+            let (members, models) = (batch.members, self.models);
+            let found = match calls.next() {
+                None => batch.compute(models)?,
+                Some(call) => {
+                    let (found, following) = at_once(|| batch.compute(models), || self.lay_out(jobs, call))?;
+                    let found = found?;
+                    next = Some(following?);
+                    found
+                }
+            };
+            for (index, prediction) in members.iter().zip(found) {
                 predictions[*index] = Some(prediction);
             }
             steps.advance(members.len())?;
@@ -211,26 +216,26 @@ impl<'a> Predictor<'a> {
         (self.batch_bytes / row.max(1)).clamp(1, MOST_ROWS)
     }
 
-    /// All that the call takes.
-    fn lay_out<'j>(&mut self, jobs: &'j [Job], (group, members): &(&Group, &[usize])) -> Result<Batch<'j>> {
+    /// All that a call takes: of jobs that are of one group.
+    fn lay_out<'j>(&mut self, jobs: &'j [Job], (group, members): (&Group, &'j [usize])) -> Result<Batch<'j>> {
         let jobs: Vec<&Job> = members.iter().map(|index| &jobs[*index]).collect();
         let keys: Vec<_> = jobs.iter().map(|job| (job.view, job.slice)).collect();
         let images = Features::batch(&self.features.fetch(&keys)?);
-        let conditions = match group.times.is_empty() {
+        let given = match group.times.is_empty() {
             true => None,
-            false => Some(self.conditions(&jobs, group)?),
+            false => Some(self.given(&jobs, group)?),
         };
         let prompts = self.prompts(&jobs)?;
-        Ok(Batch { jobs, images, conditions, prompts })
+        Ok(Batch { members, jobs, images, given, prompts })
     }
 
-    fn conditions(&self, jobs: &[&Job], group: &Group) -> Result<Conditions> {
+    fn given(&self, jobs: &[&Job], group: &Group) -> Result<Given> {
         let pointers = match self.models.spec().pointers.used {
             true => Some(self.gather_pointers(jobs, group)?),
             false => None,
         };
         let memories = self.gather(jobs, group.times.len())?;
-        Ok(Conditions { memories, times: group.times.clone(), pointers })
+        Ok(Given { memories, times: group.times.clone(), pointers })
     }
 
     fn gather(&self, jobs: &[&Job], count: usize) -> Result<Array5<f32>> {
@@ -304,10 +309,11 @@ impl<'a> Predictor<'a> {
 }
 
 /// Does both, the first on a thread of its own.
-fn at_once<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> (A, B) {
+fn at_once<A: Send, B>(one: impl FnOnce() -> A + Send, other: impl FnOnce() -> B) -> Result<(A, B)> {
     thread::scope(|scope| {
-        let one = scope.spawn(one);
+        let one = thread::Builder::new().spawn_scoped(scope, one);
+        let one = one.map_err(Into::into).context(ModelsSnafu { action: "start a thread" })?;
         let other = other();
-        (one.join().unwrap_or_else(|panic| resume_unwind(panic)), other)
+        Ok((one.join().unwrap_or_else(|panic| resume_unwind(panic)), other))
     })
 }

@@ -130,23 +130,31 @@ fn point_out<'g>(
     steps: &mut Steps,
 ) -> Result<Vec<GivenMask<'g>>> {
     let letterbox = *predictor.features.letterbox(WHOLE);
+    let mut found = vec![];
     for label in BTreeSet::from_iter(clicked.iter().map(|clicked| clicked.label)) {
         let drawn = given::memories(predictor, given, label, WHOLE)?;
         conditions.give(label, WHOLE, drawn);
+        let mine: Vec<(usize, &ClickedSlice)> =
+            clicked.iter().enumerate().filter(|(_, clicked)| clicked.label == label).collect();
+        let look = Look { label, view: WHOLE, kind: View::Whole, wanted: vec![] };
+        let job = |(_, clicked): &(usize, &ClickedSlice)| {
+            Ok(Job {
+                view: WHOLE,
+                slice: clicked.slice,
+                conditioning: conditions.of(&look, clicked.slice)?.unwrap_or_default(),
+                pointing: Some(clicked.clicked.pointing(&letterbox)),
+            })
+        };
+        let jobs = mine.iter().map(job).collect::<Result<Vec<_>>>()?;
+        let predictions = predictor.predict(&jobs, steps)?;
+        let shown = mine.into_iter().zip(&predictions);
+        let mask = |(place, clicked), prediction| (place, given::shown_mask(clicked, prediction, &letterbox));
+        found.extend(shown.map(|(mine, prediction)| mask(mine, prediction)));
+        conditions.forget(label, WHOLE);
     }
-    let mut jobs = vec![];
-    for clicked in clicked {
-        let look = Look { label: clicked.label, view: WHOLE, kind: View::Whole, wanted: vec![] };
-        jobs.push(Job {
-            view: WHOLE,
-            slice: clicked.slice,
-            conditioning: conditions.of(&look, clicked.slice)?.unwrap_or_default(),
-            pointing: Some(clicked.clicked.pointing(&letterbox)),
-        });
-    }
-    let predictions = predictor.predict(&jobs, steps)?;
-    let shown = clicked.iter().zip(&predictions);
-    Ok(shown.map(|(clicked, prediction)| given::shown_mask(clicked, prediction, &letterbox)).collect())
+    // Of two masks that overlap the later one wins, as the caller put them.
+    found.sort_by_key(|(place, _)| *place);
+    Ok(found.into_iter().map(|(_, mask)| mask).collect())
 }
 
 struct Run<'a, 'g> {
@@ -201,10 +209,12 @@ impl Run<'_, '_> {
             })?,
             false => vec![],
         };
+        self.forget(looks);
         Ok(fuse_all(first, visits, tuning))
     }
 
-    /// Labels that are followed together: as many as the options' bytes hold predictions and memories of.
+    /// Labels that are followed together: as many as the options' bytes hold predictions and memories of. A slice has
+    /// one memory: of what a person showed on it, or of what was found.
     fn labels_at_once(&self) -> usize {
         let spec = self.predictor.models.spec();
         let prediction = spec.features.mask_size.pow(2);
@@ -221,6 +231,11 @@ impl Run<'_, '_> {
             self.conditions.give(look.label, look.view, memories);
         }
         first_pass(&mut self.predictor, &mut self.conditions, looks, self.target.slices(), steps)
+    }
+
+    /// Lets go of what the looks were conditioned on by themselves.
+    fn forget(&mut self, looks: &[Look]) {
+        looks.iter().for_each(|look| self.conditions.forget(look.label, look.view));
     }
 
     /// Through the slices, where that is wanted.
@@ -247,6 +262,7 @@ impl Run<'_, '_> {
                 let mut close = vec![];
                 for group in looks.chunks(self.labels_at_once()) {
                     close.extend(fuse_all(self.first(group, steps)?, vec![], tuning));
+                    self.forget(group);
                 }
                 Ok(close)
             })?;

@@ -72,18 +72,30 @@ fn probabilities_agree_with_the_voxels() {
     }
 }
 
-/// Without probabilities only the part of the slices where a label may be is looked at.
+/// Without probabilities only the part of the slices where a label may be is looked at: a part a label.
 #[test]
 fn voxels_are_the_same_with_and_without_probabilities() {
     let models = FakeModels::new();
-    let (exemplar, mask) = phantom(11, 5.0, 3);
-    let bank = bank_of(&models, "a", &exemplar, &mask);
+    let (volume, mask) = phantom(11, 5.0, 3);
+    let mut lower = mask.clone();
+    lower.slice_mut(s![.., 0..7, ..]).fill(0);
+    let masks =
+        [LabelMask { label: ORGAN, mask: mask.view() }, LabelMask { label: "SCT:2", mask: lower.view() }];
+    let mut bank = MemoryExemplars::new();
+    let slices: Vec<usize> = (0..11).collect();
+    bank.insert("a", "MR", encode_exemplars(&models, &volume, &masks, &slices, &Unobserved).unwrap());
     let shuffled = Options { slice_order: SliceOrder::Shuffled(5), ..Options::default() };
     for options in [whole_only(), Options::default(), shuffled] {
-        let part = run(&models, &bank, &exemplar, options.clone());
-        let whole = run(&models, &bank, &exemplar, Options { probabilities: true, ..options });
-        assert!(part.voxels.iter().any(|voxel| *voxel != 0));
-        assert_eq!(part.voxels, whole.voxels);
+        for labels in [&[ORGAN][..], &["SCT:2", ORGAN], &[ORGAN, "SCT:2"]] {
+            let run = |probabilities| {
+                let options = Options { probabilities, ..options.clone() };
+                let request = Request { volume: &volume, labels, prompts: &[], options };
+                segment(&models, &bank, &request, &Unobserved).unwrap().voxels
+            };
+            let part = run(false);
+            assert!(part.iter().any(|voxel| *voxel != 0));
+            assert_eq!(part, run(true), "{labels:?} {options:?}");
+        }
     }
 }
 

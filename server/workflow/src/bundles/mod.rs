@@ -71,10 +71,12 @@ pub(crate) struct Bundles {
     /// Folders of the bundles that the configuration wants served always.
     beside: Vec<PathBuf>,
     served: RwLock<Served>,
-    /// Held while it is changed what is served or asked for.
+    /// Held while it is decided what is served or asked for: never for long.
     pub(crate) changing: Mutex<()>,
-    /// Bundles that are no longer served and may still compute.
-    leaving: Mutex<Vec<(String, Weak<ServedBundle>)>>,
+    /// Held while a bundle is loaded or a bank removed, so that neither happens under the other.
+    loading: Mutex<()>,
+    /// Bundles that are no longer served and may still compute, each with what ends when it is closed.
+    leaving: Mutex<Vec<(String, Weak<()>)>>,
 }
 
 struct Served {
@@ -98,10 +100,11 @@ impl Bundles {
             beside: configured.beside,
             served: RwLock::new(Served { in_use, others: Vec::new() }),
             changing: Mutex::new(()),
+            loading: Mutex::new(()),
             leaving: Mutex::new(Vec::new()),
         };
         for folder in &bundles.beside {
-            bundles.serve(Bundle::open(folder).context(OpenBundleSnafu { folder })?)?;
+            bundles.serve(Bundle::open(folder).context(OpenBundleSnafu { folder })?, |_| ())?;
         }
         bundles.serve_kept(&configured.first, &decided);
         Ok(bundles)
@@ -115,7 +118,8 @@ impl Bundles {
                 continue;
             }
             let served = Bundle::open(folder).context(OpenBundleSnafu { folder }).and_then(|bundle| {
-                if decided.dropped.contains(bundle.id()) { Ok(()) } else { self.serve(bundle).map(drop) }
+                let is_dropped = decided.dropped.contains(bundle.id());
+                if is_dropped { Ok(()) } else { self.serve(bundle, |_| ()).map(drop) }
             });
             if let Err(error) = served {
                 tracing::warn!(folder = %folder.display(), error = %crate::report(&error), "a bundle is not served");
@@ -165,19 +169,33 @@ impl Bundles {
         self.beside.iter().any(|beside| beside == folder)
     }
 
-    /// Loads a verified bundle beside the one in use; one that is served already is answered as it is.
-    pub(crate) fn serve(&self, bundle: Bundle) -> Result<Arc<ServedBundle>> {
+    /// Loads a verified bundle beside the one in use; one that is served already is answered as it is. `before` sees
+    /// the new one before any request does.
+    pub(crate) fn serve(
+        &self,
+        bundle: Bundle,
+        before: impl FnOnce(&ServedBundle),
+    ) -> Result<Arc<ServedBundle>> {
+        let _one_at_a_time = self.loading.lock();
         if let Some(served) = self.get(bundle.id()) {
             return Ok(served);
         }
         let id = bundle.id().to_owned();
-        self.leaving.lock().retain(|(_, handle)| handle.strong_count() > 0);
-        let leaves = self.leaving.lock().iter().any(|(leaving, _)| *leaving == id);
         let reason = "it was dropped and still computes; ask again in a moment";
-        ensure!(!leaves, BundleNeededSnafu { bundle: id, reason });
+        ensure!(self.is_released(&id), BundleNeededSnafu { bundle: id, reason });
         let served = start(&*self.source, bundle)?;
+        before(&served);
         self.served.write().others.push(Arc::clone(&served));
         Ok(served)
+    }
+
+    /// Removes the bank of a bundle that is not served, unless it came to be served again or still computes.
+    pub(crate) fn remove_bank(&self, id: &str) -> Result<()> {
+        let _one_at_a_time = self.loading.lock();
+        if self.get(id).is_some() || !self.is_released(id) {
+            return Ok(());
+        }
+        self.source.remove_bank(id).context(BundlesSnafu)
     }
 
     /// Makes a served bundle the one in use, durably; the one before stays served.
@@ -193,18 +211,21 @@ impl Bundles {
         Ok(())
     }
 
-    /// Serves a bundle no longer. Whoever computes with it comes to an end; [`Bundles::release`] tells when.
-    pub(crate) fn withdraw(&self, id: &str) {
+    /// Serves a bundle no longer. Whoever computes with it comes to an end; [`Bundles::is_released`] tells when. What is
+    /// answered may be its last handle, whose end waits for the device: to be dropped while no lock is held.
+    #[must_use]
+    pub(crate) fn withdraw(&self, id: &str) -> Option<Arc<ServedBundle>> {
         let mut served = self.served.write();
-        let gone = served.others.iter().filter(|bundle| bundle.id() == id);
-        self.leaving.lock().extend(gone.map(|bundle| (id.to_owned(), Arc::downgrade(bundle))));
-        served.others.retain(|bundle| bundle.id() != id);
+        let place = served.others.iter().position(|bundle| bundle.id() == id)?;
+        let gone = served.others.remove(place);
+        self.leaving.lock().push((id.to_owned(), gone.until_closed()));
+        Some(gone)
     }
 
-    /// Whether nobody computes with a withdrawn bundle any more.
+    /// Whether nobody computes with a withdrawn bundle any more, and its engine and bank are closed.
     pub(crate) fn is_released(&self, id: &str) -> bool {
         let mut leaving = self.leaving.lock();
-        leaving.retain(|(_, handle)| handle.strong_count() > 0);
+        leaving.retain(|(_, open)| open.strong_count() > 0);
         !leaving.iter().any(|(other, _)| other == id)
     }
 
@@ -217,10 +238,9 @@ impl Bundles {
         // One that could not be loaded this time is not unwanted.
         used.extend(decided.kept.into_iter().map(|kept| kept.id));
         for id in self.source.banks().context(BundlesSnafu)? {
-            let is_unused = !used.contains(&id) && (is_complete || decided.dropped.contains(&id));
-            if is_unused && self.is_released(&id) {
+            if !used.contains(&id) && (is_complete || decided.dropped.contains(&id)) {
                 tracing::info!(bundle = id, "removing the exemplars of a bundle that is no longer served");
-                self.source.remove_bank(&id).context(BundlesSnafu)?;
+                self.remove_bank(&id)?;
             }
         }
         Ok(())

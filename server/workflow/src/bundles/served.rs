@@ -1,6 +1,7 @@
 //! A bundle that answers requests: its engine and its bank.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Weak};
 
 use engram_inference::{BundleSpec, Engine};
 use engram_memory::Bank;
@@ -20,6 +21,8 @@ pub struct ServedBundle {
     /// Held while a series is brought up to date, so that two jobs do not do the same work.
     pub(crate) ingesting: Mutex<()>,
     lessons: Mutex<Lessons>,
+    /// Tells by its end that engine and bank are closed. The last field, since fields end in their order.
+    open: Arc<()>,
 }
 
 /// How far the bank is with the series that were annotated before the bundle was served.
@@ -38,7 +41,13 @@ impl ServedBundle {
             made: Mutex::default(),
             ingesting: Mutex::default(),
             lessons: Mutex::default(),
+            open: Arc::default(),
         }
+    }
+
+    /// What can be held until engine and bank are closed, and no longer.
+    pub(crate) fn until_closed(&self) -> Weak<()> {
+        Arc::downgrade(&self.open)
     }
 
     /// `name@version+digest`.

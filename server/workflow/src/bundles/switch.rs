@@ -17,8 +17,8 @@ use snafu::{OptionExt, ResultExt, ensure};
 use super::choices::{Asked, Choice, Choices};
 use super::served::ServedBundle;
 use crate::error::{
-    BundleNeededSnafu, BundlesSnafu, CancelledSnafu, JournalSnafu, JsonSnafu, OpenBundleSnafu, QueueSnafu,
-    Result, SwitchUnderWaySnafu,
+    BundleNeededSnafu, CancelledSnafu, JournalSnafu, JsonSnafu, OpenBundleSnafu, QueueSnafu, Result,
+    SwitchUnderWaySnafu,
 };
 use crate::{Error, REENCODING_KIND, Workflow, report};
 
@@ -106,15 +106,7 @@ impl Workflow {
     /// [`Error::NoSuchBundle`]; [`Error::BundleNeeded`] where it is in use, configured, named by a rule or about to
     /// come into use.
     pub fn drop_bundle(&self, asked: &str) -> Result<()> {
-        let _one_at_a_time = self.bundles.changing.lock();
-        let bundle = self.bundles.named(asked)?;
-        let id = bundle.id().to_owned();
-        if let Some(reason) = self.reason_to_keep(&bundle)? {
-            return BundleNeededSnafu { bundle: id, reason }.fail();
-        }
-        self.bundles.choices.drop_bundle(&id).context(JournalSnafu)?;
-        self.bundles.withdraw(&id);
-        drop(bundle);
+        let id = self.withdraw_bundle(asked)?;
         let deadline = Instant::now() + LAST_COMPUTATION;
         while !self.bundles.is_released(&id) {
             if Instant::now() > deadline {
@@ -123,7 +115,21 @@ impl Workflow {
             }
             std::thread::sleep(LOOK);
         }
-        self.bundles.source.remove_bank(&id).context(BundlesSnafu)
+        self.bundles.remove_bank(&id)
+    }
+
+    /// Takes a bundle that nothing needs away from requests to come; answers its id.
+    fn withdraw_bundle(&self, asked: &str) -> Result<String> {
+        let bundle = self.bundles.named(asked)?;
+        let id = bundle.id().to_owned();
+        let _one_at_a_time = self.bundles.changing.lock();
+        if let Some(reason) = self.reason_to_keep(&bundle)? {
+            return BundleNeededSnafu { bundle: id, reason }.fail();
+        }
+        self.bundles.choices.drop_bundle(&id).context(JournalSnafu)?;
+        // The handle above outlives this one, and the lock.
+        drop(self.bundles.withdraw(&id));
+        Ok(id)
     }
 
     fn reason_to_keep(&self, bundle: &ServedBundle) -> Result<Option<String>> {
@@ -172,20 +178,41 @@ impl Workflow {
     pub(crate) fn run_reencoding(&self, claimed: &Claimed, stop: &Arc<AtomicBool>) -> Result<Value> {
         let id = claimed.job().id;
         let asked = self.bundles.choices.decided().asked.filter(|asked| asked.job == id);
-        let asked = asked.context(CancelledSnafu)?;
+        let Some(asked) = asked else { return self.resume_reencoding(claimed, stop) };
         let served_before = self.bundles.get(&asked.bundle.id).is_some();
         let outcome = self.reencode(&asked, claimed, stop);
         let goes_on = stop.load(Ordering::Acquire) && !claimed.cancel_token().is_cancelled();
         if let Err(error) = &outcome
             && !(goes_on && matches!(error, Error::Cancelled))
         {
-            let _one_at_a_time = self.bundles.changing.lock();
+            let one_at_a_time = self.bundles.changing.lock();
             self.bundles.choices.abandon(id).context(JournalSnafu)?;
-            if !served_before {
-                self.bundles.withdraw(&asked.bundle.id);
-            }
+            let gone = if served_before { None } else { self.bundles.withdraw(&asked.bundle.id) };
+            drop(one_at_a_time);
+            drop(gone);
         }
         serde_json::to_value(outcome?).context(JsonSnafu { what: "what a re-encoding did" })
+    }
+
+    /// Ends a job whose bundle is in use already: an earlier process came that far, or had to take it before its exemplars
+    /// were made, since the one before it was broken. Cancelled where the bundle was asked for no longer.
+    fn resume_reencoding(&self, claimed: &Claimed, stop: &Arc<AtomicBool>) -> Result<Value> {
+        let what = "a re-encoding job";
+        let job: ReencodingJob =
+            serde_json::from_value(claimed.job().payload.clone()).context(JsonSnafu { what })?;
+        let bundle = self.bundles.in_use();
+        ensure!(bundle.id() == job.bundle, CancelledSnafu);
+        let before = self.bundles.choices.decided().kept.pop().context(CancelledSnafu)?;
+        let passed_over = self.encode_all(&bundle, claimed, stop)?;
+        let exemplars_before = self.bundles.get(&before.id).map_or(0, |before| before.exemplar_slices());
+        let done = Reencoded {
+            bundle: job.bundle,
+            before: before.id,
+            exemplars: bundle.exemplar_slices(),
+            exemplars_before,
+            passed_over,
+        };
+        serde_json::to_value(done).context(JsonSnafu { what: "what a re-encoding did" })
     }
 
     fn reencode(&self, asked: &Asked, claimed: &Claimed, stop: &Arc<AtomicBool>) -> Result<Reencoded> {
@@ -218,12 +245,11 @@ impl Workflow {
         let found = Bundle::open(folder).context(OpenBundleSnafu { folder })?;
         let reason = format!("its folder now holds {}", found.id());
         ensure!(found.id() == asked.id, BundleNeededSnafu { bundle: &asked.id, reason });
-        let _one_at_a_time = self.bundles.changing.lock();
-        let bundle = self.bundles.serve(found)?;
-        // Nobody is to take it for taught before it is.
-        let targets = self.annotations.lock().targets();
-        bundle.begin_lessons(targets.len(), targets.into_iter().map(|(_, series)| series).collect());
-        Ok(bundle)
+        self.bundles.serve(found, |bundle| {
+            // Nobody is to take it for taught before it is.
+            let targets = self.annotations.lock().targets();
+            bundle.begin_lessons(targets.len(), targets.into_iter().map(|(_, series)| series).collect());
+        })
     }
 
     /// Encodes every annotated series that the bundle's bank lacks, until none is left. Answers the series that give
