@@ -1,6 +1,7 @@
 """Who becomes an exemplar, and what takes it out again."""
 
 import subprocess
+from copy import deepcopy
 
 import pytest
 import requests
@@ -69,6 +70,45 @@ def test_a_complete_annotation_teaches_absence_and_a_partial_one_does_not(api):
     partial = slices_of(api, study=patients.images(2)[0].StudyInstanceUID)
     assert any(s["absent"] for s in complete)
     assert [s["slice_index"] for s in partial] == edited
+
+
+def test_a_seg_of_one_volume_teaches_though_its_series_has_another(api):
+    """A localizer of another orientation in the same series, of which the SEG says nothing."""
+    localizer = patients.images(1)[:3]
+    for index, one in enumerate(localizer):
+        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = patients.uid(1, "localizer", index)
+        one.ImageOrientationPatient, one.ImagePositionPatient = [1, 0, 0, 0, 0, -1], [0, 20.0 * index, 60]
+        one.InstanceNumber = 100 + index
+    api.store(*patients.images(1), *localizer, patients.segmentation(1))
+    assert set(api.settled()) == {LIVER_KEY, SPLEEN_KEY}
+    taught_by = {s["sop_instance"] for s in slices_of(api)}
+    assert taught_by <= {one.SOPInstanceUID for one in patients.images(1)}
+
+
+def test_a_seg_of_two_series_teaches_each_label_where_its_frames_are(api):
+    here, there = patients.images(1), patients.images(1, modality="CT")
+    seg = patients.segmentation(1)
+    for groups in seg.PerFrameFunctionalGroupsSequence:
+        if groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber == 2:
+            # Frames of one slice share theirs.
+            groups.DerivationImageSequence = deepcopy(groups.DerivationImageSequence)
+            for source in groups.DerivationImageSequence[0].SourceImageSequence:
+                index = [one.SOPInstanceUID for one in here].index(source.ReferencedSOPInstanceUID)
+                source.ReferencedSOPInstanceUID = there[index].SOPInstanceUID
+    other = deepcopy(seg.ReferencedSeriesSequence[0])
+    other.SeriesInstanceUID = there[0].SeriesInstanceUID
+    for reference, one in zip(other.ReferencedInstanceSequence, there, strict=True):
+        reference.ReferencedSOPInstanceUID = one.SOPInstanceUID
+    seg.ReferencedSeriesSequence.append(other)
+    api.store(*here, *there, seg)
+    api.settled()
+    jobs = api.get("/jobs", params={"kind": "ingestion"}).json()
+    assert all(job["state"] == "succeeded" for job in jobs), jobs
+    labels = {
+        series: {key for s in slices_of(api, series=series) for key in s["present"]}
+        for series in (here[0].SeriesInstanceUID, there[0].SeriesInstanceUID)
+    }
+    assert labels == {here[0].SeriesInstanceUID: {LIVER_KEY}, there[0].SeriesInstanceUID: {SPLEEN_KEY}}
 
 
 @pytest.mark.parametrize("algorithm, counts", [("MANUAL", True), ("SEMIAUTOMATIC", True), ("AUTOMATIC", False)])

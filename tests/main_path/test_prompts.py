@@ -68,6 +68,16 @@ def test_a_drawn_slice_stays_as_drawn(target):
     assert not found[4].any() and found.any()
 
 
+def test_lists_leave_the_prompts_out(target):
+    body = {"labels": [LIVER_KEY], "store": False, "prompts": [prompt(4, mask_runs=runs(odd_mask()))]}
+    job = target.segment(TARGET, **body).json()
+    assert len(target.get(f"/jobs/{job['id']}").json()["request"]["prompts"]) == 1
+    for listed in (target.get("/jobs").json(), target.get("/segmentations").json()):
+        (mine,) = [one for one in listed if one["id"] == job["id"]]
+        assert mine["request"]["series"] == job["request"]["series"]
+        assert "prompts" not in mine["request"]
+
+
 def test_the_slices_of_a_stored_seg_stay_as_they_are(target):
     seg = patients.segmentation(TARGET, codes=(LIVER,), algorithm="MANUAL", slices=[5])
     target.store(seg, partial="true")
