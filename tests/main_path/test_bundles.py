@@ -184,6 +184,27 @@ def test_a_switch_goes_on_after_a_restart(engram, data, start_engram, end):
     assert in_use(api) == "9.0.0" and exemplars(api) == before
 
 
+def test_the_bundle_asked_for_steps_in_where_the_one_in_use_is_broken(engram, data, start_engram):
+    another_bundle(data / "models" / "third", "9.1.0")
+    server = start_engram(data=data)
+    api = Api(server.base)
+    teach(api, [1, 2])
+    api.settled()
+    before = exemplars(api)
+    assert ended(api, use(api, "next"))["state"] == "succeeded"
+    job = use(api, "third")
+    server.kill()
+    (data / "models" / "next" / "retrieval.onnx").write_bytes(b"other bytes")
+
+    api = Api(start_engram(data=data).base)
+    assert in_use(api) == "9.1.0"
+    state = ended(api, job)
+    assert state["state"] == "succeeded", state
+    assert state["result"]["bundle"] == models(api)["9.1.0"]["id"]
+    assert state["result"]["exemplars"] == models(api)["9.1.0"]["exemplars"] > 0
+    assert exemplars(api) == before
+
+
 def test_the_choice_and_the_one_before_survive_a_restart(engram, data, start_engram):
     server = start_engram(data=data)
     api = Api(server.base)
