@@ -1,7 +1,8 @@
 //! Where in the plane labels were found.
 
+use super::beliefs::LabelBeliefs;
 use super::components::drop_small_components;
-use super::consolidate::{LabelBeliefs, settle};
+use super::settle::settle;
 use crate::crop::PixelBox;
 use ndarray::Array1;
 
@@ -51,7 +52,7 @@ fn trimmed(profile: &Array1<f32>) -> Option<(usize, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::segment::consolidate::Seen;
+    use crate::segment::beliefs::Seen;
     use crate::segment::fuse::Belief;
     use engram_imaging::resample::Letterbox;
     use ndarray::{Array2, array, s};

@@ -6,6 +6,7 @@
 
 mod agree;
 mod batch;
+mod beliefs;
 mod cache;
 mod components;
 mod conditions;
@@ -20,6 +21,7 @@ pub(crate) mod predict;
 mod propagate;
 mod retrieve;
 mod run;
+mod settle;
 
 pub use given::{Click, Clicked, Prompt, Shown};
 pub use run::{Request, segment};

@@ -1,8 +1,9 @@
 //! The steps in their order.
 
 use super::agree::Agreement;
+use super::beliefs::{LabelBeliefs, Seen};
 use super::conditions::{Conditions, Look, NEAREST_GIVEN};
-use super::consolidate::{GivenMask, LabelBeliefs, Seen, consolidate};
+use super::consolidate::{GivenMask, consolidate};
 use super::features::{FeatureStore, WHOLE};
 use super::first_pass::{Table, first_pass};
 use super::fuse::{Belief, fuse, presence_along};
