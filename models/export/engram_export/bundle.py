@@ -204,9 +204,8 @@ def write_graph(graph: Graph, name: str, path: Path, precision: str) -> None:
             opset_version=OPSET,
             dynamo=False,
         )
-        if (
-            large
-        ):  # the conversion to halves needs the shapes, and cannot find them in so large a model
+        if large:
+            # The conversion to halves needs the shapes, and cannot find them in so large a model.
             onnx.shape_inference.infer_shapes_path(str(exported))
         model = onnx.load(exported)
     if precision == "fp16" and name not in ALWAYS_FP32:
@@ -216,6 +215,7 @@ def write_graph(graph: Graph, name: str, path: Path, precision: str) -> None:
         sort_nodes(model.graph)
     if large:
         onnx.save_model(model, path, save_as_external_data=True, location=beside(path).name)
+        beside(path).chmod(path.stat().st_mode)  # for whoever may read the graph
     else:
         onnx.save(model, path)
     onnx.checker.check_model(str(path))

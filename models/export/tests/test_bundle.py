@@ -114,6 +114,8 @@ def test_weights_that_an_onnx_file_does_not_hold_lie_beside_it(
         "file": "image_encoder.weights",
         "sha256": writing.digest(out / "image_encoder.weights"),
     }
+    modes = {(out / name).stat().st_mode for name in (weights["file"], encoder["file"])}
+    assert len(modes) == 1
     assert (out / "image_encoder.weights").stat().st_size > 20 * (
         out / encoder["file"]
     ).stat().st_size / 100
