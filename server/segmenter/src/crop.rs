@@ -2,7 +2,7 @@
 
 use engram_imaging::resample::Region;
 use engram_inference::MemorySpec;
-use ndarray::{ArrayView3, Ix2, SliceInfo, SliceInfoElem, s};
+use ndarray::{ArrayView1, ArrayView2, ArrayView3, Ix2, SliceInfo, SliceInfoElem, s};
 use std::ops::Range;
 
 /// Rows and columns that hold an object, in pixels.
@@ -15,17 +15,17 @@ pub(crate) struct PixelBox {
 impl PixelBox {
     /// The box of the non-zero pixels of all slices together. None where there are none.
     pub fn of_mask(mask: ArrayView3<u8>) -> Option<Self> {
-        let mut found: Option<Self> = None;
-        for ((_, row, column), value) in mask.indexed_iter() {
-            if *value != 0 {
-                let pixel = Self::pixel(row, column);
-                found = Some(match found {
-                    Some(found) => found.join(&pixel),
-                    None => pixel,
-                });
-            }
-        }
-        found
+        mask.outer_iter().filter_map(|slice| Self::around(slice, |value| *value != 0)).reduce(Self::join)
+    }
+
+    /// The box of what lies inside on one slice. None where nothing does.
+    pub fn around<T>(slice: ArrayView2<T>, is_inside: impl Fn(&T) -> bool) -> Option<Self> {
+        let of_row = |(row, values): (usize, ArrayView1<T>)| {
+            let first = values.iter().position(&is_inside)?;
+            let last = values.iter().rposition(&is_inside)?;
+            Some(Self { rows: row..row + 1, columns: first..last + 1 })
+        };
+        slice.outer_iter().enumerate().filter_map(of_row).reduce(Self::join)
     }
 
     /// All of a slice.
@@ -33,14 +33,10 @@ impl PixelBox {
         Self { rows: 0..rows, columns: 0..columns }
     }
 
-    fn pixel(row: usize, column: usize) -> Self {
-        Self { rows: row..row + 1, columns: column..column + 1 }
-    }
-
     /// What holds both.
-    pub fn join(self, other: &Self) -> Self {
-        let join = |a: Range<usize>, b: &Range<usize>| a.start.min(b.start)..a.end.max(b.end);
-        Self { rows: join(self.rows, &other.rows), columns: join(self.columns, &other.columns) }
+    pub fn join(self, other: Self) -> Self {
+        let join = |a: Range<usize>, b: Range<usize>| a.start.min(b.start)..a.end.max(b.end);
+        Self { rows: join(self.rows, other.rows), columns: join(self.columns, other.columns) }
     }
 
     /// The box and the pixels next to it, of a slice of so many rows and columns.

@@ -57,7 +57,7 @@ impl<'a> Target<'a> {
 
     /// A slice on the native grid, 0..1.
     pub fn unit(&self, slice: usize) -> Array2<f32> {
-        window_to_unit(self.volume.voxels.index_axis(Axis(0), slice), self.lower, self.upper)
+        self.unit_of(slice, &PixelBox::whole(self.native()))
     }
 
     /// A part of a slice on the native grid, 0..1.

@@ -42,7 +42,8 @@ impl ImageSource for Frames<'_> {
     }
 }
 
-/// A click or a corner of a box: x and y in pixels of the frame (0 the middle of the first), and 1 inside, 0 outside, 2 and 3 for a box's corners.
+/// A click or a corner of a box: x and y in pixels of the frame (0 the middle of the first), and 1 inside, 0 outside, 2
+/// and 3 for a box's corners.
 pub type FramePoint = ([f32; 2], i64);
 
 /// What is said of one object on one frame.

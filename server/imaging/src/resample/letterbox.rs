@@ -122,7 +122,7 @@ impl Restorer {
         columns: Range<usize>,
         fill: f32,
     ) -> Array2<f32> {
-        let part = |taps: &'_ [Tap], wanted: Range<usize>| {
+        let part = |taps: &[Tap], wanted: Range<usize>| {
             let end = wanted.end.min(taps.len());
             wanted.start.min(end)..end
         };

@@ -17,13 +17,13 @@ pub(crate) struct Batch<'j> {
     pub jobs: Vec<&'j Job>,
     pub images: EncodedImages,
     /// None where the slices stand for themselves.
-    pub given: Option<Given>,
+    pub gathered: Option<Gathered>,
     /// For bundles that take prompts.
     pub prompts: Option<Prompts>,
 }
 
-/// What slices are conditioned on, as the bundle takes it.
-pub(crate) struct Given {
+/// What the slices are conditioned on, gathered from their jobs.
+pub(crate) struct Gathered {
     /// `[B, N, M, h, h]`.
     pub memories: Array5<f32>,
     /// Temporal indices `[N]` of the memories of every row.
@@ -35,11 +35,11 @@ pub(crate) struct Given {
 impl Batch<'_> {
     /// A prediction a job, in their order.
     pub fn compute(self, models: &dyn Models) -> Result<Vec<Prediction>> {
-        let Self { jobs, images, given, prompts, .. } = self;
+        let Self { jobs, images, gathered, prompts, .. } = self;
         let EncodedImages { embed, high_res_0, high_res_1 } = images;
-        let conditioned = match given {
+        let conditioned = match gathered {
             None => unconditioned(models.spec(), embed)?,
-            Some(Given { memories, times, pointers }) => models
+            Some(Gathered { memories, times, pointers }) => models
                 .attend(embed, memories, &times, pointers)
                 .context(ModelsSnafu { action: "condition slices on memories" })?,
         };

@@ -65,7 +65,7 @@ impl LabelBeliefs {
     /// The part of the slices outside of which the label has no logit above 0. None where it has none at all.
     pub fn reach(&self) -> Option<PixelBox> {
         let looks = iter::once(&self.whole).chain(&self.close);
-        looks.filter_map(|seen| seen.reach(&self.present)).reduce(|reach, seen| reach.join(&seen))
+        looks.filter_map(|seen| seen.reach(&self.present)).reduce(PixelBox::join)
     }
 }
 
@@ -85,7 +85,7 @@ impl Seen {
     fn reach(&self, slices: &[bool]) -> Option<PixelBox> {
         let named = self.beliefs.iter().zip(slices).filter(|(_, named)| **named);
         let boxes = named.filter_map(|(belief, _)| belief.as_ref()?.reach());
-        let PixelBox { rows, columns } = boxes.reduce(|reach, belief| reach.join(&belief))?;
+        let PixelBox { rows, columns } = boxes.reduce(PixelBox::join)?;
         let [rows, columns] = self.restorer.reach(rows, columns);
         (!rows.is_empty() && !columns.is_empty()).then_some(PixelBox { rows, columns })
     }

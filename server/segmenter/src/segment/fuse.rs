@@ -4,7 +4,7 @@ use super::line::Line;
 use super::predict::Prediction;
 use crate::crop::PixelBox;
 use crate::models::sigmoid;
-use ndarray::{Array2, ArrayView1};
+use ndarray::Array2;
 
 /// Logits beyond this say nothing more; SAM 2 marks an absent object with -1024, which would drown every other
 /// voice.
@@ -43,13 +43,7 @@ impl Belief {
 
     /// The box of what is more likely the object than not.
     pub fn reach(&self) -> Option<PixelBox> {
-        let likely = |tenths: &i8| *tenths > 0;
-        let within = |row: (usize, ArrayView1<i8>)| {
-            let first = row.1.iter().position(likely)?;
-            let last = row.1.iter().rposition(likely)?;
-            Some(PixelBox { rows: row.0..row.0 + 1, columns: first..last + 1 })
-        };
-        self.tenths.outer_iter().enumerate().filter_map(within).reduce(|found, row| found.join(&row))
+        PixelBox::around(self.tenths.view(), |tenths| *tenths > 0)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Masks of slices conditioned on memories, in batches. While the bundle computes one, the next is laid out.
 
-use super::batch::{Batch, Given};
+use super::batch::{Batch, Gathered};
 use super::features::{FeatureStore, Features, ViewIndex, stack};
 use crate::Result;
 use crate::error::ModelsSnafu;
@@ -146,8 +146,7 @@ impl<'a> Predictor<'a> {
         let calls = groups.iter().flat_map(|(group, members)| {
             members.chunks(self.rows(group.times.len())).map(move |members| (group, members))
         });
-        let calls: Vec<(&Group, &[usize])> = calls.collect();
-        let mut calls = calls.into_iter();
+        let mut calls = calls.collect::<Vec<(&Group, &[usize])>>().into_iter();
         let mut predictions: Vec<Option<Prediction>> = jobs.iter().map(|_| None).collect();
         let mut next = calls.next().map(|call| self.lay_out(jobs, call)).transpose()?;
         while let Some(batch) = next.take() {
@@ -221,24 +220,24 @@ impl<'a> Predictor<'a> {
         let jobs: Vec<&Job> = members.iter().map(|index| &jobs[*index]).collect();
         let keys: Vec<_> = jobs.iter().map(|job| (job.view, job.slice)).collect();
         let images = Features::batch(&self.features.fetch(&keys)?);
-        let given = match group.times.is_empty() {
+        let gathered = match group.times.is_empty() {
             true => None,
-            false => Some(self.given(&jobs, group)?),
+            false => Some(self.gather(&jobs, group)?),
         };
         let prompts = self.prompts(&jobs)?;
-        Ok(Batch { members, jobs, images, given, prompts })
+        Ok(Batch { members, jobs, images, gathered, prompts })
     }
 
-    fn given(&self, jobs: &[&Job], group: &Group) -> Result<Given> {
+    fn gather(&self, jobs: &[&Job], group: &Group) -> Result<Gathered> {
         let pointers = match self.models.spec().pointers.used {
             true => Some(self.gather_pointers(jobs, group)?),
             false => None,
         };
-        let memories = self.gather(jobs, group.times.len())?;
-        Ok(Given { memories, times: group.times.clone(), pointers })
+        let memories = self.gather_memories(jobs, group.times.len())?;
+        Ok(Gathered { memories, times: group.times.clone(), pointers })
     }
 
-    fn gather(&self, jobs: &[&Job], count: usize) -> Result<Array5<f32>> {
+    fn gather_memories(&self, jobs: &[&Job], count: usize) -> Result<Array5<f32>> {
         let shape = self.models.spec().memory_shape();
         let [channels, height, width] = shape;
         let mut gathered = Array5::zeros((jobs.len(), count, channels, height, width));

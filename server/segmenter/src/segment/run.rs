@@ -148,9 +148,9 @@ fn point_out<'g>(
         };
         let jobs = mine.iter().map(job).collect::<Result<Vec<_>>>()?;
         let predictions = predictor.predict(&jobs, steps)?;
-        let shown = mine.into_iter().zip(&predictions);
-        let mask = |(place, clicked), prediction| (place, given::shown_mask(clicked, prediction, &letterbox));
-        found.extend(shown.map(|(mine, prediction)| mask(mine, prediction)));
+        for ((place, clicked), prediction) in mine.into_iter().zip(&predictions) {
+            found.push((place, given::shown_mask(clicked, prediction, &letterbox)));
+        }
         conditions.forget(label, WHOLE);
     }
     // Of two masks that overlap the later one wins, as the caller put them.

@@ -65,7 +65,7 @@ type Loudness = HashMap<(usize, usize), Array2<f32>>;
 impl Settling<'_> {
     fn settle(&self, planes: &mut [Plane]) {
         let parts = self.parts.iter().flatten().cloned();
-        let Some(reach) = parts.reduce(|reach, part| reach.join(&part)) else { return };
+        let Some(reach) = parts.reduce(PixelBox::join) else { return };
         let slices: Vec<usize> = planes.iter().map(|plane| plane.slice).filter(|s| self.any_on(*s)).collect();
         let loudness = self.loudness(&slices, &reach);
         let mut best = vec![Array2::<f32>::zeros(reach.dim()); planes.len()];

@@ -13,9 +13,18 @@ use std::sync::Mutex;
 const ORGAN: &str = "SCT:1";
 
 fn bank_of(models: &FakeModels, study: &str, volume: &Volume, mask: &Array3<u8>) -> MemoryExemplars {
+    bank_of_labels(models, study, volume, &[(ORGAN, mask)])
+}
+
+fn bank_of_labels(
+    models: &FakeModels,
+    study: &str,
+    volume: &Volume,
+    labels: &[(&str, &Array3<u8>)],
+) -> MemoryExemplars {
     let mut bank = MemoryExemplars::new();
-    let slices: Vec<usize> = (0..mask.len_of(Axis(0))).collect();
-    let masks = [LabelMask { label: ORGAN, mask: mask.view() }];
+    let slices: Vec<usize> = (0..volume.sources.len()).collect();
+    let masks: Vec<_> = labels.iter().map(|(label, mask)| LabelMask { label, mask: mask.view() }).collect();
     bank.insert(study, "MR", encode_exemplars(models, volume, &masks, &slices, &Unobserved).unwrap());
     bank
 }
@@ -79,11 +88,7 @@ fn voxels_are_the_same_with_and_without_probabilities() {
     let (volume, mask) = phantom(11, 5.0, 3);
     let mut lower = mask.clone();
     lower.slice_mut(s![.., 0..7, ..]).fill(0);
-    let masks =
-        [LabelMask { label: ORGAN, mask: mask.view() }, LabelMask { label: "SCT:2", mask: lower.view() }];
-    let mut bank = MemoryExemplars::new();
-    let slices: Vec<usize> = (0..11).collect();
-    bank.insert("a", "MR", encode_exemplars(&models, &volume, &masks, &slices, &Unobserved).unwrap());
+    let bank = bank_of_labels(&models, "a", &volume, &[(ORGAN, &mask), ("SCT:2", &lower)]);
     let shuffled = Options { slice_order: SliceOrder::Shuffled(5), ..Options::default() };
     for options in [whole_only(), Options::default(), shuffled] {
         for labels in [&[ORGAN][..], &["SCT:2", ORGAN], &[ORGAN, "SCT:2"]] {
@@ -141,11 +146,7 @@ fn of_two_labels_the_surer_takes_a_voxel() {
     let (volume, mask) = phantom(6, 5.0, 4);
     let mut half = mask.clone();
     half.slice_mut(s![.., 0..7, ..]).fill(0);
-    let masks =
-        [LabelMask { label: ORGAN, mask: mask.view() }, LabelMask { label: "SCT:2", mask: half.view() }];
-    let mut bank = MemoryExemplars::new();
-    let slices: Vec<usize> = (0..6).collect();
-    bank.insert("a", "MR", encode_exemplars(&models, &volume, &masks, &slices, &Unobserved).unwrap());
+    let bank = bank_of_labels(&models, "a", &volume, &[(ORGAN, &mask), ("SCT:2", &half)]);
     let labels = ["SCT:2", ORGAN];
     let request = Request { volume: &volume, labels: &labels, prompts: &[], options: whole_only() };
     let result = segment(&models, &bank, &request, &Unobserved).unwrap();
@@ -158,11 +159,7 @@ fn of_two_labels_the_surer_takes_a_voxel() {
 fn labels_followed_in_groups_give_what_they_give_together() {
     let models = FakeModels::new();
     let (volume, mask) = phantom(6, 5.0, 4);
-    let masks =
-        [LabelMask { label: ORGAN, mask: mask.view() }, LabelMask { label: "SCT:2", mask: mask.view() }];
-    let mut bank = MemoryExemplars::new();
-    let slices: Vec<usize> = (0..6).collect();
-    bank.insert("a", "MR", encode_exemplars(&models, &volume, &masks, &slices, &Unobserved).unwrap());
+    let bank = bank_of_labels(&models, "a", &volume, &[(ORGAN, &mask), ("SCT:2", &mask)]);
     let run = |working_bytes| {
         let options = Options { working_bytes, cache_bytes: working_bytes, ..Options::default() };
         let request = Request { volume: &volume, labels: &["SCT:2", ORGAN], prompts: &[], options };
