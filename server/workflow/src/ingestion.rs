@@ -10,15 +10,13 @@ use engram_seg::{AlgorithmType, Segmentation};
 use engram_segmenter::{LabelMask, Observer, Origin, PreparedExemplar, encode_exemplars};
 use ndarray::{Array3, Axis};
 use serde::{Deserialize, Serialize};
-use snafu::{OptionExt, ResultExt, ensure};
+use snafu::{ResultExt, ensure};
 
 use crate::annotations::Annotation;
-use crate::error::{
-    ArchiveSnafu, BankSnafu, NoSuchSegmentationSnafu, NotOnSeriesSnafu, ReadSegmentationSnafu, Result,
-};
+use crate::error::{BankSnafu, NotOnSeriesSnafu, Result};
 use crate::labels::LabelTemplate;
 use crate::placed::labels_on;
-use crate::series::{self, LoadedSeries};
+use crate::series::LoadedSeries;
 use crate::{Error, ServedBundle, Workflow};
 
 /// The collection of exemplars that neither a rule nor a request puts elsewhere.
@@ -249,10 +247,7 @@ impl Workflow {
         wanted: &Wanted,
         observer: &dyn Observer,
     ) -> Result<usize> {
-        let entry = self.archive.find_instance(segmentation).context(ArchiveSnafu)?;
-        let entry = entry.context(NoSuchSegmentationSnafu { segmentation })?;
-        let object = series::open_instance(&entry)?;
-        let read = engram_seg::read(&object).context(ReadSegmentationSnafu { segmentation })?;
+        let read = self.read_segmentation(segmentation)?;
         let definitions = definitions(&read, &wanted.labels)?;
         let series = loaded.series_instance_uid();
         let mut ingest = bundle.bank.ingest(segmentation, series, definitions).context(BankSnafu)?;

@@ -2,12 +2,34 @@
 
 use std::collections::BTreeMap;
 
+use engram_archive::InstanceEntry;
 use engram_imaging::Volume;
 use engram_seg::{ReferencedSlice, Segmentation};
 use ndarray::Array3;
-use snafu::ResultExt;
+use snafu::{OptionExt, ResultExt};
 
-use crate::error::{ReadSegmentationSnafu, Result};
+use crate::error::{ArchiveSnafu, NoSuchSegmentationSnafu, ReadSegmentationSnafu, Result};
+use crate::{Workflow, series};
+
+impl Workflow {
+    /// The catalogue's entry of a stored SEG.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchSegmentation`](crate::Error::NoSuchSegmentation); the archive fails.
+    pub(crate) fn segmentation_entry(&self, segmentation: &str) -> Result<InstanceEntry> {
+        let entry = self.archive.find_instance(segmentation).context(ArchiveSnafu)?;
+        entry.context(NoSuchSegmentationSnafu { segmentation })
+    }
+
+    /// A stored SEG with its voxels.
+    ///
+    /// # Errors
+    /// As [`Workflow::segmentation_entry`]; its file cannot be read, or is no SEG that can be.
+    pub(crate) fn read_segmentation(&self, segmentation: &str) -> Result<Segmentation> {
+        let object = series::open_instance(&self.segmentation_entry(segmentation)?)?;
+        engram_seg::read(&object).context(ReadSegmentationSnafu { segmentation })
+    }
+}
 
 /// A label on one volume.
 pub(crate) struct PlacedLabel {

@@ -5,17 +5,15 @@ use engram_inference::BundleSpec;
 use engram_segmenter::{Click, Clicked, Prompt, Shown};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
-use snafu::{OptionExt, ResultExt, ensure};
+use snafu::{OptionExt, ensure};
 use std::collections::BTreeSet;
 
 use crate::Workflow;
 use crate::annotations::is_segmentation;
-use crate::error::{
-    ArchiveSnafu, BadRequestSnafu, NoSuchSegmentationSnafu, NotOnSeriesSnafu, ReadSegmentationSnafu, Result,
-};
+use crate::error::{BadRequestSnafu, NotOnSeriesSnafu, Result};
 use crate::labels::key_of;
 use crate::placed::labels_on;
-use crate::series::{self, LoadedSeries};
+use crate::series::LoadedSeries;
 
 /// Prompts of one request at the most.
 const MOST_PROMPTS: usize = 10_000;
@@ -144,8 +142,7 @@ fn problem(prompt: &SlicePrompt, labels: &[String], takes_clicks: bool) -> Optio
 impl Workflow {
     /// Whether there is such a SEG. What it shows is told when the job reads it.
     pub(crate) fn check_prompt_segmentation(&self, segmentation: &str) -> Result<()> {
-        let entry = self.archive().find_instance(segmentation).context(ArchiveSnafu)?;
-        let entry = entry.context(NoSuchSegmentationSnafu { segmentation })?;
+        let entry = self.segmentation_entry(segmentation)?;
         let reason = || format!("{segmentation}, of the prompts, is no segmentation");
         ensure!(is_segmentation(&entry.sop_class_uid), BadRequestSnafu { reason: reason() });
         Ok(())
@@ -186,25 +183,21 @@ impl Workflow {
         segmentation: &str,
         labels: &[String],
     ) -> Result<Vec<PlacedPrompt>> {
-        let entry = self.archive().find_instance(segmentation).context(ArchiveSnafu)?;
-        let entry = entry.context(NoSuchSegmentationSnafu { segmentation })?;
-        let object = series::open_instance(&entry)?;
-        let read = engram_seg::read(&object).context(ReadSegmentationSnafu { segmentation })?;
+        let read = self.read_segmentation(segmentation)?;
         let mut found = vec![];
         for (volume, target) in loaded.volumes.iter().enumerate() {
             // One by one: the masks of all of them may be many times the volume.
-            for wanted in labels {
-                let placed = labels_on(&read, segmentation, target, |label| label == wanted)?;
-                for (label, placed) in placed {
-                    let shown = placed.mask.outer_iter().zip(&placed.frames_present).enumerate();
-                    let shown = shown.filter(|(_, (_, present))| **present);
-                    found.extend(shown.map(|(slice, (mask, _))| PlacedPrompt {
-                        volume,
-                        slice,
-                        label: label.clone(),
-                        shown: PlacedShown::Mask(mask.to_owned()),
-                    }));
-                }
+            for label in labels {
+                let mut placed = labels_on(&read, segmentation, target, |key| key == label)?;
+                let Some(placed) = placed.remove(label) else { continue };
+                let shown = placed.mask.outer_iter().zip(&placed.frames_present).enumerate();
+                let shown = shown.filter(|(_, (_, present))| **present);
+                found.extend(shown.map(|(slice, (mask, _))| PlacedPrompt {
+                    volume,
+                    slice,
+                    label: label.clone(),
+                    shown: PlacedShown::Mask(mask.to_owned()),
+                }));
             }
         }
         let series = loaded.series_instance_uid();

@@ -9,10 +9,7 @@ use engram_memory::{ExemplarSlice, ListFilter, SliceId};
 use serde::Serialize;
 use snafu::{OptionExt, ResultExt};
 
-use crate::error::{
-    ArchiveSnafu, BankSnafu, FileSnafu, JournalSnafu, NoSuchResultSnafu, NoSuchSegmentationSnafu, QueueSnafu,
-    Result,
-};
+use crate::error::{ArchiveSnafu, BankSnafu, FileSnafu, JournalSnafu, NoSuchResultSnafu, QueueSnafu, Result};
 use crate::ingestion::IngestionJob;
 use crate::request::SegmentationSummary;
 use crate::{Workflow, annotations};
@@ -215,9 +212,7 @@ impl Workflow {
         if let Some(known) = self.annotations.lock().get(segmentation) {
             return Ok(known.targets.keys().cloned().collect());
         }
-        let entry = self.archive.find_instance(segmentation).context(ArchiveSnafu)?;
-        let entry = entry.context(NoSuchSegmentationSnafu { segmentation })?;
-        Ok(annotations::read(&entry)?.targets.into_keys().collect())
+        Ok(annotations::read(&self.segmentation_entry(segmentation)?)?.targets.into_keys().collect())
     }
 
     /// Jobs, newest first.

@@ -204,15 +204,24 @@ impl Workflow {
         ensure!(bundle.id() == job.bundle, CancelledSnafu);
         let before = self.bundles.choices.decided().kept.pop().context(CancelledSnafu)?;
         let passed_over = self.encode_all(&bundle, claimed, stop)?;
-        let exemplars_before = self.bundles.get(&before.id).map_or(0, |before| before.exemplar_slices());
-        let done = Reencoded {
-            bundle: job.bundle,
-            before: before.id,
-            exemplars: bundle.exemplar_slices(),
-            exemplars_before,
-            passed_over,
-        };
+        let done = self.reencoded(&bundle, before.id, passed_over);
         serde_json::to_value(done).context(JsonSnafu { what: "what a re-encoding did" })
+    }
+
+    /// What to tell once a bundle is in use, in place of the one called `before`.
+    fn reencoded(
+        &self,
+        bundle: &ServedBundle,
+        before: String,
+        passed_over: BTreeMap<String, String>,
+    ) -> Reencoded {
+        Reencoded {
+            bundle: bundle.id().to_owned(),
+            exemplars: bundle.exemplar_slices(),
+            exemplars_before: self.bundles.get(&before).map_or(0, |before| before.exemplar_slices()),
+            before,
+            passed_over,
+        }
     }
 
     fn reencode(&self, asked: &Asked, claimed: &Claimed, stop: &Arc<AtomicBool>) -> Result<Reencoded> {
@@ -227,13 +236,7 @@ impl Workflow {
             self.bundles.switch_to(&bundle)?;
         }
         tracing::info!(bundle = bundle.id(), before = before.id(), "another bundle is in use");
-        Ok(Reencoded {
-            bundle: bundle.id().to_owned(),
-            before: before.id().to_owned(),
-            exemplars: bundle.exemplar_slices(),
-            exemplars_before: before.exemplar_slices(),
-            passed_over,
-        })
+        Ok(self.reencoded(&bundle, before.id().to_owned(), passed_over))
     }
 
     /// The bundle asked for, served beside the one in use, so that annotations that arrive now are encoded for both.
