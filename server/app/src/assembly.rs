@@ -88,9 +88,11 @@ fn workflow_options(config: &Config) -> WorkflowOptions {
         rules: config.rules.clone(),
         limits: read_limits(config),
         segmentation: SegmentationDefaults {
+            quality: config.segmentation.quality,
             exemplars_per_slice: config.segmentation.exemplars_per_slice,
             propagation: config.segmentation.propagation,
             close_up: config.segmentation.close_up,
+            review_below: config.segmentation.review_below,
             cache_bytes: usize::try_from(mebibytes(config.segmentation.cache_mb)).unwrap_or(usize::MAX),
         },
     }

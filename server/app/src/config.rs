@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use engram_routing::Rule;
+use engram_segmenter::Quality;
 use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu};
 
@@ -129,12 +130,16 @@ section! {
 section! {
     /// `[segmentation]`
     Segmentation {
+        /// Speed against accuracy.
+        quality: Quality = Quality::Balanced,
         /// Exemplars a slice; 0: the bundle's recommendation.
         exemplars_per_slice: usize = 0,
         /// Whether neighbouring slices condition each other.
         propagation: bool = true,
         /// Whether small organs get a second pass on a crop.
         close_up: bool = true,
+        /// Confidence below which a slice is for review; none: the bundle's recommendation.
+        review_below: Option<f32> = None,
         /// Image features kept between uses, MiB, and as much of exemplars' memories.
         cache_mb: u64 = 1024,
     }

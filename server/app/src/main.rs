@@ -4,11 +4,13 @@
 mod assembly;
 mod bundles;
 mod cli;
+mod client;
 mod config;
 mod demo;
 mod dimse;
 mod evaluate;
 mod http;
+mod montage;
 mod phantom;
 mod telemetry;
 

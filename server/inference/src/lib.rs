@@ -36,8 +36,8 @@ pub use engine::{Clicks, Decoded, Engine, EngineOptions, ImageFeatures, Pointers
 pub use error::Error;
 pub use graph::Graph;
 pub use manifest::{
-    BundleFile, BundleSpec, FeatureSpec, GraphFiles, InputSpec, MemorySpec, PointerSpec, PromptSpec,
-    RetrievalSpec, TensorFiles,
+    BundleFile, BundleSpec, ConfidenceSpec, FeatureSpec, GraphFiles, InputSpec, MemorySpec, PointerSpec,
+    PromptSpec, RetrievalSpec, SignalWeights, TensorFiles,
 };
 pub use metrics::{DeviceMetrics, EngineMetrics, GraphMetrics};
 

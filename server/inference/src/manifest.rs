@@ -52,6 +52,9 @@ pub struct BundleSpec {
     pub pointers: PointerSpec,
     /// Clicks and boxes.
     pub prompts: PromptSpec,
+    /// What signals say of a result's worth. None: the bundle was never calibrated.
+    #[serde(default)]
+    pub confidence: Option<ConfidenceSpec>,
     /// The graphs' files.
     pub graphs: GraphFiles,
     /// The constant tensors' files.
@@ -185,6 +188,41 @@ pub struct PromptSpec {
     pub stability_threshold: f32,
 }
 
+/// What signals say of a result's worth, fitted on tasks that the bundle was not trained on.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfidenceSpec {
+    /// A slice and label whose confidence is below this is for review, as recommended.
+    pub review_below: f32,
+    /// Expected Dice of a slice that the label is drawn on.
+    pub mask: SignalWeights,
+    /// Probability that the label is not on a slice where none is drawn.
+    pub absence: SignalWeights,
+}
+
+/// A logistic function of signals, each in 0..1: of `intercept` and the sum of each signal times its weight. A signal
+/// left out weighs nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SignalWeights {
+    /// Added to the sum.
+    pub intercept: f32,
+    /// Of the probability that the label is there.
+    pub presence: f32,
+    /// Of the bundle's guess of the mask's IoU.
+    pub iou: f32,
+    /// Of the Dice to be expected if each pixel were the label with its own probability.
+    pub expected_dice: f32,
+    /// Of the mean Dice of the result with what each look says.
+    pub looks_agree: f32,
+    /// Of the mean Dice with the masks beside it; without a mask, of the share of slices beside it that have one.
+    pub beside: f32,
+    /// Of the mean likeness of the exemplars that show the label.
+    pub similarity: f32,
+    /// Of the share of the exemplars that show it.
+    pub shown: f32,
+}
+
 /// The graphs' files by role.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -234,6 +272,13 @@ impl FeatureSpec {
     pub fn places_at_once(&self) -> usize {
         let all = self.embed_size.saturating_mul(self.embed_size);
         if self.attention_chunk == 0 { all } else { self.attention_chunk.min(all) }
+    }
+}
+
+impl SignalWeights {
+    fn numbers(&self) -> [f32; 8] {
+        let Self { intercept, presence, iou, expected_dice, looks_agree, beside, similarity, shown } = *self;
+        [intercept, presence, iou, expected_dice, looks_agree, beside, similarity, shown]
     }
 }
 
@@ -295,6 +340,7 @@ impl BundleSpec {
         }
         self.validate_ranges(&check)?;
         self.validate_uses(&check)?;
+        self.validate_confidence(&check)?;
         for (key, BundleFile { file, sha256, external }) in self.files() {
             let plain = Path::new(file).file_name().is_some_and(|name| name == file.as_str());
             check(plain, key, "must name a file of the bundle's own folder")?;
@@ -337,6 +383,18 @@ impl BundleSpec {
         // What is not conditioned goes to the decoder as it is: a given mask's pointer, a slice without memories.
         let same = !prompts.used || self.features.embed_channels == self.features.cond_channels;
         check(same, "features.cond_channels", "must be embed_channels where prompts are used")
+    }
+
+    fn validate_confidence(&self, check: &impl Fn(bool, &'static str, &str) -> Result<()>) -> Result<()> {
+        let Some(confidence) = &self.confidence else { return Ok(()) };
+        let threshold = (0.0..=1.0).contains(&confidence.review_below);
+        check(threshold, "confidence.review_below", "must be between 0 and 1")?;
+        for (key, weights) in
+            [("confidence.mask", &confidence.mask), ("confidence.absence", &confidence.absence)]
+        {
+            check(weights.numbers().iter().all(|number| number.is_finite()), key, "must be finite")?;
+        }
+        Ok(())
     }
 
     fn validate_ranges(&self, check: &impl Fn(bool, &'static str, &str) -> Result<()>) -> Result<()> {

@@ -138,6 +138,7 @@ fn rewrite(seg: &Path, sources: &Path, out: &Path, encoding: Encoding) -> Result
                 similarity: 0.875,
                 confidence: 0.5,
                 bundle: "seg_tool 1".into(),
+                review: vec![],
             }),
         });
     }

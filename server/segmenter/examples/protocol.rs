@@ -13,14 +13,16 @@ use engram_imaging::{Volume, VolumeLimits, assemble};
 use engram_inference::{Bundle, Engine, EngineOptions};
 use engram_seg::{ReferencedSlice, read};
 use engram_segmenter::baselines::Baselines;
-use engram_segmenter::evaluate::{Case, OtherPatients, Summary, TargetScore, retrieval_sharing};
+use engram_segmenter::evaluate::{Case, OtherPatients, SliceScore, Summary, TargetScore, retrieval_sharing};
 use engram_segmenter::{
-    EngineModels, LabelMask, MemoryExemplars, Models, Observer, Options, Prompt, Request, Shown, SliceOrder,
-    Stage, Unobserved, segment,
+    EngineModels, LabelMask, MemoryExemplars, Models, Observer, Options, Prompt, Request, Segmentation,
+    Shown, SliceOrder, Stage, Unobserved, Variation, segment,
 };
 use ndarray::{Array3, Axis};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -129,6 +131,8 @@ struct Arguments {
     bundle: PathBuf,
     library: Option<PathBuf>,
     verbose: bool,
+    /// Where to write what is known of each slice and label, as lines of JSON.
+    slices: Option<PathBuf>,
 }
 
 fn arguments() -> Result<Arguments> {
@@ -143,6 +147,7 @@ fn arguments() -> Result<Arguments> {
         bundle,
         library: std::env::var_os("ENGRAM_ORT").map(PathBuf::from),
         verbose: false,
+        slices: None,
     };
     while let Some(flag) = given.next() {
         let mut value = || given.next().ok_or("a value is missing");
@@ -152,6 +157,7 @@ fn arguments() -> Result<Arguments> {
             "--k" => arguments.k = Some(value()?.parse()?),
             "--variants" => arguments.variants = value()?.split(',').map(str::to_owned).collect(),
             "--bundle" => arguments.bundle = value()?.into(),
+            "--slices" => arguments.slices = Some(value()?.into()),
             "--verbose" => arguments.verbose = true,
             _ => return Err(format!("unknown flag {flag}").into()),
         }
@@ -183,6 +189,8 @@ fn options(variant: &str, k: Option<usize>) -> Result<Options> {
             "first_weight" => tuning.first_weight = value.parse()?,
             "close_weight" => tuning.close_weight = value.parse()?,
             "close_looks" => tuning.close_looks = value.parse()?,
+            // `vary=0.7/1+1/0.8`: two looks, scale and gamma of each.
+            "vary" => tuning.variations = value.split('+').map(variation).collect::<Result<_>>()?,
             "agreement" => tuning.agreement = value.parse()?,
             "agreement_spread" => tuning.agreement_spread = value.parse()?,
             "presence" => tuning.presence = value.parse()?,
@@ -191,6 +199,11 @@ fn options(variant: &str, k: Option<usize>) -> Result<Options> {
         }
     }
     Ok(options)
+}
+
+fn variation(text: &str) -> Result<Variation> {
+    let (scale, gamma) = text.split_once('/').ok_or("a variation is SCALE/GAMMA")?;
+    Ok(Variation { scale: scale.parse()?, gamma: gamma.parse()? })
 }
 
 fn main() -> Result<()> {
@@ -252,6 +265,9 @@ fn main() -> Result<()> {
                         Request { volume: case.volume, labels: &labels, prompts: &prompts, options };
                     let others = OtherPatients { bank: &bank, patient: case.patient };
                     let result = segment(&models, &others, &request, &clock)?;
+                    if let Some(path) = &arguments.slices {
+                        write_slices(path, variant, &case, &result)?;
+                    }
                     TargetScore::of_segmentation(&case, &result, &given)
                 }
             };
@@ -274,8 +290,11 @@ fn main() -> Result<()> {
     }
     for (variant, scores) in scores {
         let summary = Summary::of(scores);
-        let each: Vec<String> =
-            summary.labels.values().map(|spread| format!("{:.3}±{:.3}", spread.mean, spread.sd)).collect();
+        let each: Vec<String> = summary
+            .labels
+            .values()
+            .map(|label| format!("{:.3}±{:.3}", label.dice.mean, label.dice.sd))
+            .collect();
         let (spent, slices) = seconds[&variant];
         println!(
             "{} {variant}: mean Dice {:.4} over {} targets [{}] {:.3} s a slice",
@@ -298,6 +317,15 @@ fn main() -> Result<()> {
             "label sharing of {k}: {:?}",
             retrieval_sharing(&models, &exemplars, &targets, k, &Unobserved)?
         );
+    }
+    Ok(())
+}
+
+/// Appends a line for each slice and label: pixels of truth and result, Dice, and what speaks for the result.
+fn write_slices(path: &Path, variant: &str, case: &Case, result: &Segmentation) -> Result<()> {
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+    for score in SliceScore::of_segmentation(case, result, &[]) {
+        writeln!(file, "{}", json!({ "variant": variant, "target": case.name, "score": score }))?;
     }
     Ok(())
 }

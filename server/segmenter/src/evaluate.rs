@@ -9,9 +9,10 @@ use crate::exemplars::{Exemplars, MemoryExemplars};
 use crate::metrics::{Spread, dice, label_sharing};
 use crate::models::Models;
 use crate::observer::{Observer, Stage, Steps};
+use crate::surface::SurfaceDistance;
 use crate::target::Target;
-use crate::{BoxError, Neighbour, Result, Segmentation};
-use engram_imaging::Volume;
+use crate::{BoxError, Neighbour, Result, Segmentation, Signals};
+use engram_imaging::{Volume, VolumeGeometry};
 use engram_memory::{ExemplarId, Memory, View};
 use ndarray::{Array1, Array3, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,10 @@ impl Case<'_> {
     pub fn slices(&self) -> Vec<usize> {
         (0..self.volume.voxels.len_of(Axis(0))).collect()
     }
+
+    fn slices_without(&self, left_out: &[usize]) -> Vec<usize> {
+        self.slices().into_iter().filter(|slice| !left_out.contains(slice)).collect()
+    }
 }
 
 /// A bank without what it knows from one patient.
@@ -86,25 +91,32 @@ impl Exemplars for OtherPatients<'_> {
     }
 }
 
-/// Dice of one target, by label key; labels absent from both are left out.
+/// How good the result of one target is, by label key.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TargetScore {
     /// Name of the case.
     pub target: String,
-    /// Dice by label key.
+    /// Dice; labels absent from both result and truth are left out.
     pub dice: BTreeMap<String, f64>,
+    /// How far the surfaces are apart, of the labels in both.
+    pub distance: BTreeMap<String, SurfaceDistance>,
 }
 
 impl TargetScore {
     /// Of masks given in the order of the case's labels; slices in `left_out` do not count.
     pub fn of(case: &Case, found: &[Array3<bool>], left_out: &[usize]) -> Self {
-        let slices: Vec<usize> =
-            case.slices().into_iter().filter(|slice| !left_out.contains(slice)).collect();
-        let scored = case.masks.iter().zip(found).filter_map(|(truth, found)| {
+        let slices = case.slices_without(left_out);
+        let geometry = part_of(&case.volume.geometry, &slices);
+        let mut score = Self { target: case.name.to_owned(), ..Self::default() };
+        for (truth, found) in case.masks.iter().zip(found) {
             let truth_mask = truth.mask.select(Axis(0), &slices).mapv(|value| value != 0);
-            Some((truth.label.to_owned(), dice(&found.select(Axis(0), &slices), &truth_mask)?))
-        });
-        Self { target: case.name.to_owned(), dice: scored.collect() }
+            let found = found.select(Axis(0), &slices);
+            let label = || truth.label.to_owned();
+            score.dice.extend(dice(&found, &truth_mask).map(|dice| (label(), dice)));
+            let distance = SurfaceDistance::between(&found, &truth_mask, &geometry);
+            score.distance.extend(distance.map(|distance| (label(), distance)));
+        }
+        score
     }
 
     /// Of a segmentation.
@@ -115,9 +127,67 @@ impl TargetScore {
         Self::of(case, &found, left_out)
     }
 
-    /// Mean over the labels; None where none counts.
+    /// Mean Dice over the labels; None where none counts.
     pub fn mean(&self) -> Option<f64> {
         (!self.dice.is_empty()).then(|| self.dice.values().sum::<f64>() / self.dice.len() as f64)
+    }
+}
+
+fn part_of(geometry: &VolumeGeometry, slices: &[usize]) -> VolumeGeometry {
+    let positions = slices.iter().filter_map(|slice| geometry.positions.get(*slice).copied()).collect();
+    VolumeGeometry { positions, ..geometry.clone() }
+}
+
+/// One slice and label of a result beside the truth.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SliceScore {
+    /// Key of the label.
+    pub label: String,
+    /// Index of the slice.
+    pub slice: usize,
+    /// Pixels of the label in the truth.
+    pub truth_pixels: usize,
+    /// Pixels of the label in the result.
+    pub pixels: usize,
+    /// None where both are 0.
+    pub dice: Option<f64>,
+    /// What the result was thought to be worth.
+    pub confidence: f32,
+    /// Whether it was to be reviewed.
+    pub review: bool,
+    /// What the confidence was made of.
+    pub signals: Signals,
+}
+
+impl SliceScore {
+    /// Every slice and label of a segmentation but the slices in `left_out`.
+    pub fn of_segmentation(case: &Case, result: &Segmentation, left_out: &[usize]) -> Vec<Self> {
+        let slices = case.slices_without(left_out);
+        let mut scores = vec![];
+        for truth in &case.masks {
+            let found = result.labels.iter().position(|label| label == truth.label);
+            let Some(found) =
+                found.and_then(|index| Some((result.slices.get(index)?, result.mask(truth.label)?)))
+            else {
+                continue;
+            };
+            let (reports, mask) = found;
+            for slice in slices.iter().copied() {
+                let Some(report) = reports.get(slice) else { continue };
+                let truth_mask = truth.mask.index_axis(Axis(0), slice).mapv(|value| value != 0);
+                scores.push(Self {
+                    label: truth.label.to_owned(),
+                    slice,
+                    truth_pixels: truth_mask.iter().filter(|inside| **inside).count(),
+                    pixels: report.pixels,
+                    dice: dice(&mask.index_axis(Axis(0), slice), &truth_mask),
+                    confidence: report.confidence,
+                    review: report.review,
+                    signals: report.signals,
+                });
+            }
+        }
+        scores
     }
 }
 
@@ -127,21 +197,37 @@ pub struct Summary {
     /// Mean over targets of each target's mean over labels.
     pub mean_dice: f64,
     /// Over targets, by label key.
-    pub labels: BTreeMap<String, Spread>,
+    pub labels: BTreeMap<String, LabelSpread>,
     /// Each target.
     pub targets: Vec<TargetScore>,
+}
+
+/// One label over targets.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct LabelSpread {
+    /// Over the targets that have the label or were thought to.
+    pub dice: Spread,
+    /// mm, over the targets that have the label and were thought to.
+    pub hausdorff_95: Spread,
+    /// Mean distance of the surfaces, mm, over the same.
+    pub average_distance: Spread,
 }
 
 impl Summary {
     /// Of all targets' scores.
     pub fn of(targets: Vec<TargetScore>) -> Self {
-        let mut values: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-        for (label, dice) in targets.iter().flat_map(|target| &target.dice) {
-            values.entry(label.clone()).or_default().push(*dice);
-        }
+        let labels: BTreeSet<&String> = targets.iter().flat_map(|target| target.dice.keys()).collect();
+        let spread = |label: &String| {
+            let distances = || targets.iter().filter_map(|target| target.distance.get(label));
+            LabelSpread {
+                dice: Spread::of(targets.iter().filter_map(|target| target.dice.get(label).copied())),
+                hausdorff_95: Spread::of(distances().map(|distance| distance.hausdorff_95)),
+                average_distance: Spread::of(distances().map(|distance| distance.average)),
+            }
+        };
         Self {
             mean_dice: Spread::of(targets.iter().filter_map(TargetScore::mean)).mean,
-            labels: values.into_iter().map(|(label, values)| (label, Spread::of(values))).collect(),
+            labels: labels.into_iter().map(|label| (label.clone(), spread(label))).collect(),
             targets,
         }
     }

@@ -69,6 +69,7 @@ impl FakeModels {
             memory,
             pointers: PointerSpec::default(),
             prompts: PromptSpec::default(),
+            confidence: None,
             constants: Constants::default(),
         };
         Self { spec, attended: Mutex::default() }

@@ -2,6 +2,7 @@
 //!
 //! - [`encode_exemplars`]: what an annotated volume teaches, computed once when it enters a bank.
 //! - [`segment`]: a target segmented from a bank ([`Exemplars`]) with a bundle ([`Models`]).
+//! - [`suggest`]: which series an annotation would help most.
 //! - [`baselines`] and [`evaluate`]: what simpler methods reach, and how good results are.
 //!
 //! Invariants: this room does no I/O, has no clock and no globals; progress and stages go to an [`Observer`] that
@@ -26,6 +27,8 @@ mod observer;
 mod options;
 mod result;
 mod segment;
+pub mod suggest;
+mod surface;
 mod target;
 mod video;
 
@@ -34,10 +37,11 @@ pub use encode::{CropMemory, LabelMask, PreparedExemplar, PreparedLabel, encode_
 pub use engine::EngineModels;
 pub use error::{BoxError, Error, Result};
 pub use exemplars::{Exemplars, MemoryExemplars, Neighbour};
-pub use metrics::{Spread, dice, label_sharing};
+pub use metrics::{Spread, dice, label_sharing, rank_correlation};
 pub use models::{DecodedMasks, EncodedImages, ModelSpec, Models};
 pub use observer::{Observer, Stage, Unobserved};
-pub use options::{Options, SliceOrder, Tuning};
-pub use result::{Segmentation, SliceReport};
+pub use options::{Options, Quality, SliceOrder, Tuning, Variation};
+pub use result::{Segmentation, Signals, SliceReport};
 pub use segment::{Click, Clicked, Prompt, Request, Shown, segment};
+pub use surface::SurfaceDistance;
 pub use video::{FrameMask, FramePoint, VideoPredictor};

@@ -48,6 +48,38 @@ impl Spread {
     }
 }
 
+/// Spearman's rank correlation of pairs, ties by their mean rank. None where either side is all the same.
+pub fn rank_correlation(pairs: &[(f64, f64)]) -> Option<f64> {
+    let (one, other): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+    correlation(&ranks(&one), &ranks(&other))
+}
+
+/// The rank of each value from 0, equal values sharing the mean of theirs.
+fn ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+    let mut ranks = vec![0.0; values.len()];
+    let mut before = 0;
+    for equal in order.chunk_by(|a, b| values[*a] == values[*b]) {
+        let rank = before as f64 + (equal.len() - 1) as f64 / 2.0;
+        equal.iter().for_each(|index| ranks[*index] = rank);
+        before += equal.len();
+    }
+    ranks
+}
+
+/// Pearson's.
+fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
+    let (mean_a, mean_b) = (Spread::of(a.iter().copied()).mean, Spread::of(b.iter().copied()).mean);
+    let (mut both, mut own_a, mut own_b) = (0.0, 0.0, 0.0);
+    for (a, b) in a.iter().zip(b) {
+        let (a, b) = (a - mean_a, b - mean_b);
+        (both, own_a, own_b) = (both + a * b, own_a + a * a, own_b + b * b);
+    }
+    let scale = (own_a * own_b).sqrt();
+    (scale > 0.0).then(|| both / scale)
+}
+
 /// Jaccard index of two label sets given as flags in one order; two empty sets agree fully.
 pub fn label_sharing(a: &[bool], b: &[bool]) -> f64 {
     let both = a.iter().zip(b).filter(|(a, b)| **a && **b).count();
@@ -79,6 +111,20 @@ mod tests {
         assert_eq!((spread.mean, spread.sd, spread.count), (2.0, 1.0, 3));
         assert_eq!(Spread::of([]).count, 0);
         assert_eq!(Spread::of([0.5]).sd, 0.0);
+    }
+
+    #[test]
+    fn ranks_correlate_whatever_the_scale_and_share_ties() {
+        assert_eq!(ranks(&[3.0, 1.0, 3.0, 2.0]), [2.5, 0.0, 2.5, 1.0]);
+        let pairs = [(0.1, 1.0), (0.2, 10.0), (0.3, 100.0)];
+        assert!((rank_correlation(&pairs).unwrap() - 1.0).abs() < 1e-12);
+        let falling = pairs.map(|(a, b)| (-a, b));
+        assert!((rank_correlation(&falling).unwrap() + 1.0).abs() < 1e-12);
+        // By hand: ranks 0, 1.5, 1.5, 3 against 0, 1, 2, 3.
+        let tied = [(1.0, 1.0), (2.0, 2.0), (2.0, 3.0), (3.0, 4.0)];
+        assert!((rank_correlation(&tied).unwrap() - 4.5 / (4.5_f64 * 5.0).sqrt()).abs() < 1e-12);
+        assert_eq!(rank_correlation(&[(1.0, 1.0), (1.0, 2.0)]), None);
+        assert_eq!(rank_correlation(&[]), None);
     }
 
     #[test]

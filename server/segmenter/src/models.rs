@@ -3,8 +3,8 @@
 use crate::Result;
 use crate::error::{BoxError, TensorShapeSnafu};
 use engram_inference::{
-    Bundle, Clicks, Constants, FeatureSpec, InputSpec, MemorySpec, PointerSpec, Pointers, PromptSpec,
-    Prompts, RetrievalSpec,
+    Bundle, Clicks, ConfidenceSpec, Constants, FeatureSpec, InputSpec, MemorySpec, PointerSpec, Pointers,
+    PromptSpec, Prompts, RetrievalSpec,
 };
 use ndarray::{Array2, Array3, Array4, Array5, Axis};
 use snafu::ensure;
@@ -30,6 +30,8 @@ pub struct ModelSpec {
     pub pointers: PointerSpec,
     /// Clicks and boxes.
     pub prompts: PromptSpec,
+    /// What signals say of a result's worth; none for a bundle that was never calibrated.
+    pub confidence: Option<ConfidenceSpec>,
     /// What no graph exposes.
     pub constants: Constants,
 }
@@ -46,6 +48,7 @@ impl ModelSpec {
             memory: manifest.memory.clone(),
             pointers: manifest.pointers.clone(),
             prompts: manifest.prompts.clone(),
+            confidence: manifest.confidence.clone(),
             constants: bundle.constants().clone(),
         }
     }

@@ -1,5 +1,38 @@
 //! What a caller may choose about one segmentation.
 
+use serde::{Deserialize, Serialize};
+
+/// Speed against accuracy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quality {
+    /// Half the exemplars, no propagation.
+    Fast,
+    /// As the bundle recommends.
+    #[default]
+    Balanced,
+    /// Twice the exemplars, and more looks at small organs.
+    Best,
+}
+
+impl Quality {
+    /// Exemplars a slice where a bundle recommends so many.
+    pub(crate) fn exemplars(self, recommended: usize) -> usize {
+        match self {
+            Self::Fast => recommended.div_ceil(2),
+            Self::Balanced => recommended,
+            Self::Best => recommended.saturating_mul(2),
+        }
+    }
+
+    fn tuning(self) -> Tuning {
+        match self {
+            Self::Fast | Self::Balanced => Tuning::default(),
+            Self::Best => Tuning { close_looks: 2, ..Tuning::default() },
+        }
+    }
+}
+
 /// In which order propagation visits the slices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SliceOrder {
@@ -13,7 +46,9 @@ pub enum SliceOrder {
 /// Choices about one segmentation. The default follows the bundle.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Exemplars that a slice and label is conditioned on; None for the bundle's number.
+    /// Speed against accuracy: how many exemplars where that is not said.
+    pub quality: Quality,
+    /// Exemplars that a slice and label is conditioned on; None for the bundle's number, by quality.
     pub exemplars_per_slice: Option<usize>,
     /// Whether to propagate through the slices after the first pass.
     pub propagate: bool,
@@ -23,6 +58,8 @@ pub struct Options {
     pub slice_order: SliceOrder,
     /// Whether the result carries a probability for every label and voxel.
     pub probabilities: bool,
+    /// Confidence below which a slice is for review; None for the bundle's recommendation.
+    pub review_below: Option<f32>,
     /// How the parts of the method weigh on each other.
     pub tuning: Tuning,
     /// Bytes of image features and exemplar memories kept between uses, each; more is computed or read again.
@@ -35,13 +72,22 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
+        Self::of(Quality::default())
+    }
+}
+
+impl Options {
+    /// The method at a quality.
+    pub fn of(quality: Quality) -> Self {
         Self {
+            quality,
             exemplars_per_slice: None,
-            propagate: true,
+            propagate: quality != Quality::Fast,
             crop: true,
             slice_order: SliceOrder::Natural,
             probabilities: false,
-            tuning: Tuning::default(),
+            review_below: None,
+            tuning: quality.tuning(),
             cache_bytes: 1 << 30,
             working_bytes: 1 << 30,
             batch_bytes: 320 << 20,
@@ -70,6 +116,8 @@ pub struct Tuning {
     pub close_weight: f32,
     /// Closer looks at a small label, each around where the ones before found it.
     pub close_looks: usize,
+    /// Looks after those, each a little different.
+    pub variations: Vec<Variation>,
     /// Weight of the slices beside one against its own, where they look the same; only with propagation.
     pub agreement: f32,
     /// Difference of grey, in shares of the window, at which the slice beside one still counts by 0.6.
@@ -90,11 +138,40 @@ impl Default for Tuning {
             rounds: 1,
             first_weight: 3.0,
             close_weight: 0.6,
-            close_looks: 2,
+            close_looks: 1,
+            variations: vec![],
             agreement: 1.0,
             agreement_spread: 0.05,
             presence: 0.5,
             keep_component: 0.2,
         }
+    }
+}
+
+/// How a look differs from the plain one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Variation {
+    /// Side of the part looked at, in those of the plain one.
+    pub scale: f32,
+    /// Exponent of the greys, 0..1.
+    pub gamma: f32,
+}
+
+impl Default for Variation {
+    fn default() -> Self {
+        Self { scale: 1.0, gamma: 1.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn better_costs_more() {
+        let exemplars = [Quality::Fast, Quality::Balanced, Quality::Best].map(|q| q.exemplars(13));
+        assert_eq!(exemplars, [7, 13, 26]);
+        assert_eq!(Options::default(), Options::of(Quality::Balanced));
+        assert!(!Options::of(Quality::Fast).propagate);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::exemplars::Neighbour;
 use ndarray::{Array3, Array4};
+use serde::{Deserialize, Serialize};
 
 /// A label volume with what it was drawn from.
 #[derive(Debug, Clone)]
@@ -23,12 +24,36 @@ pub struct Segmentation {
 pub struct SliceReport {
     /// Pixels of the label in the result.
     pub pixels: usize,
-    /// How sure the result is, 0..1: of the mask where there is one, of absence where there is none.
+    /// What the result is thought to be worth, 0..1: the Dice to be expected of a mask, the probability that the label
+    /// is not there where none was drawn.
     pub confidence: f32,
+    /// Whether a person should look at it first.
+    pub review: bool,
+    /// What that was made of.
+    pub signals: Signals,
     /// Whether the slice was annotated by the caller, and the annotation kept.
     pub given: bool,
     /// The exemplars it was conditioned on, the most similar first.
     pub provenance: Vec<Neighbour>,
+}
+
+/// What speaks for and against the mask of one slice and label; all 0..1.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Signals {
+    /// Probability that the label is there, of all looks.
+    pub presence: f32,
+    /// The bundle's guess of the mask's IoU.
+    pub iou: f32,
+    /// Dice to be expected if each pixel were the label with its own probability; 0 without a pixel.
+    pub expected_dice: f32,
+    /// Mean Dice of the result with what each look says; 0 without a pixel.
+    pub looks_agree: f32,
+    /// Mean Dice with the masks of the slices beside it; without a mask, the share of those that have one.
+    pub beside: f32,
+    /// Mean likeness of the exemplars that show the label.
+    pub similarity: f32,
+    /// Share of the exemplars that show it.
+    pub shown: f32,
 }
 
 impl Segmentation {

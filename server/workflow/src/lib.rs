@@ -22,6 +22,7 @@ mod request;
 mod results;
 mod segmentation;
 mod series;
+mod suggestions;
 mod worker;
 
 use std::collections::BTreeSet;
@@ -33,6 +34,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use engram_archive::Archive;
 use engram_jobs::Queue;
 use engram_routing::Rule;
+use engram_segmenter::Quality;
 use parking_lot::Mutex;
 use snafu::ResultExt;
 
@@ -54,10 +56,11 @@ pub use prompts::{Corners, Point, SlicePrompt};
 pub use queries::{ExemplarFilter, ExemplarPage, ExemplarView, LabelInfo, Status};
 pub use request::{
     FixedUids, LabelSummary, RequestOptions, ResultEncoding, SegmentationJob, SegmentationRequest,
-    SegmentationSummary,
+    SegmentationSummary, SliceForReview,
 };
 pub use segmentation::{Provenance, Scope, SegmentedSeries};
 pub use series::{LoadedSeries, ReadLimits};
+pub use suggestions::{SuggestedSeries, SuggestionQuery, Suggestions};
 pub use worker::Workers;
 
 /// Kind of the jobs that segment.
@@ -66,6 +69,8 @@ pub const SEGMENTATION_KIND: &str = "segmentation";
 pub const INGESTION_KIND: &str = "ingestion";
 /// Kind of the jobs that make all exemplars anew for another bundle.
 pub const REENCODING_KIND: &str = "reencode";
+/// Kind of the jobs that look at series nobody annotated.
+pub const SURVEY_KIND: &str = "survey";
 
 /// The rooms to join.
 pub struct WorkflowParts {
@@ -80,14 +85,18 @@ pub struct WorkflowParts {
 }
 
 /// Settings of segmentations that a request does not choose itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SegmentationDefaults {
+    /// Speed against accuracy.
+    pub quality: Quality,
     /// Exemplars a slice; 0: the bundle's recommendation.
     pub exemplars_per_slice: usize,
     /// Whether neighbouring slices condition each other.
     pub propagation: bool,
     /// Whether small organs get a second pass on a crop.
     pub close_up: bool,
+    /// Confidence below which a slice is for review; None: the bundle's recommendation.
+    pub review_below: Option<f32>,
     /// Bytes of image features kept between uses, and as many of exemplars' memories.
     pub cache_bytes: usize,
 }
@@ -135,7 +144,7 @@ impl Workflow {
         Ok(workflow)
     }
 
-    /// Starts one worker for ingestion, one for re-encoding and `segmentation` workers for segmentations.
+    /// Starts one worker each for ingestion, re-encoding and surveys, and `segmentation` workers for segmentations.
     pub fn start_workers(self: &Arc<Self>, segmentation: usize) -> Result<Workers> {
         worker::start(self, segmentation)
     }

@@ -1,5 +1,6 @@
 //! What a segmentation is asked for, and what comes of it.
 
+use engram_segmenter::Quality;
 use serde::{Deserialize, Serialize};
 
 use crate::prompts::SlicePrompt;
@@ -19,6 +20,8 @@ pub enum ResultEncoding {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestOptions {
+    /// Speed against accuracy.
+    pub quality: Option<Quality>,
     /// Exemplars each slice is conditioned on.
     pub exemplars_per_slice: Option<usize>,
     /// Whether neighbouring slices condition each other.
@@ -30,6 +33,10 @@ pub struct RequestOptions {
     /// The bundle that computes, of those served: id, folder name, name@version or name. None: as the rules say,
     /// else the one in use.
     pub bundle: Option<String>,
+    /// Confidence, 0 to 1, below which a slice is for review. None: as configured, else as the bundle recommends.
+    pub review_below: Option<f32>,
+    /// Whether nothing of the target's own patient counts: for measuring.
+    pub leave_out_patient: bool,
 }
 
 /// Segment this series.
@@ -133,4 +140,20 @@ pub struct LabelSummary {
     pub voxels: u64,
     /// Mean confidence over the slices it is on, 0 to 1.
     pub confidence: f64,
+    /// Slices that a person should look at first: where the confidence is low, of a mask or of there being none.
+    #[serde(default)]
+    pub review: Vec<SliceForReview>,
+}
+
+/// A slice of the target that a person should look at first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SliceForReview {
+    /// SOPInstanceUID.
+    pub sop_instance: String,
+    /// Its frame.
+    pub frame: u32,
+    /// Of the mask, or of there being none, 0 to 1.
+    pub confidence: f32,
+    /// Pixels of the label.
+    pub pixels: usize,
 }

@@ -10,7 +10,7 @@ use engram_imaging::Volume;
 use engram_jobs::{Claimed, Job, NewJob};
 use engram_seg::{
     AlgorithmIdentification, AlgorithmType, Content, Encoding, Equipment, NewSegment, NewSegmentation,
-    ReferencedSlice, ResultUids, SegmentProvenance, Voxels,
+    ReferencedSlice, ResultUids, ReviewedSlice, SegmentProvenance, Voxels,
 };
 use engram_segmenter::{self as segmenter, BankExemplars, Observer, Options, Prompt, Request};
 use ndarray::{Array3, Axis};
@@ -27,6 +27,7 @@ use crate::labels::{LabelTemplate, key_of};
 use crate::progress::JobObserver;
 use crate::request::{
     FixedUids, LabelSummary, ResultEncoding, SegmentationJob, SegmentationRequest, SegmentationSummary,
+    SliceForReview,
 };
 use crate::series::LoadedSeries;
 use crate::{Error, SEGMENTATION_KIND, ServedBundle, Workflow, prompts};
@@ -69,6 +70,9 @@ pub struct Provenance {
     pub pixels: usize,
     /// 0 to 1.
     pub confidence: f32,
+    /// Whether a person should look at it first.
+    #[serde(default)]
+    pub review: bool,
     /// The exemplars, most similar first.
     pub exemplars: Vec<Source>,
 }
@@ -175,7 +179,10 @@ impl Workflow {
         let scope = Scope {
             collection: request.collection.clone(),
             excluded_series: vec![first.series_instance_uid.clone()],
-            excluded_patients: Vec::new(),
+            excluded_patients: match request.options.leave_out_patient {
+                true => vec![first.patient_id.clone()],
+                false => vec![],
+            },
         };
         let options = self.method_options(request);
         let prompts =
@@ -189,14 +196,17 @@ impl Workflow {
 
     /// The method's options: as asked for, else as configured, else as the bundle recommends.
     pub fn method_options(&self, request: &SegmentationRequest) -> Options {
-        let configured = self.options.segmentation;
-        let per_slice = request.options.exemplars_per_slice.unwrap_or(configured.exemplars_per_slice);
+        let (asked, configured) = (&request.options, self.options.segmentation);
+        let quality = asked.quality.unwrap_or(configured.quality);
+        let method = Options::of(quality);
+        let per_slice = asked.exemplars_per_slice.unwrap_or(configured.exemplars_per_slice);
         Options {
             exemplars_per_slice: (per_slice > 0).then_some(per_slice),
-            propagate: request.options.propagation.unwrap_or(configured.propagation),
-            crop: request.options.close_up.unwrap_or(configured.close_up),
+            propagate: asked.propagation.unwrap_or(configured.propagation && method.propagate),
+            crop: asked.close_up.unwrap_or(configured.close_up),
+            review_below: asked.review_below.or(configured.review_below),
             cache_bytes: configured.cache_bytes,
-            ..Options::default()
+            ..method
         }
     }
 }
@@ -234,7 +244,7 @@ impl ServedBundle {
         let slices: Vec<ReferencedSlice> =
             loaded.volumes.iter().flat_map(ReferencedSlice::of_volume).collect();
         let voxels = stacked(&found)?;
-        let mut summaries = self.summarise(&found)?;
+        let mut summaries = self.summarise(&loaded.volumes, &found)?;
         // A SEG without a voxel is still an answer; its segments then say so.
         let any = summaries.iter().any(|s| s.voxels > 0);
         let written: Vec<usize> = (0..summaries.len()).filter(|i| summaries[*i].voxels > 0 || !any).collect();
@@ -297,7 +307,7 @@ impl ServedBundle {
         Ok(SegmentedSeries { found, part10, summary })
     }
 
-    fn summarise(&self, found: &[segmenter::Segmentation]) -> Result<Vec<LabelSummary>> {
+    fn summarise(&self, volumes: &[Volume], found: &[segmenter::Segmentation]) -> Result<Vec<LabelSummary>> {
         let Some(first) = found.first() else { return Ok(Vec::new()) };
         first
             .labels
@@ -314,6 +324,7 @@ impl ServedBundle {
                     segment_number: None,
                     voxels: reports().map(|r| r.pixels as u64).sum(),
                     confidence: mean(&shown),
+                    review: for_review(volumes, found, index),
                 })
             })
             .collect()
@@ -346,9 +357,34 @@ impl ServedBundle {
                 exemplars: u32::try_from(distinct.len()).unwrap_or(u32::MAX),
                 similarity: mean(&similarities),
                 confidence: summary.confidence,
+                review: summary.review.iter().map(reviewed).collect(),
                 bundle: format!("{} {}", bundle.name, bundle.version),
             }),
         })
+    }
+}
+
+/// Slices of a label that a person should look at first, in the order of the volumes.
+fn for_review(volumes: &[Volume], found: &[segmenter::Segmentation], label: usize) -> Vec<SliceForReview> {
+    let of_volume = |(volume, found): (&Volume, &segmenter::Segmentation)| -> Vec<SliceForReview> {
+        let slices = volume.sources.iter().zip(found.slices.get(label).into_iter().flatten());
+        let flagged = slices.filter(|(_, report)| report.review);
+        let told = flagged.map(|(source, report)| SliceForReview {
+            sop_instance: source.sop_instance_uid.clone(),
+            frame: source.frame,
+            confidence: report.confidence,
+            pixels: report.pixels,
+        });
+        told.collect()
+    };
+    volumes.iter().zip(found).flat_map(of_volume).collect()
+}
+
+fn reviewed(slice: &SliceForReview) -> ReviewedSlice {
+    ReviewedSlice {
+        sop_instance_uid: slice.sop_instance.clone(),
+        frame: slice.frame,
+        confidence: f64::from(slice.confidence),
     }
 }
 
@@ -430,6 +466,7 @@ fn provenance(volumes: &[Volume], found: &[segmenter::Segmentation]) -> Vec<Prov
                     label: label.clone(),
                     pixels: report.pixels,
                     confidence: report.confidence,
+                    review: report.review,
                     exemplars: report
                         .provenance
                         .iter()

@@ -9,7 +9,7 @@ use engram_jobs::Claimed;
 use snafu::ResultExt;
 
 use crate::error::{Error, Result, StartWorkerSnafu, failure};
-use crate::{INGESTION_KIND, REENCODING_KIND, SEGMENTATION_KIND, Workflow};
+use crate::{INGESTION_KIND, REENCODING_KIND, SEGMENTATION_KIND, SURVEY_KIND, Workflow};
 
 /// How long a worker waits for a job before it looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(250);
@@ -33,10 +33,10 @@ impl Workers {
     }
 }
 
-/// Starts one worker for ingestion, one for re-encoding and `segmentation` workers for segmentations.
+/// Starts one worker each for ingestion, re-encoding and surveys, and `segmentation` workers for segmentations.
 pub fn start(workflow: &Arc<Workflow>, segmentation: usize) -> Result<Workers> {
     let stop = Arc::new(AtomicBool::new(false));
-    let kinds = [INGESTION_KIND, REENCODING_KIND]
+    let kinds = [INGESTION_KIND, REENCODING_KIND, SURVEY_KIND]
         .into_iter()
         .chain(std::iter::repeat_n(SEGMENTATION_KIND, segmentation.max(1)));
     let threads = kinds
@@ -65,6 +65,7 @@ pub(crate) fn run(workflow: &Workflow, claimed: Claimed, stop: &Arc<AtomicBool>)
     let outcome = match claimed.job().kind.as_str() {
         INGESTION_KIND => workflow.run_ingestion(&claimed, stop),
         REENCODING_KIND => workflow.run_reencoding(&claimed, stop),
+        SURVEY_KIND => workflow.run_survey(&claimed, stop),
         _ => workflow.run_segmentation(&claimed, stop),
     };
     let stopped = stop.load(Ordering::Acquire) && !claimed.cancel_token().is_cancelled();

@@ -8,6 +8,7 @@ use engram_workflow::{
     FixedUids, LoadedSeries, NoProgress, RequestOptions, ResultEncoding, SegmentationRequest, SlicePrompt,
 };
 
+use super::evaluate::Quality;
 use super::import::files_below;
 use super::{Common, Failure, print_json};
 use crate::assembly::{self, House};
@@ -36,6 +37,9 @@ pub struct Options {
     /// else the one in use.
     #[arg(long, value_name = "NAME")]
     bundle: Option<String>,
+    /// Speed against accuracy. None: as configured.
+    #[arg(long, value_enum)]
+    quality: Option<Quality>,
     /// How the result is encoded.
     #[arg(long, value_enum, default_value_t = Encoding::Labelmap)]
     encoding: Encoding,
@@ -76,6 +80,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
                 Encoding::Binary => ResultEncoding::Binary,
             },
             bundle: options.bundle.clone(),
+            quality: options.quality.map(Into::into),
             ..RequestOptions::default()
         },
         prompts: prompts(options.prompts.as_deref())?,
@@ -90,7 +95,12 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         return print_json(&result.summary);
     }
     for label in &result.summary.labels {
-        println!("{:<40} {:>9} voxels  confidence {:.2}", label.meaning, label.voxels, label.confidence);
+        let review = match label.review.len() {
+            0 => String::new(),
+            slices => format!("  slices for review: {slices}"),
+        };
+        let (meaning, voxels, confidence) = (&label.meaning, label.voxels, label.confidence);
+        println!("{meaning:<40} {voxels:>9} voxels  confidence {confidence:.2}{review}");
     }
     result.summary.notes.iter().for_each(|note| println!("note: {note}"));
     println!("written to {}", options.out.display());

@@ -3,9 +3,7 @@
 //! well, beside what copying the most similar annotation and a nearest-neighbour vote would have given.
 
 mod baselines;
-mod client;
 mod compare;
-mod montage;
 mod report;
 mod server;
 
@@ -19,9 +17,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::bundles;
 use crate::cli::Failure;
+use crate::client::{Client, Job};
 use crate::config::Config;
+use crate::montage::montage;
 use crate::phantom::{self, Organ, Phantom};
-use client::{Client, Job};
 use report::{Report, Target};
 use server::Server;
 
@@ -186,7 +185,11 @@ fn segment(client: &Client, target: &Phantom, folder: &Path) -> Result<Target, F
     let written = fs::write(name("result.dcm"), &bytes)
         .and_then(|()| fs::write(name("truth.dcm"), &target.segmentation));
     written.map_err(|error| Failure::say(format!("could not write into {}: {error}", folder.display())))?;
-    montage::save(&name("overlay.png"), target, &result)?;
+    let picture = montage(target.pixels.mapv(f32::from).view(), &result, &target.truth);
+    let path = name("overlay.png");
+    picture
+        .save(&path)
+        .map_err(|error| Failure::say(format!("could not write {}: {error}", path.display())))?;
     Ok(Target {
         patient_id: target.patient_id.clone(),
         slices: target.images.len(),

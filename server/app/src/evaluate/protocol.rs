@@ -45,6 +45,18 @@ pub struct Plan {
     pub given_slices: usize,
 }
 
+impl Plan {
+    /// Targets that may teach the others when a bank is to hold `patients` that are not the target's own: of the first
+    /// patients after the exemplars', as many as are needed.
+    pub fn others(&self, patients: usize) -> Vec<Case> {
+        let of = |cases: &[Case]| cases.iter().map(|case| case.patient.clone()).collect::<BTreeSet<_>>();
+        let taught = of(&self.exemplars).len();
+        let needed = if patients > taught { patients + 1 - taught } else { 0 };
+        let chosen: BTreeSet<String> = of(&self.targets).into_iter().take(needed).collect();
+        self.targets.iter().filter(|case| chosen.contains(&case.patient)).cloned().collect()
+    }
+}
+
 /// Every protocol's name.
 pub fn names() -> Vec<&'static str> {
     PROTOCOLS.iter().map(|p| p.name).chain([SPARSE]).collect()
@@ -142,6 +154,17 @@ mod tests {
         let one = named(&root.path().join("acdc"), "acdc-1").unwrap();
         assert_eq!(case_names(&one.exemplars), ["001/frame01", "001/frame09"]);
         assert_eq!(one.targets, plan.targets);
+    }
+
+    #[test]
+    fn a_larger_bank_borrows_of_the_targets_one_patient_more_than_it_lacks() {
+        let names: Vec<String> =
+            (1..=9).flat_map(|p| [format!("00{p}/frame01"), format!("00{p}/frame09")]).collect();
+        let root = set(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let plan = named(root.path(), "acdc-5").unwrap();
+        assert!(plan.others(5).is_empty());
+        let others = plan.others(6);
+        assert_eq!(case_names(&others), ["006/frame01", "006/frame09", "007/frame01", "007/frame09"]);
     }
 
     #[test]

@@ -1,22 +1,23 @@
-//! The measurement itself.
+//! The measurement on cases from a folder, in a store of its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::time::Instant;
 
 use engram_segmenter::baselines::Baselines;
-use engram_segmenter::evaluate::{LabelSharing, TargetScore, retrieval_sharing};
-use engram_segmenter::{
-    LabelMask, Observer, Options, Prompt, Segmentation, Shown, SliceOrder, Stage, Unobserved,
-};
+use engram_segmenter::evaluate::{LabelSharing, retrieval_sharing};
+use engram_segmenter::{LabelMask, Options, Prompt, Quality, Segmentation, Shown, SliceOrder, Unobserved};
 use engram_workflow::{FixedUids, RequestOptions, Scope, SegmentationRequest, Workflow};
 use indicatif::ProgressBar;
 use ndarray::Axis;
 
 use super::cases::Case;
+use super::outside::OutsideMethod;
+use super::pictures::Pictures;
 use super::protocol::Plan;
-use super::report::{Report, Retrieval, Target, figures};
+use super::report::{Names, Report, Retrieval};
+use super::score::Scores;
+use super::timing::Stopwatch;
 use super::truth::{self, Annotated};
 use crate::assembly::{self, House};
 use crate::cli::Failure;
@@ -33,6 +34,8 @@ pub struct Wishes {
     pub baselines: bool,
     /// How often retrieved exemplars share the slice's labels.
     pub retrieval: bool,
+    /// Speed against accuracy.
+    pub quality: Option<Quality>,
     /// Without propagation.
     pub no_propagation: bool,
     /// Without the second pass on crops.
@@ -45,6 +48,14 @@ pub struct Wishes {
     pub limit: Option<usize>,
     /// Where to write each target's result as DICOM-SEG.
     pub save: Option<PathBuf>,
+    /// Other methods on the same cases.
+    pub methods: Vec<OutsideMethod>,
+    /// Also banks of so many patients.
+    pub curve: Vec<usize>,
+    /// Where to draw pictures.
+    pub pictures: Option<PathBuf>,
+    /// Whether the report lists every slice.
+    pub slices: bool,
 }
 
 /// Runs a plan in a store below `folder`.
@@ -53,43 +64,85 @@ pub fn evaluate(config: &Config, folder: &Path, plan: &Plan, wishes: &Wishes) ->
     config.storage.data = folder.to_path_buf();
     config.models.bundles.clear();
     let house = assembly::open(&config)?;
-    teach(&house, plan)?;
-    let exemplars = plan
-        .exemplars
-        .iter()
-        .map(|case| truth::read(&house.workflow, case))
-        .collect::<Result<Vec<_>, _>>()?;
+    let workflow = &house.workflow;
+    let read =
+        |cases: &[Case]| cases.iter().map(|case| truth::read(workflow, case)).collect::<Result<Vec<_>, _>>();
+    let exemplars = read(&plan.exemplars)?;
+    let others = read(&plan.others(wishes.curve.iter().copied().max().unwrap_or(0)))?;
+    teach(&house, &plan.exemplars)?;
+    teach(&house, &plan.others(wishes.curve.iter().copied().max().unwrap_or(0)))?;
     let targets = chosen_targets(plan, wishes.limit);
-    let names = label_names(&house.workflow, &exemplars, &targets, plan)?;
+    let names = label_names(workflow, &exemplars, &targets, plan)?;
     let labels: Vec<String> = names.keys().cloned().collect();
-    let baselines = if wishes.baselines && !exemplars.is_empty() {
-        Some(baseline_bank(&house.workflow, &labels, &exemplars)?)
-    } else {
-        None
+    let baselines = match wishes.baselines && !exemplars.is_empty() {
+        true => Some(baseline_bank(workflow, &labels, &exemplars)?),
+        false => None,
     };
     let mut run = Run {
-        workflow: &house.workflow,
-        options: method_options(&house.workflow, wishes),
-        names,
+        workflow,
+        plan,
+        wishes,
+        options: method_options(workflow, wishes),
+        pictures: wishes.pictures.as_ref().map(|_| Pictures::default()),
+        bank: Bank::new(&exemplars, &others),
         labels,
-        given_slices: plan.given_slices,
-        save: wishes.save.as_deref(),
         baselines,
-        measured: BTreeMap::new(),
-        targets: Vec::new(),
+        scores: Scores::new(names, wishes.slices),
     };
     let bar = progress_bar(targets.len() as u64, "segmenting");
     for case in &targets {
-        run.measure(&case.name, &truth::read(&house.workflow, case)?)?;
+        run.try_measure(case);
         bar.inc(1);
     }
     bar.finish_and_clear();
-    let retrieval = if wishes.retrieval && !exemplars.is_empty() {
-        Some(sharing(&house.workflow, &run.labels, &exemplars, &targets)?)
-    } else {
-        None
+    let retrieval = match wishes.retrieval && !exemplars.is_empty() {
+        true => Some(sharing(workflow, &run.labels, &exemplars, &targets)?),
+        false => None,
     };
-    Ok(run.report(plan, house.workflow.bundle_in_use().id().to_owned(), retrieval))
+    let report =
+        run.scores.report(&plan.name, workflow.bundle_in_use().id(), plan.exemplars.len(), retrieval);
+    if let (Some(pictures), Some(folder)) = (&run.pictures, &wishes.pictures) {
+        pictures.save(folder, &report)?;
+    }
+    Ok(report)
+}
+
+/// Who is in the store, in the order in which they come into a bank.
+struct Bank {
+    /// PatientIDs, each once.
+    patients: Vec<String>,
+    /// How many of them the plan names as exemplars.
+    taught: usize,
+}
+
+impl Bank {
+    fn new(exemplars: &[Annotated], others: &[Annotated]) -> Self {
+        let mut patients: Vec<String> = vec![];
+        let mut add = |case: &Annotated| {
+            let patient = &case.volume().patient_id;
+            if !patients.contains(patient) {
+                patients.push(patient.clone());
+            }
+            patients.len()
+        };
+        let taught = exemplars.iter().map(&mut add).max().unwrap_or(0);
+        others.iter().for_each(|case| {
+            add(case);
+        });
+        Self { patients, taught }
+    }
+
+    /// Patients that a target may not draw from, where the bank is to hold `size` others or, without that, the plan's
+    /// exemplars. None where there are not so many.
+    fn excluded(&self, own: &str, size: Option<usize>) -> Option<Vec<String>> {
+        let others: Vec<&String> = self.patients.iter().filter(|patient| *patient != own).collect();
+        let taught = self.patients.iter().take(self.taught).filter(|patient| *patient != own).count();
+        let size = size.unwrap_or(taught);
+        if size > others.len() {
+            return None;
+        }
+        Some(others.into_iter().skip(size).cloned().chain([own.to_owned()]).collect())
+    }
 }
 
 fn chosen_targets(plan: &Plan, limit: Option<usize>) -> Vec<Case> {
@@ -98,10 +151,10 @@ fn chosen_targets(plan: &Plan, limit: Option<usize>) -> Vec<Case> {
     (0..count).map(|i| plan.targets[i * all / count].clone()).collect()
 }
 
-/// Stores the exemplars' images and SEGs, and makes exemplars of them.
-fn teach(house: &House, plan: &Plan) -> Result<(), Failure> {
+/// Stores images and SEGs of cases, and makes exemplars of them.
+fn teach(house: &House, cases: &[Case]) -> Result<(), Failure> {
     let mut files = Vec::new();
-    for case in &plan.exemplars {
+    for case in cases {
         files.extend(case.images()?);
         files.push(case.segmentation());
     }
@@ -120,8 +173,8 @@ fn label_names(
     exemplars: &[Annotated],
     targets: &[Case],
     plan: &Plan,
-) -> Result<BTreeMap<String, String>, Failure> {
-    let mut names = BTreeMap::new();
+) -> Result<Names, Failure> {
+    let mut names = Names::new();
     let mut add = |case: &Annotated| {
         for (key, (template, _)) in &case.masks {
             names.entry(key.clone()).or_insert_with(|| template.name.clone());
@@ -156,6 +209,7 @@ fn unasked() -> SegmentationRequest {
 
 fn method_options(workflow: &Workflow, wishes: &Wishes) -> Options {
     let options = RequestOptions {
+        quality: wishes.quality,
         exemplars_per_slice: wishes.exemplars_per_slice,
         propagation: wishes.no_propagation.then_some(false),
         close_up: wishes.no_close_up.then_some(false),
@@ -201,57 +255,83 @@ fn sharing(
 
 struct Run<'a> {
     workflow: &'a Workflow,
+    plan: &'a Plan,
+    wishes: &'a Wishes,
     options: Options,
-    names: BTreeMap<String, String>,
     labels: Vec<String>,
-    given_slices: usize,
-    save: Option<&'a Path>,
+    bank: Bank,
     baselines: Option<Baselines>,
-    /// Scores of every target by method.
-    measured: BTreeMap<&'static str, Vec<TargetScore>>,
-    targets: Vec<Target>,
+    scores: Scores,
+    pictures: Option<Pictures>,
 }
 
 impl Run<'_> {
-    fn measure(&mut self, name: &str, annotated: &Annotated) -> Result<(), Failure> {
+    /// A target that cannot be measured is no reason not to measure the others.
+    fn try_measure(&mut self, case: &Case) {
+        let measured = truth::read(self.workflow, case).and_then(|annotated| self.measure(case, &annotated));
+        if let Err(failure) = measured {
+            self.scores.add_error(&case.name, None, failure.to_string());
+        }
+    }
+
+    fn measure(&mut self, target: &Case, annotated: &Annotated) -> Result<(), Failure> {
         let masks = annotated.label_masks(&self.labels);
-        let case = annotated.case(name, &masks);
+        let case = annotated.case(&target.name, &masks);
         let given = self.given(annotated);
         let prompts = prompts(&case.masks, &given);
-        let scope = Scope {
-            excluded_patients: vec![annotated.volume().patient_id.clone()],
-            excluded_series: vec![annotated.volume().series_instance_uid.clone()],
-            ..Scope::default()
-        };
-        let stopwatch = Stopwatch::default();
-        let started = Instant::now();
-        let found = self
-            .workflow
-            .bundle_in_use()
-            .segment_volume(annotated.volume(), &self.labels, &prompts, &scope, &self.options, &stopwatch)
-            .map_err(Failure::of)?;
-        let seconds = started.elapsed().as_secs_f64();
-        let score = TargetScore::of_segmentation(&case, &found, &given);
-        if let Some(folder) = self.save {
-            self.write(folder, name, annotated, found)?;
+        let stopwatch = Stopwatch::start();
+        let found = self.segment(annotated, &prompts, None, &stopwatch)?;
+        let found = found.ok_or_else(|| Failure::say("there is no exemplar of another patient"))?;
+        self.scores.add(&case, &found, &given, stopwatch.took());
+        if let (Some(pictures), Some(dice)) = (&mut self.pictures, self.scores.latest()) {
+            pictures.offer(&case, &found, dice);
         }
-        self.targets.push(Target {
-            name: name.to_owned(),
-            slices: annotated.volume().sources.len(),
-            seconds,
-            stage_seconds: stopwatch.seconds(),
-            dice: self.named(&score),
-        });
-        self.measured.entry("engram").or_default().push(score);
-        let Some(baselines) = &self.baselines else { return Ok(()) };
-        let answers = [
-            ("copy", baselines.copy(annotated.volume()).map_err(Failure::of)?),
-            ("knn", baselines.knn(annotated.volume()).map_err(Failure::of)?),
-        ];
-        for (method, found) in answers {
-            self.measured.entry(method).or_default().push(TargetScore::of(&case, &found, &given));
+        if let Some(folder) = &self.wishes.save {
+            self.write(folder, &target.name, annotated, found)?;
+        }
+        for size in &self.wishes.curve {
+            if let Some(found) = self.segment(annotated, &prompts, Some(*size), &Stopwatch::start())? {
+                self.scores.add_to_curve(*size, &case, &found);
+            }
+        }
+        if let Some(baselines) = &self.baselines {
+            let (volume, started) = (annotated.volume(), Instant::now());
+            let copied = baselines.copy(volume).map_err(Failure::of)?;
+            let copying = started.elapsed().as_secs_f64();
+            let voted = baselines.knn(volume).map_err(Failure::of)?;
+            let voting = started.elapsed().as_secs_f64() - copying;
+            self.scores.add_other("copy", &case, &copied, &given, copying);
+            self.scores.add_other("knn", &case, &voted, &given, voting);
+        }
+        for method in &self.wishes.methods {
+            match method.run((target, annotated), &self.plan.exemplars, &self.labels) {
+                Ok(outcome) => {
+                    self.scores.add_other(&method.name, &case, &outcome.masks, &given, outcome.seconds);
+                }
+                Err(failure) => self.scores.add_error(&target.name, Some(&method.name), failure.to_string()),
+            }
         }
         Ok(())
+    }
+
+    /// From a bank of `size` patients, or of the plan's. None where there are not so many.
+    fn segment(
+        &self,
+        annotated: &Annotated,
+        prompts: &[Prompt],
+        size: Option<usize>,
+        stopwatch: &Stopwatch,
+    ) -> Result<Option<Segmentation>, Failure> {
+        let volume = annotated.volume();
+        let Some(excluded_patients) = self.bank.excluded(&volume.patient_id, size) else { return Ok(None) };
+        let scope = Scope {
+            excluded_patients,
+            excluded_series: vec![volume.series_instance_uid.clone()],
+            ..Scope::default()
+        };
+        let bundle = self.workflow.bundle_in_use();
+        let found = bundle.segment_volume(volume, &self.labels, prompts, &scope, &self.options, stopwatch);
+        found.map(Some).map_err(Failure::of)
     }
 
     /// Writes a result as `NAME.dcm`, with `-` for the slashes of the name.
@@ -267,15 +347,9 @@ impl Run<'_> {
             .map_err(|error| Failure::say(format!("could not write {}: {error}", path.display())))
     }
 
-    /// Dice by label name.
-    fn named(&self, score: &TargetScore) -> BTreeMap<String, f64> {
-        let name = |key: &String| self.names.get(key).unwrap_or(key).clone();
-        score.dice.iter().map(|(key, dice)| (name(key), *dice)).collect()
-    }
-
     /// Slices given as a partial annotation: evenly spaced over the extent of what is annotated, ends included.
     fn given(&self, case: &Annotated) -> Vec<usize> {
-        if self.given_slices == 0 {
+        if self.plan.given_slices == 0 {
             return Vec::new();
         }
         let shown: Vec<usize> = (0..case.volume().sources.len())
@@ -284,31 +358,9 @@ impl Run<'_> {
             })
             .collect();
         let (Some(first), Some(last)) = (shown.first(), shown.last()) else { return Vec::new() };
-        let steps = self.given_slices.saturating_sub(1).max(1) as f64;
+        let steps = self.plan.given_slices.saturating_sub(1).max(1) as f64;
         let at = |i: usize| first + ((last - first) as f64 * i as f64 / steps).round() as usize;
-        (0..self.given_slices).map(at).collect::<BTreeSet<_>>().into_iter().collect()
-    }
-
-    fn report(mut self, plan: &Plan, bundle: String, retrieval: Option<Retrieval>) -> Report {
-        let slices: usize = self.targets.iter().map(|t| t.slices).sum();
-        let seconds: f64 = self.targets.iter().map(|t| t.seconds).sum();
-        let own = figures(self.measured.remove("engram").unwrap_or_default(), &self.names);
-        let baselines = self
-            .measured
-            .into_iter()
-            .map(|(method, scores)| (method.to_owned(), figures(scores, &self.names)))
-            .collect();
-        Report {
-            protocol: plan.name.clone(),
-            bundle,
-            exemplar_cases: plan.exemplars.len(),
-            mean_dice: own.mean_dice,
-            labels: own.labels,
-            seconds_per_slice: seconds / slices.max(1) as f64,
-            targets: self.targets,
-            baselines,
-            retrieval,
-        }
+        (0..self.plan.given_slices).map(at).collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 
@@ -322,36 +374,4 @@ fn prompts<'a>(masks: &[LabelMask<'a>], given: &[usize]) -> Vec<Prompt<'a>> {
         })
     };
     masks.iter().copied().flat_map(each).collect()
-}
-
-/// Times the stages, which follow one another.
-#[derive(Default)]
-struct Stopwatch(Mutex<Times>);
-
-#[derive(Default)]
-struct Times {
-    started: Option<Instant>,
-    seconds: BTreeMap<&'static str, f64>,
-}
-
-impl Stopwatch {
-    fn seconds(&self) -> BTreeMap<&'static str, f64> {
-        self.0.lock().map(|times| times.seconds.clone()).unwrap_or_default()
-    }
-}
-
-impl Observer for Stopwatch {
-    fn stage_started(&self, _stage: Stage) {
-        if let Ok(mut times) = self.0.lock() {
-            times.started = Some(Instant::now());
-        }
-    }
-
-    fn stage_finished(&self, stage: Stage) {
-        if let Ok(mut times) = self.0.lock()
-            && let Some(started) = times.started.take()
-        {
-            *times.seconds.entry(stage.name()).or_default() += started.elapsed().as_secs_f64();
-        }
-    }
 }

@@ -1,7 +1,9 @@
 //! A case in memory: its volume and what people drew on it.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
+use dicom_object::DefaultDicomObject;
 use engram_imaging::Volume;
 use engram_seg::ReferencedSlice;
 use engram_segmenter::LabelMask;
@@ -16,8 +18,8 @@ use crate::cli::Failure;
 pub struct Annotated {
     /// The images, which make one volume.
     pub series: LoadedSeries,
-    /// By label key: the label, and its mask `[slice, row, column]`, 0 or 1.
-    pub masks: BTreeMap<String, (LabelTemplate, Array3<u8>)>,
+    /// What people drew on it.
+    pub masks: Masks,
 }
 
 /// Reads a case that is not stored.
@@ -28,21 +30,33 @@ pub fn read(workflow: &Workflow, case: &cases::Case) -> Result<Annotated, Failur
     let [volume] = series.volumes.as_slice() else {
         return Err(fail(format!("its images make {} volumes, not one", series.volumes.len())));
     };
-    let object = dicom_object::open_file(case.segmentation())
-        .map_err(|error| fail(engram_workflow::report(&error)))?;
-    let segmentation = engram_seg::read(&object).map_err(|error| fail(engram_workflow::report(&error)))?;
+    let masks = read_masks(&case.segmentation(), volume)?;
+    Ok(Annotated { series, masks })
+}
+
+/// By label key: the label, and its mask `[slice, row, column]`, 0 or 1.
+pub type Masks = BTreeMap<String, (LabelTemplate, Array3<u8>)>;
+
+/// What a file's DICOM-SEG says of a volume.
+pub fn read_masks(path: &Path, volume: &Volume) -> Result<Masks, Failure> {
+    let fail = |what: String| Failure::say(format!("{}: {what}", path.display()));
+    let object = dicom_object::open_file(path).map_err(|error| fail(engram_workflow::report(&error)))?;
+    masks_of(&object, volume).map_err(|failure| fail(failure.to_string()))
+}
+
+/// What a DICOM-SEG says of a volume.
+pub fn masks_of(object: &DefaultDicomObject, volume: &Volume) -> Result<Masks, Failure> {
+    let segmentation = engram_seg::read(object).map_err(Failure::of)?;
     let slices = ReferencedSlice::of_volume(volume);
-    let mut masks: BTreeMap<String, (LabelTemplate, Array3<u8>)> = BTreeMap::new();
+    let mut masks = Masks::new();
     for segment in segmentation.description.foreground() {
-        let placed = segmentation
-            .masks_on(segment.number, &slices)
-            .map_err(|error| fail(engram_workflow::report(&error)))?;
+        let placed = segmentation.masks_on(segment.number, &slices).map_err(Failure::of)?;
         masks
             .entry(segment.concept.key())
             .and_modify(|(_, mask)| mask.zip_mut_with(&placed.mask, |a, b| *a |= b))
             .or_insert_with(|| (LabelTemplate::of(segment), placed.mask));
     }
-    Ok(Annotated { series, masks })
+    Ok(masks)
 }
 
 impl Annotated {

@@ -1,7 +1,7 @@
 //! `/api/v1/labels` and `/api/v1/exemplars`: what the bank holds.
 
 use actix_web::{HttpResponse, Responder, web};
-use engram_workflow::ExemplarFilter;
+use engram_workflow::{ExemplarFilter, SuggestionQuery};
 use serde::Deserialize;
 
 use super::State;
@@ -9,6 +9,8 @@ use super::problem::{Problem, blocking};
 
 /// Exemplars a page holds at the most.
 const MAX_PAGE: usize = 1000;
+/// Suggestions of one answer at the most.
+const MAX_SUGGESTIONS: usize = 100;
 
 /// `GET /labels`: every label with its counts.
 pub async fn labels(state: web::Data<State>) -> Result<impl Responder, Problem> {
@@ -43,6 +45,28 @@ pub async fn list(state: web::Data<State>, query: web::Query<ListQuery>) -> Resu
     let limit = query.limit.unwrap_or(100).clamp(1, MAX_PAGE);
     let page = blocking(move || state.workflow.exemplars(&filter, query.offset, limit)).await?;
     Ok(HttpResponse::Ok().json(page))
+}
+
+/// What to suggest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SuggestionsQuery {
+    label: Option<String>,
+    modality: Option<String>,
+    collection: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `GET /exemplars/suggestions?label=&modality=&collection=&limit=`: what to annotate next.
+pub async fn suggestions(
+    state: web::Data<State>,
+    query: web::Query<SuggestionsQuery>,
+) -> Result<impl Responder, Problem> {
+    let SuggestionsQuery { label, modality, collection, limit } = query.into_inner();
+    let limit = limit.unwrap_or(10).clamp(1, MAX_SUGGESTIONS);
+    let query = SuggestionQuery { label, modality, collection, limit };
+    let suggestions = blocking(move || state.workflow.suggestions(&query)).await?;
+    Ok(HttpResponse::Ok().json(suggestions))
 }
 
 /// A segmentation to make exemplars of.

@@ -50,6 +50,7 @@ pub fn configure(config: &mut ServiceConfig, state: web::Data<State>) {
                     .route(web::post().to(exemplars::approve))
                     .route(web::delete().to(exemplars::withdraw)),
             )
+            .route("/exemplars/suggestions", web::get().to(exemplars::suggestions))
             .route("/models", web::get().to(models::list))
             .route("/models/use", web::post().to(models::use_bundle))
             .route("/models/{bundle}", web::delete().to(models::drop_bundle))

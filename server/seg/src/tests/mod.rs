@@ -75,6 +75,7 @@ pub(super) fn segment(number: usize) -> NewSegment {
             similarity: 0.5,
             confidence: 0.25,
             bundle: "test 1".to_owned(),
+            review: vec![ReviewedSlice { sop_instance_uid: "1.2.3".to_owned(), frame: 2, confidence: 0.125 }],
         }),
     }
 }

@@ -39,6 +39,24 @@ impl LabelBeliefs {
         Some(close_weight * mean + (1.0 - close_weight) * whole)
     }
 
+    /// Guess of the mask's IoU, of all looks at a slice. None where nobody looked.
+    pub fn iou(&self, slice: usize, close_weight: f32) -> Option<f32> {
+        let whole = self.whole.beliefs[slice].as_ref()?.iou;
+        let close: Vec<f32> =
+            self.close.iter().filter_map(|close| Some(close.beliefs[slice].as_ref()?.iou)).collect();
+        if close.is_empty() {
+            return Some(whole);
+        }
+        let mean = close.iter().sum::<f32>() / close.len() as f32;
+        Some(close_weight * mean + (1.0 - close_weight) * whole)
+    }
+
+    /// Logits of each look at a part of a slice on the native grid, NaN where it did not look.
+    pub fn looks(&self, slice: usize, part: &PixelBox) -> Vec<Array2<f32>> {
+        let looks = iter::once(&self.whole).chain(&self.close);
+        looks.filter_map(|seen| seen.native(slice, part, f32::NAN)).collect()
+    }
+
     /// Logits of a part of a slice on the native grid. None where the label is not on the slice.
     pub fn logits(&self, slice: usize, part: &PixelBox, close_weight: f32) -> Option<Array2<f32>> {
         if !self.present[slice] {

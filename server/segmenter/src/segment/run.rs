@@ -2,8 +2,9 @@
 
 use super::agree::Agreement;
 use super::beliefs::{LabelBeliefs, Seen};
+use super::conclude::Findings;
 use super::conditions::{Conditions, Look, NEAREST_GIVEN};
-use super::consolidate::{GivenMask, consolidate};
+use super::consolidate::GivenMask;
 use super::features::{FeatureStore, WHOLE};
 use super::first_pass::{Table, first_pass};
 use super::fuse::{Belief, fuse, presence_along};
@@ -12,19 +13,18 @@ use super::line::Line;
 use super::locate::locate;
 use super::predict::{Job, Prediction, Predictor};
 use super::propagate::{Visits, propagate, visits};
-use super::retrieve::{Selection, Wanted, select};
+use super::retrieve::{Wanted, select};
 use crate::Result;
 use crate::error::{NoClicksSnafu, NoLabelsSnafu, TooManyLabelsSnafu};
 use crate::exemplars::Exemplars;
 use crate::models::Models;
 use crate::observer::{Observer, Stage, Steps};
-use crate::options::{Options, Tuning};
-use crate::result::{Segmentation, SliceReport};
+use crate::options::{Options, Tuning, Variation};
+use crate::result::Segmentation;
 use crate::target::Target;
 use engram_imaging::Volume;
-use engram_imaging::resample::Letterbox;
+use engram_imaging::resample::{Letterbox, Region};
 use engram_memory::View;
-use ndarray::Axis;
 use snafu::ensure;
 use std::collections::BTreeSet;
 
@@ -104,11 +104,16 @@ pub fn segment(
         observer,
     };
     let labels = run.believe(count)?;
-    let Run { conditions, line, .. } = run;
-    let selections = conditions.selections;
-    let agreement = options.propagate.then(|| Agreement::new(&target, &line, &options.tuning)).flatten();
+    let Run { conditions, line, axis, .. } = run;
+    let findings = Findings {
+        labels: &labels,
+        given: &given,
+        selections: conditions.selections,
+        agreement: options.propagate.then(|| Agreement::new(&target, &line, &options.tuning)).flatten(),
+        axis: &axis,
+    };
     Steps::run(observer, Stage::Consolidate, slices.len() * count, |steps| {
-        let result = finish(models, request, &labels, &given, agreement.as_ref(), selections);
+        let result = findings.conclude(models, request);
         steps.advance(slices.len() * count)?;
         Ok(result)
     })
@@ -117,7 +122,8 @@ pub fn segment(
 /// Exemplars that a slice is conditioned on: as asked for or as the bundle recommends, and no more than the device's
 /// memory allows beside what is remembered of the target itself.
 fn exemplars_a_slice(models: &dyn Models, options: &Options) -> usize {
-    let wanted = options.exemplars_per_slice.unwrap_or(models.spec().memory.exemplars_per_slice);
+    let recommended = models.spec().memory.exemplars_per_slice;
+    let wanted = options.exemplars_per_slice.unwrap_or_else(|| options.quality.exemplars(recommended));
     let own = NEAREST_GIVEN + models.spec().memory.recent_memories;
     wanted.min(models.most_memories().saturating_sub(own)).max(1)
 }
@@ -256,8 +262,9 @@ impl Run<'_, '_> {
     /// since what propagation has to say it has said of the whole slices.
     fn look_closer(&mut self, labels: &mut [LabelBeliefs]) -> Result<()> {
         let tuning = &self.options.tuning;
-        for _ in 0..tuning.close_looks {
-            let looks = self.close_looks(labels);
+        let plain = std::iter::repeat_n(Variation::default(), tuning.close_looks);
+        for variation in plain.chain(tuning.variations.iter().copied()) {
+            let looks = self.close_looks(labels, variation);
             let count = looks.iter().flat_map(|look| &look.wanted).filter(|wanted| **wanted).count();
             let close = Steps::run(self.observer, Stage::CropPass, count, |steps| {
                 let mut close = vec![];
@@ -288,20 +295,37 @@ impl Run<'_, '_> {
     }
 
     /// A crop around each small label.
-    fn close_looks(&mut self, labels: &[LabelBeliefs]) -> Vec<Look> {
+    fn close_looks(&mut self, labels: &[LabelBeliefs], variation: Variation) -> Vec<Look> {
         let spacing = self.target.volume.geometry.pixel_spacing;
         let spec = self.predictor.models.spec();
         let (shape, weight) = (self.target.volume.voxels.dim(), self.options.tuning.close_weight);
         let mut looks = vec![];
         for (label, (beliefs, found)) in labels.iter().zip(locate(labels, shape, weight)).enumerate() {
-            let region = found.and_then(|found| found.region(self.target.native(), spacing, &spec.memory));
-            let Some(region) = region else { continue };
-            let letterbox =
-                Letterbox::of_region(self.target.native(), region, spacing, spec.input.image_size);
-            let view = self.predictor.features.add_view(letterbox);
-            looks.push(Look { label, view, kind: View::Crop, wanted: beliefs.present.clone() });
+            let Some(found) = found else { continue };
+            let native = self.target.native();
+            let (kind, letterbox) = match found.region(native, spacing, &spec.memory) {
+                Some(region) => {
+                    let region = scaled(region, f64::from(variation.scale));
+                    let size = spec.input.image_size;
+                    (View::Crop, Letterbox::of_region(native, region, spacing, size))
+                }
+                None if variation.gamma != 1.0 => (View::Whole, *self.predictor.features.letterbox(WHOLE)),
+                None => continue,
+            };
+            let view = self.predictor.features.add_view(letterbox, variation.gamma);
+            looks.push(Look { label, view, kind, wanted: beliefs.present.clone() });
         }
         looks
+    }
+}
+
+fn scaled(region: Region, scale: f64) -> Region {
+    let (height, width) = (region.height * scale, region.width * scale);
+    Region {
+        top: region.top + (region.height - height) / 2.0,
+        left: region.left + (region.width - width) / 2.0,
+        height,
+        width,
     }
 }
 
@@ -317,49 +341,4 @@ fn fuse_all(first: Table, visits: Visits, tuning: &Tuning) -> Vec<Vec<Option<Bel
         fused.collect()
     };
     first.into_iter().map(fused).collect()
-}
-
-fn finish(
-    models: &dyn Models,
-    request: &Request,
-    labels: &[LabelBeliefs],
-    given: &[GivenMask],
-    agreement: Option<&Agreement>,
-    selections: Vec<Vec<Selection>>,
-) -> Segmentation {
-    let options = &request.options;
-    let shape = request.volume.voxels.dim();
-    let (voxels, probabilities) =
-        consolidate(labels, given, shape, &options.tuning, agreement, options.probabilities);
-    let report_of = |(label, selections)| report(label, selections, options.tuning.close_weight);
-    let mut reports: Vec<Vec<SliceReport>> = labels.iter().zip(selections).map(report_of).collect();
-    for (slice, plane) in voxels.axis_iter(Axis(0)).enumerate() {
-        for value in plane.iter().filter(|value| **value != 0) {
-            reports[usize::from(*value) - 1][slice].pixels += 1;
-        }
-    }
-    for given in given {
-        let report = &mut reports[given.label][given.slice];
-        (report.given, report.confidence) = (true, 1.0);
-    }
-    Segmentation {
-        labels: request.labels.iter().map(|label| (*label).to_owned()).collect(),
-        voxels,
-        probabilities,
-        slices: reports,
-        bundle: models.spec().id.clone(),
-    }
-}
-
-fn report(label: &LabelBeliefs, selections: Vec<Selection>, close_weight: f32) -> Vec<SliceReport> {
-    let of_slice = |(slice, selection): (usize, Selection)| {
-        let iou = label.whole.beliefs[slice].as_ref().map_or(0.0, |belief| belief.iou);
-        let confidence = match label.presence(slice, close_weight) {
-            Some(presence) if label.present[slice] => presence * iou,
-            Some(presence) => 1.0 - presence,
-            None => 1.0,
-        };
-        SliceReport { confidence, provenance: selection.exemplars, ..SliceReport::default() }
-    };
-    selections.into_iter().enumerate().map(of_slice).collect()
 }

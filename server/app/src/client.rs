@@ -2,16 +2,18 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Response;
 
 use crate::cli::{Failure, http_agent};
 
 /// Between the parts of a request.
-const BOUNDARY: &str = "engram-demo-2b7c1f4e9a";
-/// One object's size at the most; a phantom's SEG is far below.
+const BOUNDARY: &str = "engram-client-2b7c1f4e9a";
+/// One answer's size at the most.
 const MAX_BODY_BYTES: u64 = 1 << 30;
+/// Exemplars or instances asked for at a time.
+const PAGE: usize = 1000;
 /// Characters of an unexpected answer that are shown.
 const SHOWN: usize = 400;
 
@@ -26,8 +28,57 @@ pub struct Client {
 pub struct Label {
     /// Its key.
     pub label: String,
+    /// The label in words.
+    pub meaning: String,
     /// Studies with exemplars of it.
     pub studies: usize,
+}
+
+/// An annotated slice of the bank.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Exemplar {
+    /// StudyInstanceUID.
+    pub study: String,
+    /// SeriesInstanceUID of the images.
+    pub series: String,
+    /// Index of the slice in its volume.
+    pub slice_index: usize,
+    /// PatientID.
+    pub patient_id: String,
+    /// SOPInstanceUID of the SEG.
+    pub segmentation: String,
+    /// Keys of the labels on it.
+    pub present: Vec<String>,
+    /// Keys of the labels known not to be on it.
+    pub absent: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ExemplarPage {
+    exemplars: Vec<Exemplar>,
+    next_offset: Option<usize>,
+}
+
+/// What a result says of a slice and label.
+#[derive(Debug, Clone, Deserialize)]
+pub struct SliceProvenance {
+    /// SOPInstanceUID of the slice.
+    pub sop_instance: String,
+    /// Its frame.
+    pub frame: u32,
+    /// Key of the label.
+    pub label: String,
+    /// Pixels of the label.
+    pub pixels: usize,
+    /// 0 to 1.
+    pub confidence: f32,
+    /// Whether a person should look at it first.
+    pub review: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Health {
+    bundle: String,
 }
 
 /// A segmentation job.
@@ -115,11 +166,68 @@ impl Client {
         self.get_json("/api/v1/labels")
     }
 
+    /// The bundle in use.
+    pub fn bundle(&self) -> Result<String, Failure> {
+        Ok(self.get_json::<Health>("/api/v1/health")?.bundle)
+    }
+
+    /// Every annotated slice that says something of a label.
+    pub fn exemplars(&self, label: &str, collection: Option<&str>) -> Result<Vec<Exemplar>, Failure> {
+        let mut filter = format!("label={}", escaped(label));
+        if let Some(collection) = collection {
+            filter += &format!("&collection={}", escaped(collection));
+        }
+        let (mut found, mut offset) = (vec![], Some(0));
+        while let Some(from) = offset {
+            let path = format!("/api/v1/exemplars?{filter}&offset={from}&limit={PAGE}");
+            let page: ExemplarPage = self.get_json(&path)?;
+            found.extend(page.exemplars);
+            offset = page.next_offset;
+        }
+        Ok(found)
+    }
+
     /// Asks for a segmentation.
     pub fn segment(&self, study: &str, series: &str) -> Result<Job, Failure> {
-        let request = self.agent.post(format!("{}/api/v1/segmentations", self.url));
-        let body = json!({ "study": study, "series": series }).to_string();
-        json(&expect(202, request.header("Content-Type", "application/json").send(body))?.1)
+        self.request_segmentation(&json!({ "study": study, "series": series }))
+    }
+
+    /// Asks for a segmentation as docs/api.md describes it.
+    pub fn request_segmentation(&self, request: &Value) -> Result<Job, Failure> {
+        let post = self.agent.post(format!("{}/api/v1/segmentations", self.url));
+        let post = post.header("Content-Type", "application/json");
+        json(&expect(202, post.send(request.to_string()))?.1)
+    }
+
+    /// The SEG of a job that succeeded, Part 10.
+    pub fn result(&self, job: &Job) -> Result<Vec<u8>, Failure> {
+        let request = self.agent.get(format!("{}/api/v1/jobs/{}/result", self.url, job.id));
+        Ok(expect(200, request.header("Accept", "application/dicom").call())?.1)
+    }
+
+    /// What its result says of each slice and label.
+    pub fn provenance(&self, job: &Job) -> Result<Vec<SliceProvenance>, Failure> {
+        self.get_json(&format!("/api/v1/jobs/{}/provenance", job.id))
+    }
+
+    /// QIDO-RS (PS3.18 10.6): where WADO-RS gives the instances that a query finds, below `/dicomweb`.
+    pub fn find_instances(&self, query: &str) -> Result<Vec<String>, Failure> {
+        let separator = if query.contains('?') { '&' } else { '?' };
+        let mut paths = vec![];
+        loop {
+            let page = format!("{query}{separator}offset={}&limit={PAGE}", paths.len());
+            let request = self.agent.get(format!("{}/dicomweb/{page}", self.url));
+            let (_, body) = expect(200, request.header("Accept", "application/dicom+json").call())?;
+            let found: Vec<Value> = json(&body)?;
+            if found.is_empty() {
+                return Ok(paths);
+            }
+            for instance in &found {
+                let path = instance_path(instance);
+                paths
+                    .push(path.ok_or_else(|| Failure::say("the server lists an instance without its UIDs"))?);
+            }
+        }
     }
 
     /// How a job is doing.
@@ -142,6 +250,18 @@ impl Client {
         let request = self.agent.get(format!("{}{path}", self.url));
         json(&expect(200, request.header("Accept", "application/json").call())?.1)
     }
+}
+
+/// Where WADO-RS gives an instance, by its DICOM JSON.
+fn instance_path(instance: &Value) -> Option<String> {
+    let uid = |tag: &str| instance.get(tag)?.get("Value")?.get(0)?.as_str();
+    let (study, series, instance) = (uid("0020000D")?, uid("0020000E")?, uid("00080018")?);
+    Some(format!("/dicomweb/studies/{study}/series/{series}/instances/{instance}"))
+}
+
+/// A value of a query.
+fn escaped(value: &str) -> String {
+    percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 /// Content type and body of an answer that has the status expected.
