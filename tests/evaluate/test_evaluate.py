@@ -17,6 +17,8 @@ import patients
 
 SPACING = (4.0, 1.5, 1.5)  # slices, rows, columns, mm
 TARGETS = [11, 12]
+# On these slices alone patient 12's labels are said to be: the others are then drawn in vain.
+SAID = {11: range(patients.SLICES), 12: range(3, 6)}
 
 # Another method, as the program calls it: answers the first exemplar's own masks for the target, wherever they lie.
 COPYCAT = """
@@ -48,7 +50,7 @@ def cases(tmp_path_factory) -> Path:
         (folder / "images").mkdir(parents=True)
         for index, one in enumerate(patients.images(number)):
             (folder / "images" / f"{index}.dcm").write_bytes(patients.part10(one))
-        (folder / "seg.dcm").write_bytes(patients.part10(patients.segmentation(number)))
+        (folder / "seg.dcm").write_bytes(patients.part10(patients.segmentation(number, slices=SAID.get(number))))
     return root
 
 
@@ -81,8 +83,16 @@ def result_and_truth(report, number: int) -> dict[str, tuple[np.ndarray, np.ndar
     for frame, group in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
         source = group.DerivationImageSequence[0].SourceImageSequence[0]
         volume[order[source.ReferencedSOPInstanceUID]] = frame
-    _, masks = patients.anatomy(number)
-    return {code.meaning: (volume == numbers.get(code.meaning, -1), masks[code]) for code in masks}
+    return {
+        code.meaning: (volume == numbers.get(code.meaning, -1), mask) for code, mask in truth(number).items()
+    }
+
+
+def truth(number: int) -> dict:
+    masks = {code: mask.copy() for code, mask in patients.anatomy(number)[1].items()}
+    for mask in masks.values():
+        mask[[index for index in range(patients.SLICES) if index not in SAID[number]]] = False
+    return masks
 
 
 def surface_distances(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -90,6 +100,11 @@ def surface_distances(result: np.ndarray, truth: np.ndarray) -> np.ndarray:
     surfaces = [mask & ~binary_erosion(mask) for mask in (result, truth)]
     to = [distance_transform_edt(~surface, sampling=SPACING) for surface in surfaces]
     return np.concatenate([to[1][surfaces[0]], to[0][surfaces[1]]])
+
+
+def test_failures_are_listed(report):
+    poor = [(t["name"], label, dice) for t in report["targets"] for label, dice in t["dice"].items() if dice < 0.5]
+    assert [(f["target"], f["label"], f["dice"]) for f in report["failures"]] == sorted(poor, key=lambda one: one[2])
 
 
 def test_dice_and_distances_are_those_of_scipy(report):
@@ -119,7 +134,7 @@ def test_confidence_is_held_against_dice_slice_by_slice(report):
 def test_other_methods_and_banks_of_other_sizes_stand_beside_it(report):
     assert set(report["baselines"]) == {"copy", "knn", "copycat"}
     expected = np.mean([
-        np.mean([patients.dice(patients.anatomy(1)[1][code], truth) for code, truth in patients.anatomy(n)[1].items()])
+        np.mean([patients.dice(patients.anatomy(1)[1][code], mask) for code, mask in truth(n).items()])
         for n in TARGETS
     ])
     assert report["baselines"]["copycat"]["mean_dice"] == pytest.approx(expected)
@@ -146,13 +161,13 @@ def test_what_cannot_be_measured_is_listed_and_the_rest_is_measured(engram, case
     done = run(engram, cases, "--json", "--method", f"broken={sys.executable} {method}", check=False)
     assert done.returncode != 0 and "2 results" in done.stderr
     report = json.loads(done.stdout)
-    assert len(report["targets"]) == 2 and "broken" not in report["baselines"]
+    assert len(report["targets"]) == 2 and "baselines" not in report
     assert all("no registration today" in error["message"] for error in report["errors"])
 
 
 @pytest.mark.parametrize("quality", ["fast", "best"])
 def test_every_quality_segments(engram, cases, quality):
     report = json.loads(run(engram, cases, "--json", "--quality", quality).stdout)
-    assert report["mean_dice"] > 0.7
+    assert report["targets"][0]["dice"]["Liver"] > 0.8
     stages = report["targets"][0]["stage_seconds"]
     assert ("propagate" in stages) == (quality != "fast")

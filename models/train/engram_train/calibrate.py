@@ -25,7 +25,7 @@ FIRST_SEED = 90_000_000  # beyond every seed of the training data
 BANKS = [1, 2, 3, 5]  # patients
 SIGNALS = ["presence", "iou", "expected_dice", "looks_agree", "beside", "similarity", "shown"]
 DECAY = 3e-3  # of the weights
-REVIEW_BELOW = 0.6
+REVIEW_BELOW = 0.7
 FOLDS = 5
 
 Array = np.ndarray

@@ -2,7 +2,7 @@
 //!
 //!     cargo run --release -p engram-segmenter --example protocol -- chaos-5 --targets 3 --variants full,alone
 //!
-//! Variants: `full`, `alone` (no propagation, no crops), `nocrop`, `noprop` (crops, no propagation), `shuffled`,
+//! Variants: `full` (balanced), `fast`, `best`, `alone` (no propagation, no crops), `nocrop`, `noprop` (crops, no propagation), `shuffled`,
 //! `copy`, `knn`; `sharing` measures retrieval. `--k N` sets the exemplars a slice, for a variant alone
 //! `full:k=16`; so the other settings of `Tuning`.
 
@@ -15,8 +15,8 @@ use engram_seg::{ReferencedSlice, read};
 use engram_segmenter::baselines::Baselines;
 use engram_segmenter::evaluate::{Case, OtherPatients, SliceScore, Summary, TargetScore, retrieval_sharing};
 use engram_segmenter::{
-    EngineModels, LabelMask, MemoryExemplars, Models, Observer, Options, Prompt, Request, Segmentation,
-    Shown, SliceOrder, Stage, Unobserved, Variation, segment,
+    EngineModels, LabelMask, MemoryExemplars, Models, Observer, Options, Prompt, Quality, Request,
+    Segmentation, Shown, SliceOrder, Stage, Unobserved, segment,
 };
 use ndarray::{Array3, Axis};
 use serde_json::json;
@@ -167,9 +167,15 @@ fn arguments() -> Result<Arguments> {
 
 /// A variant is a name, then settings: `full:k=16:remembered_iou=0.3`.
 fn options(variant: &str, k: Option<usize>) -> Result<Options> {
-    let mut options = Options { exemplars_per_slice: k, ..Options::default() };
     let mut parts = variant.split(':');
-    match parts.next() {
+    let name = parts.next();
+    let quality = match name {
+        Some("fast") => Quality::Fast,
+        Some("best") => Quality::Best,
+        _ => Quality::Balanced,
+    };
+    let mut options = Options { exemplars_per_slice: k, ..Options::of(quality) };
+    match name {
         Some("alone") => (options.propagate, options.crop) = (false, false),
         Some("nocrop") => options.crop = false,
         Some("noprop") => options.propagate = false,
@@ -189,8 +195,11 @@ fn options(variant: &str, k: Option<usize>) -> Result<Options> {
             "first_weight" => tuning.first_weight = value.parse()?,
             "close_weight" => tuning.close_weight = value.parse()?,
             "close_looks" => tuning.close_looks = value.parse()?,
-            // `vary=0.7/1+1/0.8`: two looks, scale and gamma of each.
-            "vary" => tuning.variations = value.split('+').map(variation).collect::<Result<_>>()?,
+            "whole_share" => tuning.whole_share = value.parse()?,
+            // Several between plus signs.
+            "scales" => {
+                tuning.scales = value.split('+').map(str::parse).collect::<std::result::Result<_, _>>()?;
+            }
             "agreement" => tuning.agreement = value.parse()?,
             "agreement_spread" => tuning.agreement_spread = value.parse()?,
             "presence" => tuning.presence = value.parse()?,
@@ -199,11 +208,6 @@ fn options(variant: &str, k: Option<usize>) -> Result<Options> {
         }
     }
     Ok(options)
-}
-
-fn variation(text: &str) -> Result<Variation> {
-    let (scale, gamma) = text.split_once('/').ok_or("a variation is SCALE/GAMMA")?;
-    Ok(Variation { scale: scale.parse()?, gamma: gamma.parse()? })
 }
 
 fn main() -> Result<()> {

@@ -202,7 +202,7 @@ impl Encoder<'_> {
     /// Image features of slices.
     fn images(&self, slices: &[usize], letterbox: &Letterbox) -> Result<EncodedImages> {
         let spec = self.models.spec();
-        let images = self.target.images(slices, letterbox, 1.0, spec.input.mean, spec.input.std);
+        let images = self.target.images(slices, letterbox, spec.input.mean, spec.input.std);
         self.models.encode_image(images).context(ModelsSnafu { action: "encode annotated slices" })
     }
 

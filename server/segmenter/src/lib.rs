@@ -40,7 +40,7 @@ pub use exemplars::{Exemplars, MemoryExemplars, Neighbour};
 pub use metrics::{Spread, dice, label_sharing, rank_correlation};
 pub use models::{DecodedMasks, EncodedImages, ModelSpec, Models};
 pub use observer::{Observer, Stage, Unobserved};
-pub use options::{Options, Quality, SliceOrder, Tuning, Variation};
+pub use options::{Options, Quality, SliceOrder, Tuning};
 pub use result::{Segmentation, Signals, SliceReport};
 pub use segment::{Click, Clicked, Prompt, Request, Shown, segment};
 pub use surface::SurfaceDistance;

@@ -1,34 +1,37 @@
 //! What a caller may choose about one segmentation.
 
+use crate::segment::Counts;
 use serde::{Deserialize, Serialize};
 
 /// Speed against accuracy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Quality {
-    /// Half the exemplars, no propagation.
+    /// Half the exemplars that the bundle recommends, one closer look, no propagation.
     Fast,
-    /// As the bundle recommends.
+    /// The exemplars that the bundle recommends, fewer of them where that costs little.
     #[default]
     Balanced,
-    /// Twice the exemplars, and more looks at small organs.
+    /// All of them everywhere, a second round of propagation, and closer looks at other scales too.
     Best,
 }
 
 impl Quality {
-    /// Exemplars a slice where a bundle recommends so many.
-    pub(crate) fn exemplars(self, recommended: usize) -> usize {
-        match self {
+    /// Exemplars a slice where a bundle recommends so many; whole slices get a share of them.
+    pub(crate) fn exemplars(self, recommended: usize, whole_share: f32) -> Counts {
+        let close = match self {
             Self::Fast => recommended.div_ceil(2),
-            Self::Balanced => recommended,
-            Self::Best => recommended.saturating_mul(2),
-        }
+            Self::Balanced | Self::Best => recommended,
+        };
+        Counts { whole: (close as f32 * whole_share).ceil() as usize, close }
     }
 
     fn tuning(self) -> Tuning {
+        let balanced = Tuning::default();
         match self {
-            Self::Fast | Self::Balanced => Tuning::default(),
-            Self::Best => Tuning { close_looks: 2, ..Tuning::default() },
+            Self::Fast => Tuning { close_looks: 1, ..balanced },
+            Self::Balanced => balanced,
+            Self::Best => Tuning { whole_share: 1.0, rounds: 1, scales: vec![0.75, 1.3], ..balanced },
         }
     }
 }
@@ -98,6 +101,9 @@ impl Options {
 /// How the parts of the method weigh on each other. The defaults are for every label and modality.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuning {
+    /// Share of the exemplars that whole slices get, and closer looks that only find the label; where a number is asked
+    /// for, all get that.
+    pub whole_share: f32,
     /// How much of a study's lead over the average study, in likeness to the whole target, is added to the likeness
     /// of its slices.
     pub study_weight: f32,
@@ -116,8 +122,8 @@ pub struct Tuning {
     pub close_weight: f32,
     /// Closer looks at a small label, each around where the ones before found it.
     pub close_looks: usize,
-    /// Looks after those, each a little different.
-    pub variations: Vec<Variation>,
+    /// Closer looks after those, of the size of each in sides of the plain one.
+    pub scales: Vec<f32>,
     /// Weight of the slices beside one against its own, where they look the same; only with propagation.
     pub agreement: f32,
     /// Difference of grey, in shares of the window, at which the slice beside one still counts by 0.6.
@@ -131,35 +137,21 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
+            whole_share: 0.5,
             study_weight: 0.5,
             remembered_iou: 0.5,
             remembered_share: 0.7,
             recent_memories: 3,
-            rounds: 1,
+            rounds: 0,
             first_weight: 3.0,
             close_weight: 0.6,
-            close_looks: 1,
-            variations: vec![],
+            close_looks: 2,
+            scales: vec![],
             agreement: 1.0,
             agreement_spread: 0.05,
             presence: 0.5,
             keep_component: 0.2,
         }
-    }
-}
-
-/// How a look differs from the plain one.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Variation {
-    /// Side of the part looked at, in those of the plain one.
-    pub scale: f32,
-    /// Exponent of the greys, 0..1.
-    pub gamma: f32,
-}
-
-impl Default for Variation {
-    fn default() -> Self {
-        Self { scale: 1.0, gamma: 1.0 }
     }
 }
 
@@ -169,8 +161,13 @@ mod tests {
 
     #[test]
     fn better_costs_more() {
-        let exemplars = [Quality::Fast, Quality::Balanced, Quality::Best].map(|q| q.exemplars(13));
-        assert_eq!(exemplars, [7, 13, 26]);
+        let exemplars = |quality: Quality| {
+            let counts = quality.exemplars(24, quality.tuning().whole_share);
+            (counts.whole, counts.close)
+        };
+        assert_eq!(exemplars(Quality::Fast), (6, 12));
+        assert_eq!(exemplars(Quality::Balanced), (12, 24));
+        assert_eq!(exemplars(Quality::Best), (24, 24));
         assert_eq!(Options::default(), Options::of(Quality::Balanced));
         assert!(!Options::of(Quality::Fast).propagate);
     }

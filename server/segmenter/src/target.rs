@@ -76,7 +76,6 @@ impl<'a> Target<'a> {
         &self,
         slices: &[usize],
         letterbox: &Letterbox,
-        gamma: f32,
         mean: [f32; 3],
         std: [f32; 3],
     ) -> Array4<f32> {
@@ -84,10 +83,7 @@ impl<'a> Target<'a> {
         let mut images = Array4::zeros((slices.len(), 3, side, side));
         let mut rows: Vec<_> = images.axis_iter_mut(Axis(0)).collect();
         rows.par_iter_mut().zip(slices).for_each(|(image, slice)| {
-            let mut grey = self.grey(*slice, letterbox);
-            if gamma != 1.0 {
-                grey.mapv_inplace(|grey| grey.powf(gamma));
-            }
+            let grey = self.grey(*slice, letterbox);
             for channel in 0..3 {
                 Zip::from(image.index_axis_mut(Axis(0), channel))
                     .and(&grey)
@@ -109,7 +105,7 @@ impl<'a> Target<'a> {
         let letterbox = self.whole(spec.image_size);
         let mut vectors = Array2::zeros((slices.len(), spec.embedding_dim));
         for (call, chunk) in slices.chunks(SLICES_A_CALL).enumerate() {
-            let images = self.images(chunk, &letterbox, 1.0, spec.mean, spec.std);
+            let images = self.images(chunk, &letterbox, spec.mean, spec.std);
             let found = models.retrieval(images).context(ModelsSnafu { action })?;
             expect_shape(action, &[chunk.len(), spec.embedding_dim], found.shape())?;
             let first = call * SLICES_A_CALL;

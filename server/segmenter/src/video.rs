@@ -37,7 +37,7 @@ impl ImageSource for Frames<'_> {
         Letterbox::new((size, size), [1.0, 1.0], size)
     }
 
-    fn images(&self, slices: &[usize], _: &Letterbox, _: f32, _: [f32; 3], _: [f32; 3]) -> Array4<f32> {
+    fn images(&self, slices: &[usize], _: &Letterbox, _: [f32; 3], _: [f32; 3]) -> Array4<f32> {
         self.0.select(Axis(0), slices)
     }
 }

@@ -102,7 +102,11 @@ fn box_plot(values: &BTreeMap<&str, Vec<f64>>) -> Result<String, Box<dyn std::er
             .x_label_area_size(36)
             .y_label_area_size(52)
             .build_cartesian_2d(labels[..].into_segmented(), 0.0_f32..1.0_f32)?;
-        chart.configure_mesh().disable_x_mesh().y_desc("Dice").draw()?;
+        let name = |value: &SegmentValue<&&str>| match value {
+            SegmentValue::CenterOf(label) | SegmentValue::Exact(label) => (**label).to_owned(),
+            SegmentValue::Last => String::new(),
+        };
+        chart.configure_mesh().disable_x_mesh().x_label_formatter(&name).y_desc("Dice").draw()?;
         chart.draw_series(labels.iter().filter_map(|label| {
             let quartiles = Quartiles::new(values.get(label)?);
             Some(Boxplot::new_vertical(SegmentValue::CenterOf(label), &quartiles).width(36))
@@ -120,6 +124,6 @@ mod tests {
     fn a_plot_names_its_labels() {
         let values = BTreeMap::from([("Liver", vec![0.9, 0.8, 0.95]), ("Spleen", vec![0.5])]);
         let svg = box_plot(&values).unwrap();
-        assert!(svg.starts_with("<svg") && svg.contains("Liver") && svg.contains("Spleen"));
+        assert!(svg.starts_with("<svg") && svg.contains(">\nLiver\n<") && svg.contains(">\nSpleen\n<"));
     }
 }

@@ -7,6 +7,7 @@ use super::consolidate::{GivenMask, consolidate};
 use super::line::Line;
 use super::retrieve::Selection;
 use super::run::Request;
+use crate::exemplars::Neighbour;
 use crate::models::Models;
 use crate::result::{Segmentation, Signals, SliceReport};
 use ndarray::{Array3, Axis};
@@ -61,11 +62,17 @@ impl Findings<'_, '_> {
                     review: judge.is_for_review(confidence),
                     signals,
                     given: false,
-                    provenance: selection.exemplars,
+                    provenance: by_likeness(selection.exemplars),
                 }
             };
             reports.push(slices.map(report).collect());
         }
         reports
     }
+}
+
+/// The most similar first.
+fn by_likeness(mut exemplars: Vec<Neighbour>) -> Vec<Neighbour> {
+    exemplars.sort_by(|a, b| b.similarity.total_cmp(&a.similarity));
+    exemplars
 }

@@ -24,6 +24,8 @@ pub(crate) struct Look {
     pub view: ViewIndex,
     /// Which of an exemplar's memories fits the view.
     pub kind: View,
+    /// How many exemplars each slice is conditioned on at the most.
+    pub exemplars: usize,
     /// For each slice, whether to look.
     pub wanted: Vec<bool>,
 }
@@ -85,7 +87,8 @@ impl<'a> Conditions<'a> {
     /// What a slice is conditioned on: its exemplars, then the nearest annotated slices of the target itself. None
     /// where nothing says that the label might be there.
     pub fn of(&mut self, look: &Look, slice: usize) -> Result<Option<Conditioning>> {
-        let selection = self.selections[look.label][slice].clone();
+        let mut selection = self.selections[look.label][slice].clone();
+        selection.exemplars.truncate(look.exemplars);
         let nearest = self.nearest_given(look, slice);
         if !selection.any_present() && !nearest.iter().any(|given| given.present) {
             return Ok(None);

@@ -31,14 +31,7 @@ pub(crate) trait ImageSource {
     fn whole(&self, size: usize) -> Letterbox;
 
     /// Slices as graph input `[B, 3, size, size]`, normalised by `mean` and `std`.
-    fn images(
-        &self,
-        slices: &[usize],
-        letterbox: &Letterbox,
-        gamma: f32,
-        mean: [f32; 3],
-        std: [f32; 3],
-    ) -> Array4<f32>;
+    fn images(&self, slices: &[usize], letterbox: &Letterbox, mean: [f32; 3], std: [f32; 3]) -> Array4<f32>;
 }
 
 impl ImageSource for &Target<'_> {
@@ -46,30 +39,15 @@ impl ImageSource for &Target<'_> {
         Target::whole(self, size)
     }
 
-    fn images(
-        &self,
-        slices: &[usize],
-        letterbox: &Letterbox,
-        gamma: f32,
-        mean: [f32; 3],
-        std: [f32; 3],
-    ) -> Array4<f32> {
-        Target::images(self, slices, letterbox, gamma, mean, std)
+    fn images(&self, slices: &[usize], letterbox: &Letterbox, mean: [f32; 3], std: [f32; 3]) -> Array4<f32> {
+        Target::images(self, slices, letterbox, mean, std)
     }
-}
-
-/// How slices are looked at.
-#[derive(Debug, Clone, Copy)]
-struct Sight {
-    letterbox: Letterbox,
-    /// Exponent of the greys, 0..1.
-    gamma: f32,
 }
 
 pub(crate) struct FeatureStore<'a> {
     models: &'a dyn Models,
     source: Box<dyn ImageSource + 'a>,
-    views: Vec<Sight>,
+    views: Vec<Letterbox>,
     cache: Cache<(ViewIndex, usize), Features>,
 }
 
@@ -78,21 +56,16 @@ impl<'a> FeatureStore<'a> {
     pub fn new(models: &'a dyn Models, source: impl ImageSource + 'a, cache_bytes: usize) -> Self {
         let source = Box::new(source);
         let whole = source.whole(models.spec().input.image_size);
-        Self {
-            models,
-            source,
-            views: vec![Sight { letterbox: whole, gamma: 1.0 }],
-            cache: Cache::new(cache_bytes),
-        }
+        Self { models, source, views: vec![whole], cache: Cache::new(cache_bytes) }
     }
 
-    pub fn add_view(&mut self, letterbox: Letterbox, gamma: f32) -> ViewIndex {
-        self.views.push(Sight { letterbox, gamma });
+    pub fn add_view(&mut self, letterbox: Letterbox) -> ViewIndex {
+        self.views.push(letterbox);
         ViewIndex(self.views.len() - 1)
     }
 
     pub fn letterbox(&self, view: ViewIndex) -> &Letterbox {
-        &self.views[view.0].letterbox
+        &self.views[view.0]
     }
 
     /// Features in the order asked for.
@@ -127,8 +100,7 @@ impl<'a> FeatureStore<'a> {
     fn encode(&self, view: ViewIndex, slices: &[usize]) -> Result<Vec<Arc<Features>>> {
         let action = "encode slices";
         let spec = self.models.spec();
-        let Sight { letterbox, gamma } = self.views[view.0];
-        let images = self.source.images(slices, &letterbox, gamma, spec.input.mean, spec.input.std);
+        let images = self.source.images(slices, self.letterbox(view), spec.input.mean, spec.input.std);
         let encoded = self.models.encode_image(images).context(ModelsSnafu { action })?;
         let (sizes, rows) = (&spec.features, slices.len());
         for (found, channels, side) in [

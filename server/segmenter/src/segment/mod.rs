@@ -26,6 +26,7 @@ mod run;
 mod settle;
 
 pub use given::{Click, Clicked, Prompt, Shown};
+pub(crate) use retrieve::Counts;
 pub use run::{Request, segment};
 
 #[cfg(test)]

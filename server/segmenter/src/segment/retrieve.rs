@@ -10,7 +10,7 @@ use crate::exemplars::{Exemplars, Neighbour};
 use crate::observer::Steps;
 use ndarray::Array2;
 use snafu::{ResultExt, ensure};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Candidates looked at for each exemplar that is taken.
@@ -18,7 +18,8 @@ const CANDIDATES: usize = 4;
 /// A study may take this many times its equal share of a list.
 const STUDY_SHARE: f32 = 1.5;
 
-/// The exemplars of one slice and label, the most similar first.
+/// The exemplars of one slice and label: first those for whole slices, then those that closer looks get besides; in
+/// either part the most similar first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Selection {
     pub exemplars: Vec<Neighbour>,
@@ -33,8 +34,15 @@ impl Selection {
 
 /// How many exemplars a slice gets, and how they are ranked.
 pub(crate) struct Wanted {
-    pub count: usize,
+    pub counts: Counts,
     pub study_weight: f32,
+}
+
+/// Exemplars of a slice; closer looks get those of whole slices and more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub whole: usize,
+    pub close: usize,
 }
 
 /// Selections of one label for every slice.
@@ -51,7 +59,7 @@ pub(crate) fn select(
     let action = "search exemplars";
     let mut candidates = vec![];
     for vector in vectors.outer_iter() {
-        let limit = wanted.count.saturating_mul(CANDIDATES);
+        let limit = wanted.counts.close.saturating_mul(CANDIDATES);
         candidates.push(exemplars.nearest(label, modality, vector, limit).context(BankSnafu { action })?);
         steps.advance(1)?;
     }
@@ -104,22 +112,35 @@ fn choose(mut found: Vec<Neighbour>, leads: &HashMap<Arc<str>, f32>, wanted: &Wa
         neighbour.similarity + wanted.study_weight * leads.get(&neighbour.study).copied().unwrap_or_default()
     };
     found.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
-    let mut taken: BTreeMap<Arc<str>, usize> =
-        found.iter().map(|neighbour| (Arc::clone(&neighbour.study), 0)).collect();
-    let share = (STUDY_SHARE * wanted.count as f32 / taken.len().max(1) as f32).ceil() as usize;
-    let (mut chosen, mut spare) = (vec![], vec![]);
+    let studies = found.iter().map(|neighbour| &neighbour.study).collect::<BTreeSet<_>>().len();
+    let mut chosen: Vec<Neighbour> = vec![];
+    for count in [wanted.counts.whole, wanted.counts.close] {
+        let share = (STUDY_SHARE * count as f32 / studies.max(1) as f32).ceil() as usize;
+        found = fill(&mut chosen, found, count, share);
+    }
+    Selection { exemplars: chosen }
+}
+
+/// Takes the best of the candidates until there are `count`, no more than `share` of a study as long as others have
+/// something to offer. Answers those that were not taken, in their order.
+fn fill(chosen: &mut Vec<Neighbour>, found: Vec<Neighbour>, count: usize, share: usize) -> Vec<Neighbour> {
+    let mut taken: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+    for neighbour in chosen.iter() {
+        *taken.entry(Arc::clone(&neighbour.study)).or_default() += 1;
+    }
+    let mut spare = vec![];
     for neighbour in found {
-        let count = taken.entry(Arc::clone(&neighbour.study)).or_default();
-        if *count < share && chosen.len() < wanted.count {
-            *count += 1;
+        let of_study = taken.entry(Arc::clone(&neighbour.study)).or_default();
+        if *of_study < share && chosen.len() < count {
+            *of_study += 1;
             chosen.push(neighbour);
         } else {
             spare.push(neighbour);
         }
     }
-    let missing = wanted.count.saturating_sub(chosen.len());
-    chosen.extend(spare.into_iter().take(missing));
-    Selection { exemplars: chosen }
+    let missing = count.saturating_sub(chosen.len()).min(spare.len());
+    chosen.extend(spare.drain(..missing));
+    spare
 }
 
 #[cfg(test)]
@@ -138,7 +159,8 @@ mod tests {
         count: usize,
         study_weight: f32,
     ) -> Vec<u64> {
-        let selection = choose(found.to_vec(), leads, &Wanted { count, study_weight });
+        let counts = Counts { whole: count, close: count };
+        let selection = choose(found.to_vec(), leads, &Wanted { counts, study_weight });
         selection.exemplars.iter().map(|neighbour| neighbour.exemplar.slice.0).collect()
     }
 
@@ -152,6 +174,21 @@ mod tests {
         assert_eq!(chosen(&found, &none, 4, 0.0), [0, 1, 2, 6]);
         assert_eq!(chosen(&found[..6], &none, 4, 0.0), [0, 1, 2, 3]);
         assert_eq!(chosen(&found, &none, 20, 0.0).len(), 8);
+    }
+
+    #[test]
+    fn closer_looks_get_the_exemplars_of_whole_slices_and_more() {
+        let found: Vec<Neighbour> = (0_u16..8)
+            .map(|id| neighbour(u64::from(id), if id < 5 { "a" } else { "b" }, 0.9 - f32::from(id) / 100.0))
+            .collect();
+        let wanted = |whole, close| Wanted { counts: Counts { whole, close }, study_weight: 0.0 };
+        let ids = |whole, close| -> Vec<u64> {
+            let selection = choose(found.clone(), &HashMap::new(), &wanted(whole, close));
+            selection.exemplars.iter().map(|neighbour| neighbour.exemplar.slice.0).collect()
+        };
+        assert_eq!(ids(2, 2), [0, 1]);
+        assert_eq!(ids(2, 5), [0, 1, 2, 3, 5]);
+        assert_eq!(ids(2, 20).len(), 8);
     }
 
     #[test]

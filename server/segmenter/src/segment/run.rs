@@ -13,13 +13,13 @@ use super::line::Line;
 use super::locate::locate;
 use super::predict::{Job, Prediction, Predictor};
 use super::propagate::{Visits, propagate, visits};
-use super::retrieve::{Wanted, select};
+use super::retrieve::{Counts, Wanted, select};
 use crate::Result;
 use crate::error::{NoClicksSnafu, NoLabelsSnafu, TooManyLabelsSnafu};
 use crate::exemplars::Exemplars;
 use crate::models::Models;
 use crate::observer::{Observer, Stage, Steps};
-use crate::options::{Options, Tuning, Variation};
+use crate::options::{Options, Tuning};
 use crate::result::Segmentation;
 use crate::target::Target;
 use engram_imaging::Volume;
@@ -69,11 +69,9 @@ pub fn segment(
     let vectors = Steps::run(observer, Stage::Prepare, slices.len(), |steps| {
         target.retrieval_vectors(models, &slices, steps)
     })?;
+    let counts = exemplars_a_slice(models, &request.options);
     let selections = Steps::run(observer, Stage::Retrieve, slices.len() * count, |steps| {
-        let wanted = Wanted {
-            count: exemplars_a_slice(models, &request.options),
-            study_weight: request.options.tuning.study_weight,
-        };
+        let wanted = Wanted { counts, study_weight: request.options.tuning.study_weight };
         let select_label = |(index, label): (usize, &&str)| {
             let prompted = given.iter().any(|given| given.label == index)
                 || clicked.iter().any(|clicked| clicked.label == index);
@@ -89,7 +87,7 @@ pub fn segment(
         Conditions::new(exemplars, selections, models.spec(), slices.len(), options.cache_bytes);
     if !clicked.is_empty() {
         let found = Steps::run(observer, Stage::Prompts, clicked.len(), |steps| {
-            point_out(&mut predictor, &mut conditions, &given, &clicked, steps)
+            point_out(&mut predictor, &mut conditions, counts.whole, &given, &clicked, steps)
         })?;
         given.extend(found);
     }
@@ -100,6 +98,7 @@ pub fn segment(
         axis: Line::new(&request.volume.geometry, slices.len(), Default::default()),
         target: &target,
         given: &given,
+        counts,
         options,
         observer,
     };
@@ -119,19 +118,24 @@ pub fn segment(
     })
 }
 
-/// Exemplars that a slice is conditioned on: as asked for or as the bundle recommends, and no more than the device's
-/// memory allows beside what is remembered of the target itself.
-fn exemplars_a_slice(models: &dyn Models, options: &Options) -> usize {
+/// Exemplars that a slice is conditioned on: as asked for or, by quality, as the bundle recommends, and no more than the
+/// device's memory allows beside what is remembered of the target itself.
+fn exemplars_a_slice(models: &dyn Models, options: &Options) -> Counts {
     let recommended = models.spec().memory.exemplars_per_slice;
-    let wanted = options.exemplars_per_slice.unwrap_or_else(|| options.quality.exemplars(recommended));
+    let Counts { whole, close } = match options.exemplars_per_slice {
+        Some(count) => Counts { whole: count, close: count },
+        None => options.quality.exemplars(recommended, options.tuning.whole_share),
+    };
     let own = NEAREST_GIVEN + models.spec().memory.recent_memories;
-    wanted.min(models.most_memories().saturating_sub(own)).max(1)
+    let bounded = |count: usize| count.min(models.most_memories().saturating_sub(own)).max(1);
+    Counts { whole: bounded(whole), close: bounded(close.max(whole)) }
 }
 
 /// The masks of slices that a person pointed at, each conditioned on its exemplars and on what was drawn.
 fn point_out<'g>(
     predictor: &mut Predictor,
     conditions: &mut Conditions,
+    exemplars: usize,
     given: &[GivenMask<'g>],
     clicked: &[ClickedSlice],
     steps: &mut Steps,
@@ -143,7 +147,7 @@ fn point_out<'g>(
         conditions.give(label, WHOLE, drawn);
         let mine: Vec<(usize, &ClickedSlice)> =
             clicked.iter().enumerate().filter(|(_, clicked)| clicked.label == label).collect();
-        let look = Look { label, view: WHOLE, kind: View::Whole, wanted: vec![] };
+        let look = Look { label, view: WHOLE, kind: View::Whole, exemplars, wanted: vec![] };
         let job = |(_, clicked): &(usize, &ClickedSlice)| {
             Ok(Job {
                 view: WHOLE,
@@ -173,6 +177,7 @@ struct Run<'a, 'g> {
     axis: Line,
     target: &'a Target<'a>,
     given: &'a [GivenMask<'g>],
+    counts: Counts,
     options: &'a Options,
     observer: &'a dyn Observer,
 }
@@ -190,6 +195,7 @@ impl Run<'_, '_> {
                     label: *label,
                     view: WHOLE,
                     kind: View::Whole,
+                    exemplars: self.counts.whole,
                     wanted: vec![true; slices],
                 })
                 .collect();
@@ -245,26 +251,24 @@ impl Run<'_, '_> {
         looks.iter().for_each(|look| self.conditions.forget(look.label, look.view));
     }
 
-    /// Through the slices, where that is wanted.
+    /// Through the slices.
     fn follow(&mut self, looks: &[Look], first: &Table, steps: &mut Steps) -> Result<Visits> {
-        propagate(
-            &mut self.predictor,
-            &mut self.conditions,
-            looks,
-            first,
-            &self.line,
-            &self.options.tuning,
-            steps,
-        )
+        let tuning = &self.options.tuning;
+        propagate(&mut self.predictor, &mut self.conditions, looks, first, &self.line, tuning, steps)
     }
 
     /// Further looks at small labels, on crops around where the looks before found them: every slice by itself,
     /// since what propagation has to say it has said of the whole slices.
     fn look_closer(&mut self, labels: &mut [LabelBeliefs]) -> Result<()> {
         let tuning = &self.options.tuning;
-        let plain = std::iter::repeat_n(Variation::default(), tuning.close_looks);
-        for variation in plain.chain(tuning.variations.iter().copied()) {
-            let looks = self.close_looks(labels, variation);
+        // Those before the last plain one are there to find the label, so fewer exemplars do.
+        let plain = (1..=tuning.close_looks).map(|look| match look == tuning.close_looks {
+            true => (1.0, self.counts.close),
+            false => (1.0, self.counts.whole),
+        });
+        let others = tuning.scales.iter().map(|scale| (*scale, self.counts.close));
+        for (scale, exemplars) in plain.chain(others).collect::<Vec<_>>() {
+            let looks = self.close_looks(labels, f64::from(scale), exemplars);
             let count = looks.iter().flat_map(|look| &look.wanted).filter(|wanted| **wanted).count();
             let close = Steps::run(self.observer, Stage::CropPass, count, |steps| {
                 let mut close = vec![];
@@ -294,31 +298,26 @@ impl Run<'_, '_> {
         label.present = presence_along(&presence, &self.axis, self.options.tuning.presence);
     }
 
-    /// A crop around each small label.
-    fn close_looks(&mut self, labels: &[LabelBeliefs], variation: Variation) -> Vec<Look> {
+    /// A crop around each small label, of so many sides of the usual one.
+    fn close_looks(&mut self, labels: &[LabelBeliefs], scale: f64, exemplars: usize) -> Vec<Look> {
         let spacing = self.target.volume.geometry.pixel_spacing;
         let spec = self.predictor.models.spec();
         let (shape, weight) = (self.target.volume.voxels.dim(), self.options.tuning.close_weight);
         let mut looks = vec![];
         for (label, (beliefs, found)) in labels.iter().zip(locate(labels, shape, weight)).enumerate() {
-            let Some(found) = found else { continue };
-            let native = self.target.native();
-            let (kind, letterbox) = match found.region(native, spacing, &spec.memory) {
-                Some(region) => {
-                    let region = scaled(region, f64::from(variation.scale));
-                    let size = spec.input.image_size;
-                    (View::Crop, Letterbox::of_region(native, region, spacing, size))
-                }
-                None if variation.gamma != 1.0 => (View::Whole, *self.predictor.features.letterbox(WHOLE)),
-                None => continue,
-            };
-            let view = self.predictor.features.add_view(letterbox, variation.gamma);
-            looks.push(Look { label, view, kind, wanted: beliefs.present.clone() });
+            let region = found.and_then(|found| found.region(self.target.native(), spacing, &spec.memory));
+            let Some(region) = region else { continue };
+            let region = scaled(region, scale);
+            let letterbox =
+                Letterbox::of_region(self.target.native(), region, spacing, spec.input.image_size);
+            let view = self.predictor.features.add_view(letterbox);
+            looks.push(Look { label, view, kind: View::Crop, exemplars, wanted: beliefs.present.clone() });
         }
         looks
     }
 }
 
+/// A region about the same middle, of so many of its sides.
 fn scaled(region: Region, scale: f64) -> Region {
     let (height, width) = (region.height * scale, region.width * scale);
     Region {
