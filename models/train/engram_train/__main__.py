@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--anatomies", type=int, default=2000)
     parser.add_argument("--device", choices=TRAINING, default="cpu", help="what trains")
     parser.add_argument("--start", type=Path, help="weights to begin from")
+    parser.add_argument("--engram", type=Path, help="the engram program: calibrates confidence")
     args = parser.parse_args()
     cache, makers = args.work / "cache", os.cpu_count() or 1
     each = SHARD * -(-args.anatomies // (SHARD * makers))
@@ -54,6 +55,9 @@ def main() -> None:
     finish(module("retrieval", "--cache", cache, *weights, "--out", args.work))
     weights += ["--retrieval", args.work / "retrieval.pt"]
     finish(module("export", *weights, "--out", args.out))
+    if args.engram:
+        with_program = ["--engram", args.engram, "--bundle", args.out, "--work", args.work]
+        finish(module("calibrate", *with_program))
 
 
 if __name__ == "__main__":

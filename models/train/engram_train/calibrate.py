@@ -7,6 +7,7 @@ whether the label was absent where nothing was drawn. Both go into the manifest 
 """
 
 import argparse
+import hashlib
 import json
 import os
 import re
@@ -46,10 +47,16 @@ def measure(engram: Path, bundle: Path, seed: int, textures: Textures) -> list[d
     return [score | {"anatomy": seed} for score in scores]
 
 
+def weights_of(bundle: Path) -> str:
+    """Tells bundles apart by the digests of their files."""
+    digests = re.findall(r'sha256 = "(\w+)"', (bundle / "bundle.toml").read_text())
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:12]
+
+
 def gather(args: argparse.Namespace) -> list[dict]:
-    """Measures what is not in the file yet, and answers all that is."""
+    """Measures what is not in the bundle's file yet, and answers all that is."""
     args.work.mkdir(parents=True, exist_ok=True)
-    path = args.work / "confidence.jsonl"
+    path = args.work / f"confidence-{weights_of(args.bundle)}.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     known = {row["anatomy"] for row in rows}
     textures = Textures(np.random.default_rng(FIRST_SEED))
@@ -118,7 +125,7 @@ def main() -> None:
     parser.add_argument("--engram", type=Path, required=True, help="the engram program")
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--work", type=Path, required=True, help="where measurements are kept")
-    parser.add_argument("--anatomies", type=int, default=120)
+    parser.add_argument("--anatomies", type=int, default=100)
     args = parser.parse_args()
     rows = gather(args)
     fitted = {}

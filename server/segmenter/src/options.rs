@@ -137,7 +137,7 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            whole_share: 0.5,
+            whole_share: 0.375,
             study_weight: 0.5,
             remembered_iou: 0.5,
             remembered_share: 0.7,
@@ -165,8 +165,8 @@ mod tests {
             let counts = quality.exemplars(24, quality.tuning().whole_share);
             (counts.whole, counts.close)
         };
-        assert_eq!(exemplars(Quality::Fast), (6, 12));
-        assert_eq!(exemplars(Quality::Balanced), (12, 24));
+        assert_eq!(exemplars(Quality::Fast), (5, 12));
+        assert_eq!(exemplars(Quality::Balanced), (9, 24));
         assert_eq!(exemplars(Quality::Best), (24, 24));
         assert_eq!(Options::default(), Options::of(Quality::Balanced));
         assert!(!Options::of(Quality::Fast).propagate);
