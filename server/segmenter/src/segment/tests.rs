@@ -3,8 +3,8 @@
 use crate::fake::{FakeModels, phantom, volume};
 use crate::observer::{Observer, Stage, Unobserved};
 use crate::{
-    Error, LabelMask, MemoryExemplars, Options, Prompt, Request, Segmentation, Shown, SliceOrder, dice,
-    encode_exemplars, segment,
+    Error, LabelMask, MemoryExemplars, Options, Prompt, Request, Segmentation, Shown, SliceOrder, Tuning,
+    dice, encode_exemplars, segment,
 };
 use engram_imaging::Volume;
 use ndarray::{Array2, Array3, Axis, s};
@@ -35,7 +35,8 @@ fn run(models: &FakeModels, bank: &MemoryExemplars, volume: &Volume, options: Op
 }
 
 fn whole_only() -> Options {
-    Options { crop: false, ..Options::default() }
+    let tuning = Tuning { whole_share: 1.0, rounds: 1, ..Tuning::default() };
+    Options { crop: false, tuning, ..Options::default() }
 }
 
 #[test]
