@@ -32,8 +32,6 @@ args = parser.parse_args()
 if {fails}:
     sys.exit("no registration today")
 number, other = int(Path(args.target).name), int(Path(args.exemplars[0]).name)
-patients.anatomy.cache_clear()
-made = patients.segmentation(number)
 masks = patients.anatomy(other)[1]
 original = patients.anatomy
 patients.anatomy = lambda n: (original(n)[0], masks)

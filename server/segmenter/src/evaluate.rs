@@ -14,7 +14,7 @@ use crate::target::Target;
 use crate::{BoxError, Neighbour, Result, Segmentation, Signals};
 use engram_imaging::{Volume, VolumeGeometry};
 use engram_memory::{ExemplarId, Memory, View};
-use ndarray::{Array1, Array3, ArrayView1, Axis};
+use ndarray::{Array2, Array3, ArrayView1, Axis};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -263,15 +263,14 @@ pub fn retrieval_sharing(
     let (mut vectors, mut sets) = (vec![], vec![]);
     for case in exemplars {
         baselines.insert(case.volume, &case.masks, &case.slices())?;
-        vectors.extend(unit_vectors(models, case, observer)?);
+        vectors.extend(unit_vectors(models, case, observer)?.outer_iter().map(|vector| vector.to_owned()));
         sets.extend(case.slices().into_iter().map(|slice| label_set(case, &labels, slice)));
     }
     let (mut retrieval, mut correlation, mut random) = (vec![], vec![], vec![]);
     for case in targets {
         let correlated = baselines.most_similar(case.volume, k)?;
-        for ((slice, vector), correlated) in
-            unit_vectors(models, case, observer)?.iter().enumerate().zip(correlated)
-        {
+        let own_vectors = unit_vectors(models, case, observer)?;
+        for ((slice, vector), correlated) in own_vectors.outer_iter().enumerate().zip(correlated) {
             let own = label_set(case, &labels, slice);
             let share = |index: usize| label_sharing(&own, &sets[index]);
             let mut ranked: Vec<(usize, f32)> =
@@ -286,16 +285,10 @@ pub fn retrieval_sharing(
     Ok(LabelSharing { retrieval: mean(retrieval), correlation: mean(correlation), random: mean(random) })
 }
 
-fn unit_vectors(models: &dyn Models, case: &Case, observer: &dyn Observer) -> Result<Vec<Array1<f32>>> {
+fn unit_vectors(models: &dyn Models, case: &Case, observer: &dyn Observer) -> Result<Array2<f32>> {
     let target = Target::new(case.volume, &models.spec().input)?;
     let slices = case.slices();
-    let vectors = Steps::run(observer, Stage::Prepare, slices.len(), |steps| {
-        target.retrieval_vectors(models, &slices, steps)
-    })?;
-    Ok(vectors
-        .outer_iter()
-        .map(|vector| &vector / vector.dot(&vector).sqrt().max(f32::MIN_POSITIVE))
-        .collect())
+    Steps::run(observer, Stage::Prepare, slices.len(), |steps| target.unit_vectors(models, &slices, steps))
 }
 
 fn label_set(case: &Case, labels: &[&str], slice: usize) -> Vec<bool> {

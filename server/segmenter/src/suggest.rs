@@ -23,14 +23,7 @@ pub const LOOKED_AT: usize = 4;
 pub fn look_at(models: &dyn Models, volume: &Volume, observer: &dyn Observer) -> Result<Array2<f32>> {
     let target = Target::new(volume, &models.spec().input)?;
     let slices = spread(target.slices(), LOOKED_AT);
-    let mut vectors = Steps::run(observer, Stage::Prepare, slices.len(), |steps| {
-        target.retrieval_vectors(models, &slices, steps)
-    })?;
-    for mut vector in vectors.axis_iter_mut(Axis(0)) {
-        let length = vector.dot(&vector).sqrt().max(f32::MIN_POSITIVE);
-        vector.mapv_inplace(|value| value / length);
-    }
-    Ok(vectors)
+    Steps::run(observer, Stage::Prepare, slices.len(), |steps| target.unit_vectors(models, &slices, steps))
 }
 
 /// So many of `count` things, evenly spread, none of them an end where there is a choice.

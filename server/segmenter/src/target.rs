@@ -93,6 +93,21 @@ impl<'a> Target<'a> {
         images
     }
 
+    /// The same as [`Self::retrieval_vectors`], of unit length.
+    pub fn unit_vectors(
+        &self,
+        models: &dyn Models,
+        slices: &[usize],
+        steps: &mut Steps,
+    ) -> Result<Array2<f32>> {
+        let mut vectors = self.retrieval_vectors(models, slices, steps)?;
+        for mut vector in vectors.outer_iter_mut() {
+            let length = vector.dot(&vector).sqrt().max(f32::MIN_POSITIVE);
+            vector.mapv_inplace(|value| value / length);
+        }
+        Ok(vectors)
+    }
+
     /// Retrieval vectors `[slices, D]` of the slices named.
     pub fn retrieval_vectors(
         &self,

@@ -87,21 +87,22 @@ impl Workflow {
         let bundle = self.bundle_in_use();
         let wanted = |series: &SeriesEntry| query.modality.as_ref().is_none_or(|m| *m == series.modality);
         let unannotated: Vec<SeriesEntry> = self.unannotated()?.into_iter().filter(wanted).collect();
-        let surveys: Vec<Option<Survey>> =
-            unannotated.iter().map(|series| self.survey_of(&bundle, series)).collect();
-        let missing = surveys.iter().any(Option::is_none);
-        let volumes: Vec<(&SeriesEntry, Survey)> = unannotated
-            .iter()
-            .zip(surveys)
-            .filter_map(|(series, survey)| Some((series, survey?)))
-            .filter(|(_, survey)| !survey.vectors.is_empty())
-            .collect();
-        let compared: Vec<&(&SeriesEntry, Survey)> =
-            spread(volumes.len(), MOST_COMPARED).into_iter().map(|index| &volumes[index]).collect();
+        let (mut volumes, mut missing) = (vec![], false);
+        for series in &unannotated {
+            match self.survey_of(&bundle, series) {
+                Some(survey) if survey.vectors.is_empty() => {}
+                Some(_) => volumes.push(series),
+                None => missing = true,
+            }
+        }
+        // Read again, so that no more surveys are in memory than are compared.
+        let chosen = spread(volumes.len(), MOST_COMPARED).into_iter().map(|index| volumes[index]);
+        let compared: Vec<(&SeriesEntry, Survey)> =
+            chosen.filter_map(|series| Some((series, self.survey_of(&bundle, series)?))).collect();
         let mut suggestions = vec![];
         for modality in compared.iter().map(|(series, _)| &series.modality).collect::<BTreeSet<_>>() {
             let of_modality: Vec<_> =
-                compared.iter().filter(|(series, _)| series.modality == *modality).copied().collect();
+                compared.iter().filter(|(series, _)| series.modality == *modality).collect();
             suggestions.extend(rank(&bundle, query, &of_modality)?);
         }
         suggestions.sort_by(|a, b| b.gain.total_cmp(&a.gain));

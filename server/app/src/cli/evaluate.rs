@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, print_json};
+use super::{Failure, print_json, write_file};
 use crate::config::Config;
 use crate::evaluate::{self, OutsideMethod, RemoteWishes, Report, Wishes};
 use crate::telemetry;
@@ -86,11 +86,11 @@ pub struct Options {
 /// As the library calls them.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Quality {
-    /// Half the exemplars, no propagation.
+    /// Half the exemplars that the bundle recommends, one closer look, no propagation.
     Fast,
-    /// As the bundle recommends.
+    /// The exemplars that the bundle recommends, fewer of them where that costs little.
     Balanced,
-    /// Twice the exemplars, more looks at small organs.
+    /// All of them everywhere, a second round of propagation, closer looks at other scales too.
     Best,
 }
 
@@ -116,8 +116,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         None => on_cases(&config, options)?,
     };
     if let Some(path) = &options.markdown {
-        std::fs::write(path, evaluate::markdown(&report))
-            .map_err(|error| Failure::say(format!("could not write {}: {error}", path.display())))?;
+        write_file(path, evaluate::markdown(&report).as_bytes())?;
     }
     if options.json {
         print_json(&report)?;

@@ -8,7 +8,7 @@ mod rebuild;
 mod segment;
 mod serve;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
@@ -126,6 +126,19 @@ pub fn http_agent() -> ureq::Agent {
         .timeout_global(Some(Duration::from_secs(300)))
         .build()
         .into()
+}
+
+/// Writes a file that a person asked for.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, bytes)
+        .map_err(|error| Failure::say(format!("could not write {}: {error}", path.display())))
+}
+
+/// The same, in a folder that may not be there yet.
+pub fn write_into(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+    std::fs::create_dir_all(folder)
+        .map_err(|error| Failure::say(format!("could not write into {}: {error}", folder.display())))?;
+    write_file(&folder.join(name), bytes)
 }
 
 /// Prints a value as JSON for scripts.

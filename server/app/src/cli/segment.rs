@@ -10,7 +10,7 @@ use engram_workflow::{
 
 use super::evaluate::Quality;
 use super::import::files_below;
-use super::{Common, Failure, print_json};
+use super::{Common, Failure, print_json, write_file};
 use crate::assembly::{self, House};
 
 /// Segment a series from what the store remembers.
@@ -89,8 +89,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     };
     let result =
         house.workflow.segment(&target, &request, &FixedUids::fresh(), &NoProgress).map_err(Failure::of)?;
-    fs::write(&options.out, &result.part10)
-        .map_err(|error| Failure::say(format!("could not write {}: {error}", options.out.display())))?;
+    write_file(&options.out, &result.part10)?;
     if options.json {
         return print_json(&result.summary);
     }

@@ -36,6 +36,12 @@ impl Case {
     }
 }
 
+/// At most so many of several, evenly chosen, the first among them.
+pub fn evenly<T: Clone>(all: &[T], limit: Option<usize>) -> Vec<T> {
+    let count = limit.unwrap_or(all.len()).clamp(1, all.len().max(1)).min(all.len());
+    (0..count).map(|index| all[index * all.len() / count].clone()).collect()
+}
+
 /// Every case at or below `root`, sorted by name.
 pub fn find(root: &Path) -> Result<Vec<Case>, Failure> {
     let mut cases = Vec::new();
@@ -58,4 +64,18 @@ pub fn find(root: &Path) -> Result<Vec<Case>, Failure> {
     }
     cases.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(cases)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::evenly;
+
+    #[test]
+    fn some_of_many_are_spread_over_them() {
+        assert_eq!(evenly(&[0, 1, 2, 3, 4, 5, 6], Some(3)), [0, 2, 4]);
+        assert_eq!(evenly(&[0, 1], Some(9)), [0, 1]);
+        assert_eq!(evenly(&[0, 1], Some(0)), [0]);
+        assert_eq!(evenly(&[0, 1], None), [0, 1]);
+        assert!(evenly::<u8>(&[], None).is_empty());
+    }
 }

@@ -11,7 +11,7 @@ use ndarray::{Array3, Zip};
 use plotters::prelude::*;
 
 use super::report::Report;
-use crate::cli::Failure;
+use crate::cli::{Failure, write_into};
 use crate::montage::montage;
 
 /// Size of the plot, pixels: width of a label, height.
@@ -41,18 +41,12 @@ impl Pictures {
 
     /// Writes `worst.png`, `median.png`, `best.png` and `dice.svg`.
     pub fn save(&self, folder: &Path, report: &Report) -> Result<(), Failure> {
-        let write = |name: &str, bytes: &[u8]| {
-            let path = folder.join(name);
-            std::fs::create_dir_all(folder)
-                .and_then(|()| std::fs::write(&path, bytes))
-                .map_err(|error| Failure::say(format!("could not write {}: {error}", path.display())))
-        };
         let mut ranked: Vec<&Picture> = self.0.iter().collect();
         ranked.sort_by(|a, b| a.dice.total_cmp(&b.dice).then_with(|| a.target.cmp(&b.target)));
         let chosen = [("worst", 0), ("median", ranked.len() / 2), ("best", ranked.len().saturating_sub(1))];
         for (name, index) in chosen {
             if let Some(picture) = ranked.get(index) {
-                write(&format!("{name}.png"), &picture.png)?;
+                write_into(folder, &format!("{name}.png"), &picture.png)?;
             }
         }
         let values = by_label(report);
@@ -61,7 +55,7 @@ impl Pictures {
         }
         let plot =
             box_plot(&values).map_err(|error| Failure::say(format!("could not draw the plot: {error}")))?;
-        write("dice.svg", plot.as_bytes())
+        write_into(folder, "dice.svg", plot.as_bytes())
     }
 }
 

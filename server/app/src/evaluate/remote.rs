@@ -11,7 +11,8 @@ use indicatif::ProgressBar;
 use ndarray::Array3;
 use serde_json::json;
 
-use super::report::{Names, Report};
+use super::cases::evenly;
+use super::report::{Names, Report, told_apart};
 use super::score::{Scores, Took};
 use super::truth;
 use crate::cli::Failure;
@@ -57,10 +58,10 @@ pub fn evaluate(url: &str, wishes: &RemoteWishes) -> Result<Report, Failure> {
         return Err(Failure::say("the bank must hold these labels of two patients or more"));
     }
     let all: Vec<&AnnotatedSeries> = series.values().collect();
-    let count = wishes.limit.unwrap_or(all.len()).clamp(1, all.len());
+    let chosen = evenly(&all, wishes.limit);
     let mut scores = Scores::new(names.clone(), wishes.slices);
-    let bar = progress_bar(count as u64, "segmenting");
-    for series in (0..count).map(|index| all[index * all.len() / count]) {
+    let bar = progress_bar(chosen.len() as u64, "segmenting");
+    for series in chosen {
         if let Err(failure) = measure(&client, series, wishes, &mut scores, &bar) {
             scores.add_error(&series.series, None, failure.to_string());
         }
@@ -94,11 +95,7 @@ fn wanted(client: &Client, labels: &[String]) -> Result<Names, Failure> {
     if labels.is_empty() {
         names.extend(known.into_iter().map(|label| (label.label, label.meaning)));
     }
-    let distinct: BTreeSet<&String> = names.values().collect();
-    match distinct.len() < names.len() {
-        true => Ok(names.into_keys().map(|key| (key.clone(), key)).collect()),
-        false => Ok(names),
-    }
+    Ok(told_apart(names))
 }
 
 /// Annotated series by SeriesInstanceUID.

@@ -1,6 +1,6 @@
 //! What was measured, as data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engram_segmenter::evaluate::{LabelSpread, SliceScore, Summary, TargetScore};
 use engram_segmenter::{Spread, rank_correlation};
@@ -278,6 +278,15 @@ impl ConfidenceFigures {
             other_dice: mean(&|score, _| !score.review),
             poor_flagged: (!poor.is_empty()).then(|| flagged_poor as f64 / poor.len() as f64),
         }
+    }
+}
+
+/// The names if they tell the labels apart, else their keys.
+pub fn told_apart(names: Names) -> Names {
+    let distinct: BTreeSet<&String> = names.values().collect();
+    match distinct.len() < names.len() {
+        true => names.into_keys().map(|key| (key.clone(), key)).collect(),
+        false => names,
     }
 }
 

@@ -5,23 +5,25 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use engram_segmenter::baselines::Baselines;
-use engram_segmenter::evaluate::{LabelSharing, retrieval_sharing};
-use engram_segmenter::{LabelMask, Options, Prompt, Quality, Segmentation, Shown, SliceOrder, Unobserved};
+use engram_segmenter::evaluate::{Case as Measured, LabelSharing, retrieval_sharing};
+use engram_segmenter::{
+    LabelMask, Observer, Options, Prompt, Quality, Segmentation, Shown, SliceOrder, Unobserved,
+};
 use engram_workflow::{FixedUids, RequestOptions, Scope, SegmentationRequest, Workflow};
 use indicatif::ProgressBar;
 use ndarray::Axis;
 
-use super::cases::Case;
+use super::cases::{Case, evenly};
 use super::outside::OutsideMethod;
 use super::pictures::Pictures;
 use super::protocol::Plan;
-use super::report::{Names, Report, Retrieval};
+use super::report::{Names, Report, Retrieval, told_apart};
 use super::score::Scores;
 use super::timing::Stopwatch;
 use super::truth::{self, Annotated};
 use crate::assembly::{self, House};
-use crate::cli::Failure;
 use crate::cli::import::{Importer, progress_bar};
+use crate::cli::{Failure, write_into};
 use crate::config::Config;
 
 /// Exemplar slices that label sharing looks at for each slice of a target.
@@ -68,10 +70,11 @@ pub fn evaluate(config: &Config, folder: &Path, plan: &Plan, wishes: &Wishes) ->
     let read =
         |cases: &[Case]| cases.iter().map(|case| truth::read(workflow, case)).collect::<Result<Vec<_>, _>>();
     let exemplars = read(&plan.exemplars)?;
-    let others = read(&plan.others(wishes.curve.iter().copied().max().unwrap_or(0)))?;
+    let other_cases = plan.others(wishes.curve.iter().copied().max().unwrap_or(0));
+    let others = read(&other_cases)?;
     teach(&house, &plan.exemplars)?;
-    teach(&house, &plan.others(wishes.curve.iter().copied().max().unwrap_or(0)))?;
-    let targets = chosen_targets(plan, wishes.limit);
+    teach(&house, &other_cases)?;
+    let targets = evenly(&plan.targets, wishes.limit);
     let names = label_names(workflow, &exemplars, &targets, plan)?;
     let labels: Vec<String> = names.keys().cloned().collect();
     let baselines = match wishes.baselines && !exemplars.is_empty() {
@@ -145,12 +148,6 @@ impl Bank {
     }
 }
 
-fn chosen_targets(plan: &Plan, limit: Option<usize>) -> Vec<Case> {
-    let all = plan.targets.len();
-    let count = limit.unwrap_or(all).clamp(1, all);
-    (0..count).map(|i| plan.targets[i * all / count].clone()).collect()
-}
-
 /// Stores images and SEGs of cases, and makes exemplars of them.
 fn teach(house: &House, cases: &[Case]) -> Result<(), Failure> {
     let mut files = Vec::new();
@@ -186,11 +183,7 @@ fn label_names(
             add(&truth::read(workflow, case)?);
         }
     }
-    let distinct: BTreeSet<&String> = names.values().collect();
-    if distinct.len() < names.len() {
-        return Ok(names.into_keys().map(|key| (key.clone(), key)).collect());
-    }
-    Ok(names)
+    Ok(told_apart(names))
 }
 
 /// A request that leaves everything as configured.
@@ -275,7 +268,8 @@ impl Run<'_> {
     }
 
     fn measure(&mut self, target: &Case, annotated: &Annotated) -> Result<(), Failure> {
-        let masks = annotated.label_masks(&self.labels);
+        let labels = self.labels.clone();
+        let masks = annotated.label_masks(&labels);
         let case = annotated.case(&target.name, &masks);
         let given = self.given(annotated);
         let prompts = prompts(&case.masks, &given);
@@ -289,29 +283,49 @@ impl Run<'_> {
         if let Some(folder) = &self.wishes.save {
             self.write(folder, &target.name, annotated, found)?;
         }
+        self.measure_curve(annotated, &case, &prompts)?;
+        self.measure_baselines(&case, &given)?;
+        self.measure_methods(target, annotated, &case, &given);
+        Ok(())
+    }
+
+    /// Banks of other sizes.
+    fn measure_curve(
+        &mut self,
+        annotated: &Annotated,
+        case: &Measured,
+        prompts: &[Prompt],
+    ) -> Result<(), Failure> {
         for size in &self.wishes.curve {
-            if let Some(found) = self.segment(annotated, &prompts, Some(*size), &Stopwatch::start())? {
-                self.scores.add_to_curve(*size, &case, &found);
+            if let Some(found) = self.segment(annotated, prompts, Some(*size), &Unobserved)? {
+                self.scores.add_to_curve(*size, case, &found);
             }
         }
-        if let Some(baselines) = &self.baselines {
-            let (volume, started) = (annotated.volume(), Instant::now());
-            let copied = baselines.copy(volume).map_err(Failure::of)?;
-            let copying = started.elapsed().as_secs_f64();
-            let voted = baselines.knn(volume).map_err(Failure::of)?;
-            let voting = started.elapsed().as_secs_f64() - copying;
-            self.scores.add_other("copy", &case, &copied, &given, copying);
-            self.scores.add_other("knn", &case, &voted, &given, voting);
-        }
+        Ok(())
+    }
+
+    fn measure_baselines(&mut self, case: &Measured, given: &[usize]) -> Result<(), Failure> {
+        let Some(baselines) = &self.baselines else { return Ok(()) };
+        let started = Instant::now();
+        let copied = baselines.copy(case.volume).map_err(Failure::of)?;
+        let copying = started.elapsed().as_secs_f64();
+        let voted = baselines.knn(case.volume).map_err(Failure::of)?;
+        let voting = started.elapsed().as_secs_f64() - copying;
+        self.scores.add_other("copy", case, &copied, given, copying);
+        self.scores.add_other("knn", case, &voted, given, voting);
+        Ok(())
+    }
+
+    /// Methods from outside; one that fails is no reason not to ask the others.
+    fn measure_methods(&mut self, target: &Case, annotated: &Annotated, case: &Measured, given: &[usize]) {
         for method in &self.wishes.methods {
             match method.run((target, annotated), &self.plan.exemplars, &self.labels) {
                 Ok(outcome) => {
-                    self.scores.add_other(&method.name, &case, &outcome.masks, &given, outcome.seconds);
+                    self.scores.add_other(&method.name, case, &outcome.masks, given, outcome.seconds);
                 }
                 Err(failure) => self.scores.add_error(&target.name, Some(&method.name), failure.to_string()),
             }
         }
-        Ok(())
     }
 
     /// From a bank of `size` patients, or of the plan's. None where there are not so many.
@@ -320,7 +334,7 @@ impl Run<'_> {
         annotated: &Annotated,
         prompts: &[Prompt],
         size: Option<usize>,
-        stopwatch: &Stopwatch,
+        observer: &dyn Observer,
     ) -> Result<Option<Segmentation>, Failure> {
         let volume = annotated.volume();
         let Some(excluded_patients) = self.bank.excluded(&volume.patient_id, size) else { return Ok(None) };
@@ -330,7 +344,7 @@ impl Run<'_> {
             ..Scope::default()
         };
         let bundle = self.workflow.bundle_in_use();
-        let found = bundle.segment_volume(volume, &self.labels, prompts, &scope, &self.options, stopwatch);
+        let found = bundle.segment_volume(volume, &self.labels, prompts, &scope, &self.options, observer);
         found.map(Some).map_err(Failure::of)
     }
 
@@ -341,10 +355,7 @@ impl Run<'_> {
             .bundle_in_use()
             .to_dicom(&case.series, &unasked(), &FixedUids::fresh(), vec![found])
             .map_err(Failure::of)?;
-        let path = folder.join(format!("{}.dcm", name.replace('/', "-")));
-        std::fs::create_dir_all(folder)
-            .and_then(|()| std::fs::write(&path, &result.part10))
-            .map_err(|error| Failure::say(format!("could not write {}: {error}", path.display())))
+        write_into(folder, &format!("{}.dcm", name.replace('/', "-")), &result.part10)
     }
 
     /// Slices given as a partial annotation: evenly spaced over the extent of what is annotated, ends included.

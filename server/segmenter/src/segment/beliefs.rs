@@ -29,21 +29,19 @@ pub(crate) struct LabelBeliefs {
 impl LabelBeliefs {
     /// Probability that the label is on a slice, of all looks at it. None where nobody looked.
     pub fn presence(&self, slice: usize, close_weight: f32) -> Option<f32> {
-        let whole = self.whole.beliefs[slice].as_ref()?.presence;
-        let close: Vec<f32> =
-            self.close.iter().filter_map(|close| Some(close.beliefs[slice].as_ref()?.presence)).collect();
-        if close.is_empty() {
-            return Some(whole);
-        }
-        let mean = close.iter().sum::<f32>() / close.len() as f32;
-        Some(close_weight * mean + (1.0 - close_weight) * whole)
+        self.of_all_looks(slice, close_weight, |belief| belief.presence)
     }
 
     /// Guess of the mask's IoU, of all looks at a slice. None where nobody looked.
     pub fn iou(&self, slice: usize, close_weight: f32) -> Option<f32> {
-        let whole = self.whole.beliefs[slice].as_ref()?.iou;
+        self.of_all_looks(slice, close_weight, |belief| belief.iou)
+    }
+
+    /// What the look at the whole slice says, weighed against the mean of the closer ones.
+    fn of_all_looks(&self, slice: usize, close_weight: f32, value: impl Fn(&Belief) -> f32) -> Option<f32> {
+        let whole = value(self.whole.beliefs[slice].as_ref()?);
         let close: Vec<f32> =
-            self.close.iter().filter_map(|close| Some(close.beliefs[slice].as_ref()?.iou)).collect();
+            self.close.iter().filter_map(|close| Some(value(close.beliefs[slice].as_ref()?))).collect();
         if close.is_empty() {
             return Some(whole);
         }

@@ -10,7 +10,7 @@ use super::run::Request;
 use crate::exemplars::Neighbour;
 use crate::models::Models;
 use crate::result::{Segmentation, Signals, SliceReport};
-use ndarray::{Array3, Axis};
+use ndarray::{Array2, Array3, Axis};
 
 /// All that is known of a target at the end.
 pub(super) struct Findings<'a, 'g> {
@@ -48,13 +48,13 @@ impl Findings<'_, '_> {
     }
 
     fn reports(self, voxels: &Array3<u8>, judge: &Judge, close_weight: f32) -> Vec<Vec<SliceReport>> {
+        let pixels = count(voxels, self.labels.len());
         let mut reports = vec![];
         for ((value, label), selections) in (1_u8..=u8::MAX).zip(self.labels).zip(self.selections) {
             let signals = confidence::signals(label, value, voxels, &selections, self.axis, close_weight);
             let slices = selections.into_iter().zip(signals).enumerate();
             let report = |(slice, (selection, signals)): (usize, (Selection, Signals))| {
-                let plane = voxels.index_axis(Axis(0), slice);
-                let pixels = plane.iter().filter(|voxel| **voxel == value).count();
+                let pixels = pixels[[slice, usize::from(value) - 1]];
                 let confidence = judge.confidence(&signals, pixels > 0);
                 SliceReport {
                     pixels,
@@ -69,6 +69,15 @@ impl Findings<'_, '_> {
         }
         reports
     }
+}
+
+/// Pixels `[slice, label]` of each label.
+fn count(voxels: &Array3<u8>, labels: usize) -> Array2<usize> {
+    let mut pixels = Array2::zeros((voxels.len_of(Axis(0)), labels));
+    for (plane, mut counts) in voxels.outer_iter().zip(pixels.outer_iter_mut()) {
+        plane.iter().filter(|value| **value != 0).for_each(|value| counts[usize::from(*value) - 1] += 1);
+    }
+    pixels
 }
 
 /// The most similar first.

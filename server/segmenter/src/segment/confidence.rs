@@ -179,22 +179,11 @@ fn shown(selection: &Selection) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::volume;
     use crate::options::SliceOrder;
     use crate::segment::beliefs::Seen;
     use crate::segment::fuse::Belief;
-    use engram_imaging::VolumeGeometry;
     use engram_imaging::resample::Letterbox;
-
-    fn geometry(slices: usize) -> VolumeGeometry {
-        VolumeGeometry {
-            columns: 4,
-            rows: 4,
-            pixel_spacing: [1.0, 1.0],
-            orientation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
-            positions: (0..slices).map(|z| [0.0, 0.0, z as f64]).collect(),
-            spatial: true,
-        }
-    }
 
     fn of(logits: [f32; 3]) -> Vec<Signals> {
         let letterbox = Letterbox::new((4, 4), [1.0, 1.0], 4);
@@ -210,7 +199,8 @@ mod tests {
         for (slice, logit) in logits.iter().enumerate() {
             voxels.slice_mut(s![slice, 1..3, 1..3]).fill(u8::from(*logit > 0.0));
         }
-        let axis = Line::new(&geometry(3), 3, SliceOrder::Natural);
+        let geometry = volume(Array3::zeros((3, 4, 4)), &[0.0, 1.0, 2.0]).geometry;
+        let axis = Line::new(&geometry, 3, SliceOrder::Natural);
         signals(&label, 1, &voxels, &vec![Selection::default(); 3], &axis, 0.5)
     }
 
