@@ -57,6 +57,29 @@ def test_a_bank_is_measured_on_itself_a_patient_at_a_time(engram, api, tmp_path)
     assert not api.dicom.search_for_series(search_filters={"Modality": "SEG", "SeriesDescription": "Engram*"})
 
 
+def test_what_was_not_drawn_has_its_own_confidence_and_what_was_superseded_is_no_truth(engram, engram_server):
+    api = Api(engram_server)
+    for number in ANNOTATED:
+        api.store(*patients.images(number), patients.segmentation(number))
+    # A later SEG of one patient's liver, on fewer slices; it counts although its UID comes first.
+    later = {n: patients.segmentation(n, codes=(patients.LIVER,), slices=[3, 4, 5], version=2) for n in range(1, 4)}
+    number = next(n for n in ANNOTATED if later[n].SOPInstanceUID < patients.segmentation(n).SOPInstanceUID)
+    api.store(later[number])
+    api.settled()
+    done = evaluate(engram, api, "--label", "liver", "--label", "spleen", "--json", "--slices")
+    assert done.returncode == 0, done.stderr
+    targets = json.loads(done.stdout)["targets"]
+    scores = [score for target in targets for score in target["slice_scores"]]
+    assert any(score["pixels"] == 0 for score in scores)
+    assert all(score["confidence"] > 0 for score in scores)
+    [mine] = [target for target in targets if target["name"].startswith(f"T{number} ")]
+    _, masks = patients.anatomy(number)
+    liver, spleen = masks[patients.LIVER].sum((1, 2)), masks[patients.SPLEEN].sum((1, 2))
+    expected = {patients.SPLEEN_KEY: list(spleen), patients.LIVER_KEY: [n * (3 <= z <= 5) for z, n in enumerate(liver)]}
+    for label, pixels in expected.items():
+        assert [s["truth_pixels"] for s in mine["slice_scores"] if s["label"] == label] == pixels
+
+
 def test_an_unknown_label_is_refused_by_name(engram, api):
     done = evaluate(engram, api, "--label", "pancreas")
     assert done.returncode != 0 and "pancreas" in done.stderr and "Liver" in done.stderr
@@ -71,6 +94,7 @@ def test_every_slice_below_the_threshold_is_flagged_everywhere(api):
     flagged = [slice["sop_instance"] for slice in label["review"]]
     told = api.get(f"/jobs/{job['id']}/provenance").json()
     assert flagged == [slice["sop_instance"] for slice in told if slice["review"]]
+    assert [slice["sop_instance"] for slice in told] == uids
     assert flagged and set(flagged) <= set(uids)
     assert all(0 <= slice["confidence"] < 1 for slice in label["review"])
     seg = dcmread(BytesIO(api.get(f"/jobs/{job['id']}/result").content))

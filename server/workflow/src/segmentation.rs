@@ -459,9 +459,7 @@ fn provenance(volumes: &[Volume], found: &[segmenter::Segmentation]) -> Vec<Prov
     let mut all = Vec::new();
     for (volume, found) in volumes.iter().zip(found) {
         for (label, reports) in found.labels.iter().zip(&found.slices) {
-            for (source, report) in
-                volume.sources.iter().zip(reports).filter(|(_, r)| r.pixels > 0 || r.review)
-            {
+            for (source, report) in volume.sources.iter().zip(reports) {
                 all.push(Provenance {
                     sop_instance: source.sop_instance_uid.clone(),
                     frame: source.frame,

@@ -42,8 +42,8 @@ struct AnnotatedSeries {
     study: String,
     series: String,
     patient: String,
-    /// SOPInstanceUIDs of its SEGs.
-    segmentations: BTreeSet<String>,
+    /// By SOPInstanceUID of each of its SEGs, the labels that the bank has of it: of several SEGs with a label, one counts.
+    segmentations: BTreeMap<String, BTreeSet<String>>,
     /// For each slice that is annotated, the labels that are known to be there or not.
     known: BTreeMap<usize, BTreeSet<String>>,
 }
@@ -113,12 +113,13 @@ fn annotated(
                 study,
                 series,
                 patient: patient_id,
-                segmentations: BTreeSet::new(),
+                segmentations: BTreeMap::new(),
                 known: BTreeMap::new(),
             });
-            entry.segmentations.insert(segmentation);
-            let known = entry.known.entry(slice_index).or_default();
-            known.extend(present.into_iter().chain(absent).filter(|label| names.contains_key(label)));
+            let labels: Vec<String> =
+                present.into_iter().chain(absent).filter(|label| names.contains_key(label)).collect();
+            entry.segmentations.entry(segmentation).or_default().extend(labels.iter().cloned());
+            entry.known.entry(slice_index).or_default().extend(labels);
         }
     }
     Ok(found)
@@ -175,14 +176,15 @@ fn images(client: &Client, series: &AnnotatedSeries) -> Result<Volume, Failure> 
     }
 }
 
-/// What its SEGs say, the later UIDs over the earlier.
+/// What its SEGs say, each of the labels that the bank has of it.
 fn annotation(client: &Client, series: &AnnotatedSeries, volume: &Volume) -> Result<truth::Masks, Failure> {
     let mut masks = truth::Masks::new();
-    for segmentation in &series.segmentations {
+    for (segmentation, labels) in &series.segmentations {
         for path in client.find_instances(&format!("instances?SOPInstanceUID={segmentation}"))? {
             let bytes = client.retrieve_instance(&path)?;
             let object = dicom_object::from_reader(bytes.as_slice()).map_err(Failure::of)?;
-            masks.extend(truth::masks_of(&object, volume)?);
+            let drawn = truth::masks_of(&object, volume)?;
+            masks.extend(drawn.into_iter().filter(|(label, _)| labels.contains(label)));
         }
     }
     Ok(masks)
@@ -257,7 +259,7 @@ mod tests {
             study: String::new(),
             series: String::new(),
             patient: String::new(),
-            segmentations: BTreeSet::new(),
+            segmentations: BTreeMap::new(),
             known: [(1, known(&["a", "b"])), (2, known(&["a"])), (4, known(&["b", "a"]))].into(),
         };
         assert_eq!(series.left_out(6), [0, 2, 3, 5]);
