@@ -11,7 +11,7 @@ from engram_train.cache import SHARD
 # How each device is used: what a step is on it.
 TRAINING = {
     "cpu": ["--workers", "2", "--groups", "1", "--rate", "7e-4"],
-    "cuda": ["--workers", "1", "--groups", "24", "--precision", "fp16", "--rate", "1.2e-3"],
+    "cuda": ["--workers", "1", "--groups", "36", "--precision", "fp16", "--rate", "1.2e-3"],
 }
 
 

@@ -96,7 +96,9 @@ class Organ:
     """A star-shaped body with inner structure, in a frame of its own.
 
     Regions are painted in the order crescent, wall, vessels, core, core detail, split; each that is
-    absent is None. The wall is the body itself; the core a smaller body inside it.
+    absent is None. The wall is the body itself; the core a smaller body inside it. Beyond its base,
+    a plane, there is no wall, and core and crescent go on as something else that may look alike
+    (as ventricles end at the valves and the atria begin).
     """
 
     centre: Array
@@ -121,6 +123,9 @@ class Organ:
     rim: int | None = None
     rim_width: float = 0.1
     beat: float = 0.0  # how much core and crescent swell and shrink from patient to patient
+    base: Array | None = None  # normal of the plane, away from the organ
+    base_at: tuple[float, float] = (0.0, 0.0)  # how far out it lies, for the core and the crescent
+    beyond: tuple[int, int] = (0, 0)  # what core and crescent are beyond it
 
     def disturbed(self, rng: Rng, s: float) -> "Organ":
         """The same organ in another patient; `s` is the strength of the variation."""
@@ -150,6 +155,7 @@ class Organ:
             * float(np.exp(rng.normal() * 0.1 * s + 0.5 * swell)),
             split_at=self.split_at + rng.normal() * 0.10 * s,
             rim_width=self.rim_width * float(np.exp(rng.normal() * 0.2)),
+            base_at=tuple(at + rng.normal() * 0.12 * s for at in self.base_at),
             **extra,
         )
 
@@ -169,6 +175,12 @@ class Organ:
         edge = scale * (1 + self.roughness * self.outline(direction)[0])
         return radius - np.maximum(edge, 0.2 * scale)
 
+    def over_base(self, local: Array, which: int, enlarge: Enlarger) -> Array:
+        """Which places lie beyond the base of the core (0) or of the crescent (1): [size,size]."""
+        if self.base is None:
+            return np.zeros((enlarge.size, enlarge.size), bool)
+        return enlarge(local @ self.base) > self.base_at[which]
+
     def paint(self, regions: Array, points: Array, enlarge: Enlarger) -> None:
         """Paints into regions [size,size] the organ at points [n,n,3]."""
         reach = 1.5 * (1 + self.crescent_scale if self.crescent else 1.0) * self.radii.max()
@@ -177,10 +189,16 @@ class Organ:
             return
         local = (points - self.centre) @ rotation(self.turn) / self.radii
         if self.crescent is not None:
-            beside = enlarge(self.excess(local - self.crescent_offset, self.crescent_scale))
-            regions[beside < 0] = self.crescent
+            beside = enlarge(self.excess(local - self.crescent_offset, self.crescent_scale)) < 0
+            over = self.over_base(local, 1, enlarge)
+            regions[beside & ~over] = self.crescent
+            regions[beside & over] = self.beyond[1]
+        over = self.over_base(local, 0, enlarge)
         excess = enlarge(self.excess(local))
-        inside = excess < 0
+        inside = (excess < 0) & ~over
+        if self.base is not None:
+            behind = enlarge(self.excess(local - self.core_offset, self.core_scale)) < 0
+            regions[behind & over] = self.beyond[0]
         if not inside.any():
             return
         if not self.only_vessels:
@@ -370,6 +388,8 @@ class Builder:
                 organ.core_scale = float(rng.uniform(0.55, 0.85))
                 organ.roughness *= 0.5
                 organ.beat = float(rng.uniform(0.0, 0.45))
+                if rng.random() < 0.6:
+                    self.end_at_base(organ)
                 self.task(organ.wall)
                 self.task(organ.core)
                 self.task(organ.crescent)
@@ -396,6 +416,18 @@ class Builder:
         if len(self.tasks) > before + 1:
             self.groups.append(functools.reduce(operator.or_, self.tasks[before:]))
         return organ
+
+    def end_at_base(self, organ: Organ) -> None:
+        """Cuts a heart off at a plane across z; what lies beyond mostly looks like what is within."""
+        rng = self.rng
+        organ.base = rng.normal(size=3) * np.array([0.15, 0.15, 0.0])
+        organ.base[2] = rng.choice([-1.0, 1.0])
+        at = rng.uniform(0.0, 0.7)
+        organ.base_at = (at, at + rng.normal() * 0.2)
+        organ.beyond = tuple(
+            self.region(self.tissue[part] if rng.random() < 0.8 else None)
+            for part in (organ.core, organ.crescent)
+        )
 
     def finish(self, parts: list, style: str, tissue_air: int = 0) -> Anatomy:
         rng = self.rng

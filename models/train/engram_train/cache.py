@@ -94,7 +94,8 @@ def one(seed: int, textures: Textures, large: Enlarger, small: Enlarger):
         z0 = level_of(make_instance(anatomy, rng), view, focus, rng, small)
         # At times so far apart that some patients show the slice beyond an organ's end.
         spread = rng.choice([0.005, 0.02, 0.06, 0.16, 0.3], p=[0.2, 0.25, 0.25, 0.2, 0.1])
-        step = rng.uniform(0.02, 0.12)
+        # Slices of a patient lie close, or so far apart that they reach beyond an organ's ends.
+        step = rng.choice([rng.uniform(0.02, 0.12), rng.uniform(0.12, 0.4)], p=[0.6, 0.4])
         stature = rng.choice([0.05, 0.12, 0.25], p=[0.5, 0.3, 0.2])
         images = np.empty((PATIENTS, NEIGHBOURS, size, size), np.uint8)
         regions = np.empty_like(images)

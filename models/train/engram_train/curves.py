@@ -1,6 +1,7 @@
 """Learning curves: what `engram_train.train` printed, as a table and as a picture.
 
-Several logs follow one another, each a stretch of training.
+Several logs follow one another, each a stretch of training. Stretches that the table holds already
+stay, before those of the logs.
 """
 
 import argparse
@@ -31,6 +32,17 @@ def read(path: Path) -> list[dict[str, float]]:
             pairs = re.findall(r"([a-z_]+) ([0-9.]+)", rest)
             rows.append(row | {key: float(value) for key, value in pairs if key in COLUMNS})
     return rows
+
+
+def kept(path: Path) -> dict[str, list[dict[str, float]]]:
+    """The stretches of a table that `table` wrote; none if there is no such file."""
+    stretches: dict[str, list[dict[str, float]]] = {}
+    if path.exists():
+        head, *lines = (line.split("\t") for line in path.read_text().splitlines())
+        for name, *cells in lines:
+            pairs = zip(head[1:], cells, strict=True)
+            stretches.setdefault(name, []).append({k: float(v) for k, v in pairs if v})
+    return stretches
 
 
 def smooth(values: np.ndarray) -> np.ndarray:
@@ -78,7 +90,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="writes OUT.tsv and OUT.svg")
     args = parser.parse_args()
     named = [entry.split("=", 1) for entry in args.logs]
-    stretches = {name: read(Path(path)) for name, path in named}
+    stretches = kept(args.out.with_suffix(".tsv"))
+    stretches |= {name: read(Path(path)) for name, path in named}
     args.out.with_suffix(".tsv").write_text(table(stretches))
     draw(stretches, args.out.with_suffix(".svg"))
 

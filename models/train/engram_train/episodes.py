@@ -170,11 +170,13 @@ def choose_memories(
     """Which of the twelve slices each target remembers, and at which time index.
 
     Returns source and time, int [targets, count]; a source of 12 + i is the recent memory of slice
-    i. With `recent`, one or two memories are neighbours of the target.
+    i. With `recent`, one or two memories are neighbours of the target. At times exemplars are
+    mostly slices of the target's own level, as retrieval would choose them.
     """
     source = np.empty((len(targets), count), np.int64)
     time = np.full((len(targets), count), EXEMPLAR_TIME, np.int64)
     pace = rng.choice([1, 2, 3], p=[0.7, 0.2, 0.1])
+    level = rng.choice([0.0, 1.5], p=[0.5, 0.5])
     for row, target in enumerate(targets):
         others = np.flatnonzero(batch.patients != batch.patients[target])
         used = 0
@@ -187,7 +189,10 @@ def choose_memories(
             distance = np.abs(batch.places[near] - batch.places[target]) * pace
             time[row, :used] = np.minimum(distance, EXEMPLAR_TIME) - 1
         wanted = count - used
-        source[row, used:] = rng.choice(others, wanted, replace=wanted > len(others))
+        alike = np.exp(-level * np.abs(batch.places[others] - batch.places[target]))
+        source[row, used:] = rng.choice(
+            others, wanted, replace=wanted > len(others), p=alike / alike.sum()
+        )
     return source, time
 
 

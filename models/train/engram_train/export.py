@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from engram_train.train import HALF, weights
 OPSET = 17
 TOLERANCE = 1e-5  # of an output's largest number
 SMALL = 1024  # numbers; what is smaller stays as it is
-VERSION = "0.5.0"
+VERSION = "0.6.0"
 
 # How the runtime should use the bundle; chosen on the development protocols (log.md).
 USE = {
@@ -134,7 +135,16 @@ def check(path: Path, module: nn.Module, inputs: list[str], make) -> float:
     return worst
 
 
-def export(model: Compact, retrieval: Retrieval, out: Path, made_by: str) -> dict[str, float]:
+@dataclass(frozen=True)
+class Origin:
+    """What the manifest says of the bundle."""
+
+    name: str
+    source: str
+    made_by: str
+
+
+def export(model: Compact, retrieval: Retrieval, out: Path, origin: Origin) -> dict[str, float]:
     """Writes every graph and bundle.toml into `out`, the manifest last; returns the errors."""
     model.eval()
     retrieval.eval()
@@ -168,7 +178,7 @@ def export(model: Compact, retrieval: Retrieval, out: Path, made_by: str) -> dic
             if errors[name] > TOLERANCE:
                 raise RuntimeError(f"{name}: ONNX differs from torch by {errors[name]:.2e}")
             digests[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        (scratch / "bundle.toml").write_text(manifest(model.shape, digests, made_by))
+        (scratch / "bundle.toml").write_text(manifest(model.shape, digests, origin))
         for name in digests:
             os.replace(scratch / f"{name}.onnx", out / f"{name}.onnx")
         os.replace(scratch / "bundle.toml", out / "bundle.toml")
@@ -176,16 +186,16 @@ def export(model: Compact, retrieval: Retrieval, out: Path, made_by: str) -> dic
     return errors
 
 
-def manifest(s: Shape, digests: dict[str, str], made_by: str) -> str:
+def manifest(s: Shape, digests: dict[str, str], origin: Origin) -> str:
     """The text of bundle.toml."""
     text = f"""\
 format = 1
-name = "compact"
+name = "{origin.name}"
 version = "{VERSION}"
 architecture = "compact"
 licence = "MIT OR Apache-2.0"
-source = "trained by models/train on synthetic images only"
-made_by = "{made_by}"
+source = "{origin.source}"
+made_by = "{origin.made_by}"
 precision = "fp32"
 opset = {OPSET}
 
@@ -291,11 +301,19 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="from engram_train.train")
     parser.add_argument("--retrieval", type=Path, help="from engram_train.retrieval")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder")
+    parser.add_argument("--name", default="compact")
+    parser.add_argument(
+        "--source",
+        default="trained by models/train on synthetic images only",
+        help="what the manifest says of it",
+    )
     args = parser.parse_args()
-    made_by = "python -m engram_train.export (models/train/README.md)"
+    origin = Origin(
+        args.name, args.source, "python -m engram_train.export (models/train/README.md)"
+    )
     torch.manual_seed(1)
     model = load(args.checkpoint)
-    errors = export(model, load_retrieval(model, args.retrieval), args.out, made_by)
+    errors = export(model, load_retrieval(model, args.retrieval), args.out, origin)
     for name, error in errors.items():
         size = (args.out / f"{name}.onnx").stat().st_size / 1e6
         print(f"{name:17s} {size:6.2f} MB   largest error {error:.1e}")
