@@ -31,8 +31,19 @@ impl Clock for TestClock {
     }
 }
 
+/// Opens the database. One that was open before may be locked for a moment yet: threads of its own still let go of it.
+fn database(folder: &Path) -> sled::Db {
+    for _ in 0..100 {
+        match sled::open(folder.join("db")) {
+            Err(sled::Error::Io(_)) => thread::sleep(Duration::from_millis(50)),
+            opened => return opened.unwrap(),
+        }
+    }
+    sled::open(folder.join("db")).unwrap()
+}
+
 fn open(folder: &Path, options: QueueOptions) -> Queue {
-    let db = sled::open(folder.join("db")).unwrap();
+    let db = database(folder);
     Queue::open(db.open_tree("jobs").unwrap(), &folder.join("jobs.journal"), options).unwrap()
 }
 

@@ -97,9 +97,20 @@ pub fn open(root: &Path) -> Archive {
     open_with(root, |_| {})
 }
 
+/// Opens the database. One that was open before may be locked for a moment yet: threads of its own still let go of it.
+fn database(root: &Path) -> sled::Db {
+    for _ in 0..100 {
+        match sled::open(root.join("db")) {
+            Err(sled::Error::Io(_)) => std::thread::sleep(std::time::Duration::from_millis(50)),
+            opened => return opened.unwrap(),
+        }
+    }
+    sled::open(root.join("db")).unwrap()
+}
+
 /// Opens the archive with other options.
 pub fn open_with(root: &Path, change: impl FnOnce(&mut ArchiveOptions)) -> Archive {
-    let db = sled::open(root.join("db")).unwrap();
+    let db = database(root);
     let mut options = ArchiveOptions::new(root.join("db"));
     change(&mut options);
     Archive::open(root, &db, options).unwrap()
