@@ -47,6 +47,8 @@ pub struct Exemplar {
     pub patient_id: String,
     /// SOPInstanceUID of the SEG.
     pub segmentation: String,
+    /// Whether the SEG is silent about slices without a frame.
+    pub partial: bool,
     /// Keys of the labels on it.
     pub present: Vec<String>,
     /// Keys of the labels known not to be on it.

@@ -74,6 +74,8 @@ pub struct ExemplarView {
     pub collection: String,
     pub bundle: String,
     pub segmentation: String,
+    /// Whether that SEG is silent about slices without a frame; else a label that it does not show is not there.
+    pub partial: bool,
     pub present: Vec<String>,
     pub absent: Vec<String>,
 }
@@ -87,8 +89,8 @@ pub struct ExemplarPage {
     pub next_offset: Option<usize>,
 }
 
-impl From<ExemplarSlice> for ExemplarView {
-    fn from(slice: ExemplarSlice) -> Self {
+impl ExemplarView {
+    fn new(slice: ExemplarSlice, partial: bool) -> Self {
         let (present, absent): (Vec<_>, Vec<_>) = slice.labels.into_iter().partition(|label| label.present);
         let keys = |labels: Vec<engram_memory::SliceLabel>| labels.into_iter().map(|l| l.label_key).collect();
         Self {
@@ -103,6 +105,7 @@ impl From<ExemplarSlice> for ExemplarView {
             collection: slice.collection,
             bundle: slice.bundle_id,
             segmentation: slice.seg_sop_instance_uid,
+            partial,
             present: keys(present),
             absent: keys(absent),
         }
@@ -178,7 +181,10 @@ impl Workflow {
             after = Some(last.id);
             let skip = (offset - skipped).min(page.len());
             skipped += skip;
-            found.extend(page.into_iter().skip(skip).map(ExemplarView::from));
+            found.extend(page.into_iter().skip(skip).map(|slice| {
+                let partial = self.flags.of(&slice.seg_sop_instance_uid).partial;
+                ExemplarView::new(slice, partial)
+            }));
         }
         let more = found.len() > limit;
         found.truncate(limit);

@@ -44,7 +44,9 @@ struct AnnotatedSeries {
     patient: String,
     /// By SOPInstanceUID of each of its SEGs, the labels that the bank has of it: of several SEGs with a label, one counts.
     segmentations: BTreeMap<String, BTreeSet<String>>,
-    /// For each slice that is annotated, the labels that are known to be there or not.
+    /// Labels whose SEG speaks of every slice.
+    complete: BTreeSet<String>,
+    /// For each slice that the bank holds, the labels that are known to be there or not.
     known: BTreeMap<usize, BTreeSet<String>>,
 }
 
@@ -106,19 +108,23 @@ fn annotated(
 ) -> Result<BTreeMap<String, AnnotatedSeries>, Failure> {
     let mut found: BTreeMap<String, AnnotatedSeries> = BTreeMap::new();
     for label in names.keys() {
-        for Exemplar { study, series, slice_index, patient_id, segmentation, present, absent } in
-            client.exemplars(label, collection)?
-        {
+        for exemplar in client.exemplars(label, collection)? {
+            let Exemplar { study, series, slice_index, patient_id, segmentation, partial, present, absent } =
+                exemplar;
             let entry = found.entry(series.clone()).or_insert_with(|| AnnotatedSeries {
                 study,
                 series,
                 patient: patient_id,
                 segmentations: BTreeMap::new(),
+                complete: BTreeSet::new(),
                 known: BTreeMap::new(),
             });
             let labels: Vec<String> =
                 present.into_iter().chain(absent).filter(|label| names.contains_key(label)).collect();
             entry.segmentations.entry(segmentation).or_default().extend(labels.iter().cloned());
+            if !partial {
+                entry.complete.extend(labels.iter().cloned());
+            }
             entry.known.entry(slice_index).or_default().extend(labels);
         }
     }
@@ -131,10 +137,15 @@ impl AnnotatedSeries {
         self.known.values().flatten().collect()
     }
 
-    /// Slices of which not every label is known: a partial annotation says nothing of them.
+    /// Slices of which not every label is known: a partial annotation says nothing of them. The bank does not hold
+    /// every slice of a complete one, but it says something of all.
     fn left_out(&self, slices: usize) -> Vec<usize> {
-        let all = self.labels().len();
-        let is_known = |slice: &usize| self.known.get(slice).is_some_and(|known| known.len() == all);
+        let partial: BTreeSet<&String> =
+            self.labels().into_iter().filter(|label| !self.complete.contains(*label)).collect();
+        let is_known = |slice: &usize| {
+            let known = self.known.get(slice);
+            partial.iter().all(|label| known.is_some_and(|known| known.contains(*label)))
+        };
         (0..slices).filter(|slice| !is_known(slice)).collect()
     }
 }
@@ -260,8 +271,13 @@ mod tests {
             series: String::new(),
             patient: String::new(),
             segmentations: BTreeMap::new(),
+            complete: BTreeSet::new(),
             known: [(1, known(&["a", "b"])), (2, known(&["a"])), (4, known(&["b", "a"]))].into(),
         };
         assert_eq!(series.left_out(6), [0, 2, 3, 5]);
+        let series = AnnotatedSeries { complete: known(&["b"]), ..series };
+        assert_eq!(series.left_out(6), [0, 3, 5], "b is known of every slice");
+        let series = AnnotatedSeries { complete: known(&["a", "b"]), ..series };
+        assert_eq!(series.left_out(6), [0; 0]);
     }
 }
