@@ -196,10 +196,7 @@ class Organ:
         over = self.over_base(local, 0, enlarge)
         excess = enlarge(self.excess(local))
         inside = (excess < 0) & ~over
-        if self.base is not None:
-            behind = enlarge(self.excess(local - self.core_offset, self.core_scale)) < 0
-            regions[behind & over] = self.beyond[0]
-        if not inside.any():
+        if not inside.any() and self.base is None:
             return
         if not self.only_vessels:
             regions[inside] = self.wall
@@ -211,6 +208,7 @@ class Organ:
         if self.core is not None:
             core = enlarge(self.excess(local - self.core_offset, self.core_scale)) < 0
             regions[core & inside] = self.core
+            regions[core & over] = self.beyond[0]
         if self.split is not None:
             side = enlarge(local @ self.split_normal) > self.split_at
             regions[inside & side] = self.split
@@ -418,7 +416,7 @@ class Builder:
         return organ
 
     def end_at_base(self, organ: Organ) -> None:
-        """Cuts a heart off at a plane across z; what lies beyond mostly looks like what is within."""
+        """Cuts a heart off at a plane across z; beyond it mostly looks like within."""
         rng = self.rng
         organ.base = rng.normal(size=3) * np.array([0.15, 0.15, 0.0])
         organ.base[2] = rng.choice([-1.0, 1.0])

@@ -130,21 +130,31 @@ def one(seed: int, textures: Textures, large: Enlarger, small: Enlarger):
             return images, regions, tasks
 
 
+def write(folder: Path, first: int, batch: list[tuple]) -> None:
+    """A shard of the anatomies `batch`, as `one` makes them, of the seeds from `first` on."""
+    path = shard(folder, first)
+    images, regions, tasks = (np.stack(column) for column in zip(*batch, strict=True))
+    partial = path.with_suffix(".tmp.npz")
+    np.savez(partial, images=images, regions=regions, tasks=tasks)
+    os.replace(partial, path)
+
+
+def shard(folder: Path, first: int) -> Path:
+    return folder / f"shard-{first:07d}.npz"
+
+
 def fill(folder: Path, seeds: range) -> None:
     """Writes the shards whose first seeds lie in `seeds`; those already there are left."""
     folder.mkdir(parents=True, exist_ok=True)
     textures = Textures(np.random.default_rng(seeds.start))
     large, small = Enlarger(IMAGE_SIZE), Enlarger(48)
     for first in range(seeds.start, seeds.stop, SHARD):
-        path = folder / f"shard-{first:07d}.npz"
+        path = shard(folder, first)
         if path.exists():
             continue
         start = time.time()
         batch = [one(seed, textures, large, small) for seed in range(first, first + SHARD)]
-        images, regions, tasks = (np.stack(column) for column in zip(*batch, strict=True))
-        partial = path.with_suffix(".tmp.npz")
-        np.savez(partial, images=images, regions=regions, tasks=tasks)
-        os.replace(partial, path)
+        write(folder, first, batch)
         print(f"{path.name} {time.time() - start:.1f} s", flush=True)
 
 

@@ -7,7 +7,6 @@ default is the ICBM 2009a template, an average of 152 heads, out of the package 
 
 import argparse
 import importlib.resources
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from skimage.segmentation import slic
 
 from engram_train.anatomy import MAX_REGIONS, MAX_TASKS, Rng, Waves, rotation
 from engram_train.appearance import Scan, smooth_field
-from engram_train.cache import NEIGHBOURS, PATIENTS, SHARD, task_mask
+from engram_train.cache import NEIGHBOURS, PATIENTS, SHARD, task_mask, write
 from engram_train.model import IMAGE_SIZE
 
 Array = np.ndarray
@@ -220,12 +219,8 @@ def main() -> None:
     source = Source.read(args.image or Path(str(template)))
     for first in range(args.first, args.first + args.count, SHARD):
         batch = [one(seed, source) for seed in range(first, first + SHARD)]
-        images, regions, tasks = (np.stack(column) for column in zip(*batch, strict=True))
-        path = args.cache / f"shard-{first:07d}.npz"
-        partial = path.with_suffix(".tmp.npz")
-        np.savez(partial, images=images, regions=regions, tasks=tasks)
-        os.replace(partial, path)
-        print(path.name, flush=True)
+        write(args.cache, first, batch)
+        print(f"anatomies from {first}", flush=True)
 
 
 if __name__ == "__main__":
