@@ -10,7 +10,15 @@ from engram_registration.case import BadInput, Volume, told
 
 Array = np.ndarray
 
-TRANSFORMS = ("SyN", "SyNRA", "SyNCC", "Affine")
+TRANSFORMS = (
+    "SyN",
+    "SyNRA",
+    "SyNCC",
+    "Affine",
+    # What ANTs' scripts of these names do; none of the settings below.
+    "antsRegistrationSyN[s]",
+    "antsRegistrationSyNQuick[s]",
+)
 PERCENTILES = (0.5, 99.5)  # of a volume's intensities, which become 0 and 1
 SEED = 1  # of the sampling
 

@@ -65,7 +65,7 @@ def test_says_first_what_could_not_be_written(make_case, capsys):
     assert "no SEG can be made" in lines[1]
 
 
-@pytest.mark.parametrize("transform", ["SyN", "SyNRA"])
+@pytest.mark.parametrize("transform", ["SyN", "SyNRA", "antsRegistrationSyNQuick[s]"])
 def test_deformable_transforms_run(make_case, transform):
     target, exemplar = make_case("target", tilted(), Scene((4, 0, 0))), make_case("exemplar")
     out = target.folder / "result.dcm"
