@@ -192,7 +192,6 @@ fn options(variant: &str, k: Option<usize>) -> Result<Options> {
             "remembered_share" => tuning.remembered_share = value.parse()?,
             "recent_memories" => tuning.recent_memories = value.parse()?,
             "rounds" => tuning.rounds = value.parse()?,
-            "first_weight" => tuning.first_weight = value.parse()?,
             "close_weight" => tuning.close_weight = value.parse()?,
             "close_looks" => tuning.close_looks = value.parse()?,
             "whole_share" => tuning.whole_share = value.parse()?,

@@ -116,8 +116,6 @@ pub struct Tuning {
     pub recent_memories: usize,
     /// Rounds in which every slice is visited again with its neighbours on both sides.
     pub rounds: usize,
-    /// Weight of the first pass against a later visit.
-    pub first_weight: f32,
     /// Weight of the closer look against the one at the whole slice, 0..1.
     pub close_weight: f32,
     /// Closer looks at a small label, each around where the ones before found it.
@@ -143,7 +141,6 @@ impl Default for Tuning {
             remembered_share: 0.7,
             recent_memories: 3,
             rounds: 0,
-            first_weight: 3.0,
             close_weight: 0.6,
             close_looks: 2,
             scales: vec![],

@@ -49,17 +49,15 @@ impl Belief {
 
 /// One belief of the first pass and the later visits: each voice counts by its own guess of its IoU, and says how
 /// the object looks as far as it believes in it. None where nobody looked.
-pub(crate) fn fuse(first: Option<&Prediction>, visits: &[Prediction], first_weight: f32) -> Option<Belief> {
-    let voices_with_weights = first.map(|first| (first, first_weight)).into_iter();
-    let predictions = voices_with_weights.chain(visits.iter().map(|visit| (visit, 1.0)));
+pub(crate) fn fuse<'a>(predictions: impl IntoIterator<Item = &'a Prediction>) -> Option<Belief> {
     let mut voices = 0.0;
     let (mut presence, mut weights, mut iou) = (0.0, 0.0, 0.0);
     let mut logits: Option<Array2<f32>> = None;
-    for (prediction, share) in predictions {
+    for prediction in predictions {
         let there = sigmoid(prediction.score);
-        let weight = share * (there * prediction.iou.clamp(0.0, 1.0) + 1e-3);
-        voices += share;
-        presence += share * there;
+        let weight = there * prediction.iou.clamp(0.0, 1.0) + 1e-3;
+        voices += 1.0;
+        presence += there;
         weights += weight;
         iou += weight * prediction.iou;
         let part = prediction.logits.mapv(|logit| logit.clamp(-SURE, SURE) * weight);
@@ -100,13 +98,13 @@ mod tests {
 
     #[test]
     fn a_surer_voice_counts_for_more_and_an_absent_object_shapes_nothing() {
-        let belief = fuse(Some(&voice(4.0, 9.0, 0.9)), &[voice(-4.0, 9.0, 0.3)], 1.0).unwrap();
+        let belief = fuse(&[voice(4.0, 9.0, 0.9), voice(-4.0, 9.0, 0.3)]).unwrap();
         assert_eq!(belief.logits(), array![[2.0, -2.0]]);
         assert!(belief.presence > 0.99);
-        let belief = fuse(Some(&voice(4.0, 9.0, 0.9)), &[voice(-1024.0, -9.0, 0.9)], 1.0).unwrap();
+        let belief = fuse(&[voice(4.0, 9.0, 0.9), voice(-1024.0, -9.0, 0.9)]).unwrap();
         assert!((belief.logits()[[0, 0]] - 4.0).abs() < 0.11);
         assert!((belief.presence - 0.5).abs() < 0.01);
-        assert!(fuse(None, &[], 1.0).is_none());
+        assert!(fuse([]).is_none());
     }
 
     #[test]
@@ -115,12 +113,6 @@ mod tests {
         let reach = Belief::new(&logits, 1.0, 1.0).reach();
         assert_eq!(reach, Some(PixelBox { rows: 1..3, columns: 1..3 }));
         assert_eq!(Belief::new(&-logits.mapv(f32::abs), 1.0, 1.0).reach(), None);
-    }
-
-    #[test]
-    fn the_first_pass_weighs_as_told() {
-        let belief = fuse(Some(&voice(4.0, 9.0, 0.5)), &[voice(-4.0, 9.0, 0.5)], 3.0).unwrap();
-        assert!((belief.logits()[[0, 0]] - 2.0).abs() < 0.11);
     }
 
     #[test]

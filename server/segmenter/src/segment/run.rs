@@ -19,7 +19,7 @@ use crate::error::{NoClicksSnafu, NoLabelsSnafu, TooManyLabelsSnafu};
 use crate::exemplars::Exemplars;
 use crate::models::Models;
 use crate::observer::{Observer, Stage, Steps};
-use crate::options::{Options, Tuning};
+use crate::options::Options;
 use crate::result::Segmentation;
 use crate::target::Target;
 use engram_imaging::Volume;
@@ -223,7 +223,7 @@ impl Run<'_, '_> {
             false => vec![],
         };
         self.forget(looks);
-        Ok(fuse_all(first, visits, tuning))
+        Ok(fuse_all(first, visits))
     }
 
     /// Labels that are followed together: as many as the options' bytes hold predictions and memories of. A slice has
@@ -273,7 +273,7 @@ impl Run<'_, '_> {
             let close = Steps::run(self.observer, Stage::CropPass, count, |steps| {
                 let mut close = vec![];
                 for group in looks.chunks(self.labels_at_once()) {
-                    close.extend(fuse_all(self.first(group, steps)?, vec![], tuning));
+                    close.extend(fuse_all(self.first(group, steps)?, vec![]));
                     self.forget(group);
                 }
                 Ok(close)
@@ -329,13 +329,13 @@ fn scaled(region: Region, scale: f64) -> Region {
 }
 
 /// Beliefs `[look][slice]` of the first pass and of the fronts that came by, if any did.
-fn fuse_all(first: Table, visits: Visits, tuning: &Tuning) -> Vec<Vec<Option<Belief>>> {
+fn fuse_all(first: Table, visits: Visits) -> Vec<Vec<Option<Belief>>> {
     let mut visits = visits.into_iter();
     let fused = |first: Vec<Option<Prediction>>| {
         let mut visits = visits.next().unwrap_or_default().into_iter();
         let fused = first.into_iter().map(|first| {
             let visits = visits.next().unwrap_or_default();
-            fuse(first.as_ref(), &visits, tuning.first_weight)
+            fuse(first.iter().chain(&visits))
         });
         fused.collect()
     };
