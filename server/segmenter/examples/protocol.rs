@@ -195,10 +195,6 @@ fn options(variant: &str, k: Option<usize>) -> Result<Options> {
             "close_weight" => tuning.close_weight = value.parse()?,
             "close_looks" => tuning.close_looks = value.parse()?,
             "whole_share" => tuning.whole_share = value.parse()?,
-            // Several between plus signs.
-            "scales" => {
-                tuning.scales = value.split('+').map(str::parse).collect::<std::result::Result<_, _>>()?;
-            }
             "agreement" => tuning.agreement = value.parse()?,
             "agreement_spread" => tuning.agreement_spread = value.parse()?,
             "presence" => tuning.presence = value.parse()?,

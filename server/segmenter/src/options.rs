@@ -12,7 +12,7 @@ pub enum Quality {
     /// The exemplars that the bundle recommends, fewer of them where that costs little.
     #[default]
     Balanced,
-    /// All of them everywhere, a second round of propagation, and closer looks at other scales too.
+    /// All of them everywhere, a second round of propagation, and a third closer look.
     Best,
 }
 
@@ -31,7 +31,7 @@ impl Quality {
         match self {
             Self::Fast => Tuning { close_looks: 1, ..balanced },
             Self::Balanced => balanced,
-            Self::Best => Tuning { whole_share: 1.0, rounds: 1, scales: vec![0.75, 1.3], ..balanced },
+            Self::Best => Tuning { whole_share: 1.0, rounds: 1, close_looks: 3, ..balanced },
         }
     }
 }
@@ -116,12 +116,10 @@ pub struct Tuning {
     pub recent_memories: usize,
     /// Rounds in which every slice is visited again with its neighbours on both sides.
     pub rounds: usize,
-    /// Weight of the closer look against the one at the whole slice, 0..1.
+    /// Weight of a closer look against all looks before it, 0..1.
     pub close_weight: f32,
     /// Closer looks at a small label, each around where the ones before found it.
     pub close_looks: usize,
-    /// Closer looks after those, of the size of each in sides of the plain one.
-    pub scales: Vec<f32>,
     /// Weight of the slices beside one against its own, where they look the same; only with propagation.
     pub agreement: f32,
     /// Difference of grey, in shares of the window, at which the slice beside one still counts by 0.6.
@@ -141,9 +139,8 @@ impl Default for Tuning {
             remembered_share: 0.7,
             recent_memories: 3,
             rounds: 0,
-            close_weight: 0.6,
+            close_weight: 0.9,
             close_looks: 2,
-            scales: vec![],
             agreement: 1.0,
             agreement_spread: 0.05,
             presence: 0.5,

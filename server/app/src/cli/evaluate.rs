@@ -90,7 +90,7 @@ pub enum Quality {
     Fast,
     /// The exemplars that the bundle recommends, fewer of them where that costs little.
     Balanced,
-    /// All of them everywhere, a second round of propagation, closer looks at other scales too.
+    /// All of them everywhere, a second round of propagation, a third closer look.
     Best,
 }
 

@@ -37,16 +37,11 @@ impl LabelBeliefs {
         self.of_all_looks(slice, close_weight, |belief| belief.iou)
     }
 
-    /// What the look at the whole slice says, weighed against the mean of the closer ones.
+    /// What the look at the whole slice says, then each closer one weighed against what the ones before it say.
     fn of_all_looks(&self, slice: usize, close_weight: f32, value: impl Fn(&Belief) -> f32) -> Option<f32> {
         let whole = value(self.whole.beliefs[slice].as_ref()?);
-        let close: Vec<f32> =
-            self.close.iter().filter_map(|close| Some(value(close.beliefs[slice].as_ref()?))).collect();
-        if close.is_empty() {
-            return Some(whole);
-        }
-        let mean = close.iter().sum::<f32>() / close.len() as f32;
-        Some(close_weight * mean + (1.0 - close_weight) * whole)
+        let close = self.close.iter().filter_map(|close| close.beliefs[slice].as_ref());
+        Some(close.fold(whole, |before, look| close_weight * value(look) + (1.0 - close_weight) * before))
     }
 
     /// Logits of each look at a part of a slice on the native grid, NaN where it did not look.
@@ -60,22 +55,15 @@ impl LabelBeliefs {
         if !self.present[slice] {
             return None;
         }
-        let whole = self.whole.native(slice, part, UNSEEN)?;
-        if self.close.is_empty() {
-            return Some(whole);
-        }
-        let (mut sum, mut looks) = (Array2::<f32>::zeros(whole.dim()), Array2::<f32>::zeros(whole.dim()));
+        let mut logits = self.whole.native(slice, part, UNSEEN)?;
         for close in self.close.iter().filter_map(|close| close.native(slice, part, f32::NAN)) {
-            Zip::from(&mut sum).and(&mut looks).and(&close).for_each(|sum, looks, close| {
+            Zip::from(&mut logits).and(&close).for_each(|logit, close| {
                 if !close.is_nan() {
-                    (*sum, *looks) = (*sum + close, *looks + 1.0);
+                    *logit = close_weight * close + (1.0 - close_weight) * *logit;
                 }
             });
         }
-        Some(Zip::from(&whole).and(&sum).and(&looks).map_collect(|whole, sum, looks| match *looks {
-            0.0 => *whole,
-            looks => close_weight * sum / looks + (1.0 - close_weight) * whole,
-        }))
+        Some(logits)
     }
 
     /// The part of the slices outside of which the label has no logit above 0. None where it has none at all.

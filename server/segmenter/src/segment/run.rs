@@ -23,7 +23,7 @@ use crate::options::Options;
 use crate::result::Segmentation;
 use crate::target::Target;
 use engram_imaging::Volume;
-use engram_imaging::resample::{Letterbox, Region};
+use engram_imaging::resample::Letterbox;
 use engram_memory::View;
 use snafu::ensure;
 use std::collections::BTreeSet;
@@ -261,14 +261,13 @@ impl Run<'_, '_> {
     /// since what propagation has to say it has said of the whole slices.
     fn look_closer(&mut self, labels: &mut [LabelBeliefs]) -> Result<()> {
         let tuning = &self.options.tuning;
-        // Those before the last plain one are there to find the label, so fewer exemplars do.
-        let plain = (1..=tuning.close_looks).map(|look| match look == tuning.close_looks {
-            true => (1.0, self.counts.close),
-            false => (1.0, self.counts.whole),
-        });
-        let others = tuning.scales.iter().map(|scale| (*scale, self.counts.close));
-        for (scale, exemplars) in plain.chain(others).collect::<Vec<_>>() {
-            let looks = self.close_looks(labels, f64::from(scale), exemplars);
+        for number in 1..=tuning.close_looks {
+            // Those before the last one are there to find the label, so fewer exemplars do.
+            let exemplars = match number == tuning.close_looks {
+                true => self.counts.close,
+                false => self.counts.whole,
+            };
+            let looks = self.close_looks(labels, exemplars);
             let count = looks.iter().flat_map(|look| &look.wanted).filter(|wanted| **wanted).count();
             let close = Steps::run(self.observer, Stage::CropPass, count, |steps| {
                 let mut close = vec![];
@@ -298,8 +297,8 @@ impl Run<'_, '_> {
         label.present = presence_along(&presence, &self.axis, self.options.tuning.presence);
     }
 
-    /// A crop around each small label, of so many sides of the usual one.
-    fn close_looks(&mut self, labels: &[LabelBeliefs], scale: f64, exemplars: usize) -> Vec<Look> {
+    /// A crop around each small label.
+    fn close_looks(&mut self, labels: &[LabelBeliefs], exemplars: usize) -> Vec<Look> {
         let spacing = self.target.volume.geometry.pixel_spacing;
         let spec = self.predictor.models.spec();
         let (shape, weight) = (self.target.volume.voxels.dim(), self.options.tuning.close_weight);
@@ -307,24 +306,12 @@ impl Run<'_, '_> {
         for (label, (beliefs, found)) in labels.iter().zip(locate(labels, shape, weight)).enumerate() {
             let region = found.and_then(|found| found.region(self.target.native(), spacing, &spec.memory));
             let Some(region) = region else { continue };
-            let region = scaled(region, scale);
             let letterbox =
                 Letterbox::of_region(self.target.native(), region, spacing, spec.input.image_size);
             let view = self.predictor.features.add_view(letterbox);
             looks.push(Look { label, view, kind: View::Crop, exemplars, wanted: beliefs.present.clone() });
         }
         looks
-    }
-}
-
-/// A region about the same middle, of so many of its sides.
-fn scaled(region: Region, scale: f64) -> Region {
-    let (height, width) = (region.height * scale, region.width * scale);
-    Region {
-        top: region.top + (region.height - height) / 2.0,
-        left: region.left + (region.width - width) / 2.0,
-        height,
-        width,
     }
 }
 
