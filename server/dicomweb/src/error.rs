@@ -102,6 +102,20 @@ pub enum Error {
         /// Why.
         source: engram_imaging::Error,
     },
+    /// The stored segmentation does not read.
+    #[snafu(display("could not show the segmentation: {source}"))]
+    Segmentation {
+        /// Why.
+        source: engram_seg::Error,
+    },
+    /// More pictures are asked for than one answer may hold.
+    #[snafu(display("could not send {count} pictures in one answer: the limit is {limit}"))]
+    TooManyPictures {
+        /// Pictures there are.
+        count: usize,
+        /// Pictures allowed.
+        limit: usize,
+    },
     /// The archive failed.
     #[snafu(display("could not use the archive: {source}"))]
     Archive {
@@ -192,7 +206,12 @@ impl Error {
             Self::Pixels { source: Imaging::BadOption { .. } } => {
                 (StatusCode::BAD_REQUEST, "bad_option", "Correct the rendering parameters in the URL.")
             }
-            Self::Pixels { .. } => (
+            Self::TooManyPictures { .. } => (
+                StatusCode::BAD_REQUEST,
+                "too_many_pictures",
+                "Ask for a series, an instance or a list of frames.",
+            ),
+            Self::Pixels { .. } | Self::Segmentation { .. } => (
                 StatusCode::NOT_ACCEPTABLE,
                 "no_picture",
                 "Retrieve the instance itself: its pixels cannot be decoded or rendered.",

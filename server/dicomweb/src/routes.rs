@@ -56,16 +56,18 @@ pub fn configure(services: &mut ServiceConfig, state: DicomWeb) {
         .service(read_only(&below(STUDY, "metadata")).route(get().to(wado::metadata::routes::metadata)))
         .service(read_only(&below(SERIES, "metadata")).route(get().to(wado::metadata::routes::metadata)))
         .service(read_only(&below(INSTANCE, "metadata")).route(get().to(wado::metadata::routes::metadata)))
-        .service(read_only(&below(INSTANCE, "rendered")).route(get().to(wado::rendered::routes::rendered)))
         .service(read_only(&below(INSTANCE, "frames/{frames}")).route(get().to(wado::frames::routes::frames)))
-        .service(
-            read_only(&below(INSTANCE, "frames/{frames}/rendered"))
-                .route(get().to(wado::rendered::routes::rendered)),
-        )
         .service(
             read_only(&below(INSTANCE, "bulkdata/{path:.*}"))
                 .route(get().to(wado::bulkdata::routes::bulkdata)),
         );
+    for level in [STUDY, SERIES, INSTANCE, &below(INSTANCE, "frames/{frames}")] {
+        let rendered = get().to(wado::rendered::routes::rendered);
+        let thumbnail = get().to(wado::thumbnail::routes::thumbnail);
+        services
+            .service(read_only(&below(level, "rendered")).route(rendered))
+            .service(read_only(&below(level, "thumbnail")).route(thumbnail));
+    }
 }
 
 /// A resource that answers OPTIONS, and other methods with 405 and what is allowed.

@@ -8,7 +8,9 @@ pub mod frames;
 pub mod instances;
 pub mod metadata;
 mod object;
+mod producer;
 pub mod rendered;
+pub mod thumbnail;
 
 /// Explicit VR Little Endian, which uncompressed frames and bulk data are sent in.
 const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";

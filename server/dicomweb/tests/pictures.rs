@@ -1,0 +1,51 @@
+//! Pictures, WADO-URI, zips and ranges from outside the crate, on small objects stored by STOW-RS.
+
+mod support;
+
+use actix_web::test::TestRequest;
+use support::*;
+
+const STUDY: &str = "/studies/1.1";
+const SERIES: &str = "/studies/1.1/series/1.1.1";
+const INSTANCE: &str = "/studies/1.1/series/1.1.1/instances/1.1.1.1";
+
+/// Two instances in one series.
+async fn filled() -> Fixture {
+    let fixture = Fixture::new();
+    let objects = [ct("1.1", "1.1.1", "1.1.1.1"), ct("1.1", "1.1.1", "1.1.1.2")];
+    let parts: Vec<_> = objects.iter().map(|object| (DICOM, object.as_slice())).collect();
+    assert_eq!(fixture.call(stow("/studies", &parts)).await.status, 200);
+    fixture
+}
+
+fn accepting(path: &str, accept: &str) -> TestRequest {
+    get(path).insert_header(("accept", accept))
+}
+
+#[actix_web::test]
+async fn several_pictures_are_parts() {
+    let fixture = filled().await;
+    for (path, accept, media_type, count) in [
+        (STUDY, "*/*", "image/jpeg", 2),
+        (SERIES, "multipart/related; type=\"image/png\"", "image/png", 2),
+        (SERIES, "image/gif", "image/gif", 2),
+        (INSTANCE, "multipart/related; type=\"image/gif\"", "image/gif", 1),
+    ] {
+        let answer = fixture.call(accepting(&format!("{path}/rendered"), accept)).await;
+        assert_eq!(answer.status, 200, "{path}: {:?}", answer.body);
+        let types: Vec<String> = answer.parts().into_iter().map(|part| part.0).collect();
+        assert_eq!(types, vec![media_type; count], "{path} {accept}");
+    }
+}
+
+#[actix_web::test]
+async fn one_picture_is_the_body() {
+    let fixture = filled().await;
+    for path in [STUDY, SERIES, INSTANCE, &format!("{INSTANCE}/frames/1")] {
+        let answer = fixture.call(accepting(&format!("{path}/thumbnail"), "image/png")).await;
+        assert_eq!(answer.header("content-type"), "image/png", "{path}: {:?}", answer.body);
+        assert!(answer.body.starts_with(b"\x89PNG"), "{path}");
+    }
+    let warned = fixture.call(get(&format!("{INSTANCE}/rendered?annotation=patient"))).await;
+    assert!(warned.header("warning").starts_with("299 "), "{:?}", warned.headers);
+}
