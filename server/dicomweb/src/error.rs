@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::ResponseError;
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use serde::Serialize;
 use snafu::Snafu;
 
@@ -116,6 +116,12 @@ pub enum Error {
         /// Pictures allowed.
         limit: usize,
     },
+    /// No byte of what is sent lies in the range asked for.
+    #[snafu(display("could not send that range: there are {length} bytes"))]
+    RangeNotSatisfiable {
+        /// Bytes of the whole.
+        length: u64,
+    },
     /// The archive failed.
     #[snafu(display("could not use the archive: {source}"))]
     Archive {
@@ -211,6 +217,9 @@ impl Error {
                 "too_many_pictures",
                 "Ask for a series, an instance or a list of frames.",
             ),
+            Self::RangeNotSatisfiable { .. } => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "Ask for bytes that are there.")
+            }
             Self::Pixels { .. } | Self::Segmentation { .. } => (
                 StatusCode::NOT_ACCEPTABLE,
                 "no_picture",
@@ -236,6 +245,10 @@ impl ResponseError for Error {
             true => tracing::error!(code, error = %self, "request failed"),
             false => tracing::debug!(code, error = %self, "request refused"),
         }
-        HttpResponse::build(status).json(ErrorBody { code, message: self.to_string(), what_to_do })
+        let mut response = HttpResponse::build(status);
+        if let Self::RangeNotSatisfiable { length } = self {
+            response.insert_header((header::CONTENT_RANGE, format!("bytes */{length}")));
+        }
+        response.json(ErrorBody { code, message: self.to_string(), what_to_do })
     }
 }

@@ -25,10 +25,22 @@ pub enum Segment {
 }
 
 impl Segment {
-    fn length(&self) -> u64 {
+    /// Its bytes.
+    pub fn length(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File { range, .. } => range.end.saturating_sub(range.start),
+        }
+    }
+
+    /// A stretch of it; `range` lies within its length.
+    pub fn within(self, range: Range<u64>) -> Self {
+        match self {
+            // What is in memory is no longer than a `usize` counts.
+            Self::Bytes(bytes) => Self::Bytes(bytes.slice(range.start as usize..range.end as usize)),
+            Self::File { path, range: whole } => {
+                Self::File { path, range: whole.start + range.start..whole.start + range.end }
+            }
         }
     }
 }

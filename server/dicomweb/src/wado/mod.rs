@@ -9,6 +9,7 @@ pub mod instances;
 pub mod metadata;
 mod object;
 mod producer;
+mod range;
 pub mod rendered;
 pub mod thumbnail;
 

@@ -18,6 +18,7 @@ use crate::state::{DicomWeb, blocking, negotiate};
 use crate::wado::body::{Segment, body, read_range};
 use crate::wado::frames::{FrameSet, routes::send};
 use crate::wado::object;
+use crate::wado::range::single_part;
 
 /// The path of PixelData.
 const PIXEL_DATA: &str = "7FE00010";
@@ -44,10 +45,10 @@ pub async fn bulkdata(request: HttpRequest, state: Data<DicomWeb>, place: Place)
     };
     let octets = "application/octet-stream";
     let offer = negotiate(&request, &[Offer::multipart(octets), Offer::single(octets)])?;
-    let mut response = HttpResponse::Ok();
     if !offer.multipart {
-        return Ok(response.content_type(octets).body(body(vec![segment], state.options.buffer_bytes)));
+        return single_part(&request, octets, vec![segment], state.options.buffer_bytes);
     }
+    let mut response = HttpResponse::Ok();
     let writer = MultipartWriter::new();
     let start = Segment::Bytes(writer.part_start(octets, None));
     let segments = vec![start, segment, Segment::Bytes(writer.end())];

@@ -7,6 +7,7 @@ use super::service;
 use crate::error::Result;
 use crate::place::Place;
 use crate::state::{DicomWeb, blocking, negotiate};
+use crate::wado::range::single_part;
 use crate::wado::{body, object};
 
 /// Sends the stored bytes through, from disk, as `multipart/related; type="application/dicom"`, or as
@@ -20,6 +21,10 @@ pub async fn instances(request: HttpRequest, state: Data<DicomWeb>, place: Place
     let entries = blocking(move || object::entries(&data.archive, &place)).await?;
     let offer = negotiate(&request, &service::offers(&entries))?;
     let answer = service::retrieve(&entries, &offer);
+    if !offer.multipart {
+        let (content_type, segments) = (answer.content_type, answer.segments);
+        return single_part(&request, &content_type, segments, state.options.buffer_bytes);
+    }
     Ok(HttpResponse::Ok()
         .content_type(answer.content_type)
         .body(body::body(answer.segments, state.options.buffer_bytes)))
