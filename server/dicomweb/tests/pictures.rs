@@ -1,4 +1,4 @@
-//! Pictures, WADO-URI, zips and ranges from outside the crate, on small objects stored by STOW-RS.
+//! Pictures, zips and ranges from outside the crate, on small objects stored by STOW-RS.
 
 mod support;
 
@@ -48,4 +48,25 @@ async fn one_picture_is_the_body() {
     }
     let warned = fixture.call(get(&format!("{INSTANCE}/rendered?annotation=patient"))).await;
     assert!(warned.header("warning").starts_with("299 "), "{:?}", warned.headers);
+}
+
+#[actix_web::test]
+async fn stretches_and_zips_are_sent() {
+    let fixture = filled().await;
+    let whole = ct("1.1", "1.1.1", "1.1.1.1");
+    let stretch = accepting(INSTANCE, "application/dicom").insert_header(("range", "bytes=128-131"));
+    let answer = fixture.call(stretch).await;
+    assert_eq!((answer.status.as_u16(), answer.body.as_ref()), (206, b"DICM".as_slice()));
+    assert_eq!(answer.header("content-range"), format!("bytes 128-131/{}", whole.len()));
+    let beyond = accepting(INSTANCE, "application/dicom").insert_header(("range", "bytes=9999999-"));
+    let answer = fixture.call(beyond).await;
+    assert_eq!(answer.status, 416);
+    assert_eq!(answer.header("content-range"), format!("bytes */{}", whole.len()));
+
+    let answer = fixture.call(accepting(STUDY, "application/zip")).await;
+    assert_eq!(answer.header("content-type"), "application/zip");
+    let mut zip = zip::ZipArchive::new(std::io::Cursor::new(answer.body)).unwrap();
+    let mut first = Vec::new();
+    std::io::copy(&mut zip.by_name("1.1.1/1.1.1.1.dcm").unwrap(), &mut first).unwrap();
+    assert_eq!((zip.len(), first), (2, whole));
 }

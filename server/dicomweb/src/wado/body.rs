@@ -45,6 +45,12 @@ impl Segment {
     }
 }
 
+/// Makes an answer buffer by buffer, by calls that block.
+pub trait Chunks: Send + 'static {
+    /// The next buffer, or `None` at the end.
+    fn next_chunk(&mut self) -> io::Result<Option<Bytes>>;
+}
+
 /// A body of known length. Files are read `buffer_bytes` at a time where blocking is allowed, one buffer ahead of
 /// what is being sent, however many files there are. A file that cannot be read breaks the connection off, so
 /// that the client notices.
@@ -53,8 +59,7 @@ pub fn body(
     buffer_bytes: usize,
 ) -> SizedStream<impl Stream<Item = io::Result<Bytes>>> {
     let length = segments.iter().map(Segment::length).sum();
-    let reader = SegmentReader { segments: segments.into_iter(), current: None, buffer_bytes };
-    SizedStream::new(length, read_ahead(reader))
+    SizedStream::new(length, read_ahead(SegmentReader::new(segments, buffer_bytes)))
 }
 
 /// Reads a stretch of a file whole.
@@ -69,9 +74,10 @@ pub fn read_range(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
     }
 }
 
-type Reading = JoinHandle<(SegmentReader, io::Result<Option<Bytes>>)>;
+type Reading<R> = JoinHandle<(R, io::Result<Option<Bytes>>)>;
 
-fn read_ahead(reader: SegmentReader) -> impl Stream<Item = io::Result<Bytes>> {
+/// Reads one buffer ahead of what is being sent, where blocking is allowed.
+pub fn read_ahead<R: Chunks>(reader: R) -> impl Stream<Item = io::Result<Bytes>> {
     stream::unfold(Some(start(reader)), async |reading| match reading?.await.map_err(io::Error::other) {
         Ok((reader, Ok(Some(chunk)))) => Some((Ok(chunk), Some(start(reader)))),
         Ok((_, Ok(None))) => None,
@@ -82,7 +88,7 @@ fn read_ahead(reader: SegmentReader) -> impl Stream<Item = io::Result<Bytes>> {
     })
 }
 
-fn start(mut reader: SegmentReader) -> Reading {
+fn start<R: Chunks>(mut reader: R) -> Reading<R> {
     spawn_blocking(move || {
         let chunk = reader.next_chunk();
         (reader, chunk)
@@ -90,7 +96,7 @@ fn start(mut reader: SegmentReader) -> Reading {
 }
 
 /// Reads segments one after the other. Small ones share a buffer.
-struct SegmentReader {
+pub struct SegmentReader {
     segments: std::vec::IntoIter<Segment>,
     /// The open file and what is left to read of it.
     current: Option<(File, u64)>,
@@ -98,7 +104,13 @@ struct SegmentReader {
 }
 
 impl SegmentReader {
-    /// The next buffer, or `None` at the end.
+    /// Reads `buffer_bytes` at a time.
+    pub fn new(segments: Vec<Segment>, buffer_bytes: usize) -> Self {
+        Self { segments: segments.into_iter(), current: None, buffer_bytes }
+    }
+}
+
+impl Chunks for SegmentReader {
     fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
         let mut buffer = Vec::with_capacity(self.buffer_bytes);
         while buffer.len() < self.buffer_bytes {
@@ -149,16 +161,15 @@ mod tests {
             Segment::File { path: path.clone(), range: 0..10 },
         ];
         for buffer_bytes in [1, 3, 100] {
-            let segments = segments.clone().into_iter();
-            let mut reader = SegmentReader { segments, current: None, buffer_bytes };
+            let mut reader = SegmentReader::new(segments.clone(), buffer_bytes);
             let mut read = Vec::new();
             while let Some(chunk) = reader.next_chunk().unwrap() {
                 read.extend_from_slice(&chunk);
             }
             assert_eq!(read, b"<23456>0123456789");
         }
-        let beyond = vec![Segment::File { path, range: 5..20 }].into_iter();
-        let mut reader = SegmentReader { segments: beyond, current: None, buffer_bytes: 100 };
+        let beyond = vec![Segment::File { path, range: 5..20 }];
+        let mut reader = SegmentReader::new(beyond, 100);
         assert_eq!(reader.next_chunk().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -12,6 +12,7 @@ mod producer;
 mod range;
 pub mod rendered;
 pub mod thumbnail;
+mod zip;
 
 /// Explicit VR Little Endian, which uncompressed frames and bulk data are sent in.
 const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
