@@ -315,3 +315,32 @@ def test_without_its_source_a_segmentation_lies_over_black(house, client):
             near(found, expected_overlay(seg, 1, elsewhere, under=False), 2)
         else:
             assert np.ptp(found[inside][0]) > 50, "a colour, not a grey"
+
+
+# Pixel data
+
+
+def test_pixel_data_of_instances_series_and_studies(house, stored):
+    octets = 'multipart/related; type="application/octet-stream"'
+    for accept, content in (
+        ("application/octet-stream", lambda answer: answer.content),
+        (octets, lambda answer: parts(answer)[0][1]),
+    ):
+        assert content(get(house, f"{of(stored[0])}/pixeldata", accept)) == stored[0].PixelData
+    series = parts(get(house, f"/studies/{STUDY}/series/{SERIES}/pixeldata", octets))
+    assert [content for _, content in series] == [slice_.PixelData for slice_ in stored]
+    assert [headers["content-location"] for headers, _ in series] == [
+        f"{house.dicomweb}{of(slice_)}/pixeldata" for slice_ in stored]
+    study = parts(get(house, f"/studies/{STUDY}/pixeldata"))
+    assert {make_multi_frame()[1].tobytes(), *(slice_.PixelData for slice_ in stored)} <= {part for _, part in study}
+    assert get(house, f"/studies/{STUDY}/series/{BLANK_SERIES}/pixeldata", status=404).json()["code"] == "not_found"
+
+
+def test_compressed_pixel_data_comes_decoded(house, client):
+    packed = make_ct(1, series="2.25.1001.10")
+    pixels = packed.PixelData
+    packed.compress(pydicom.uid.RLELossless)
+    client.store_instances([packed])
+    (one,) = parts(get(house, f"/studies/{STUDY}/series/2.25.1001.10/pixeldata"))
+    assert one[0]["content-type"] == "application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1"
+    assert one[1] == pixels

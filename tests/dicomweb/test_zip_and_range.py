@@ -61,7 +61,7 @@ assert signature == b"PK\\1\\2"
 """
 
 
-@pytest.fixture(params=["object", "frame", "bulk data"])
+@pytest.fixture(params=["object", "frame", "bulk data", "pixel data"])
 def resource(request, server, stored):
     """A path, the media type that gives it as one part, and its bytes."""
     octets, pixels = "application/octet-stream", stored[0].PixelData
@@ -69,6 +69,7 @@ def resource(request, server, stored):
         "object": (INSTANCE, "application/dicom", part10(stored[0])),
         "frame": (f"{INSTANCE}/frames/1", octets, pixels),
         "bulk data": (f"{INSTANCE}/bulkdata/7FE00010", octets, pixels),
+        "pixel data": (f"{INSTANCE}/pixeldata", octets, pixels),
     }[request.param]
 
 

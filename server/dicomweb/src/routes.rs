@@ -61,6 +61,10 @@ pub fn configure(services: &mut ServiceConfig, state: DicomWeb) {
             read_only(&below(INSTANCE, "bulkdata/{path:.*}"))
                 .route(get().to(wado::bulkdata::routes::bulkdata)),
         );
+    for level in [STUDY, SERIES, INSTANCE] {
+        let pixeldata = get().to(wado::pixeldata::routes::pixeldata);
+        services.service(read_only(&below(level, "pixeldata")).route(pixeldata));
+    }
     for level in [STUDY, SERIES, INSTANCE, &below(INSTANCE, "frames/{frames}")] {
         let rendered = get().to(wado::rendered::routes::rendered);
         let thumbnail = get().to(wado::thumbnail::routes::thumbnail);

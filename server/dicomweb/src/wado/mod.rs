@@ -8,6 +8,7 @@ pub mod frames;
 pub mod instances;
 pub mod metadata;
 mod object;
+pub mod pixeldata;
 mod producer;
 mod range;
 pub mod rendered;
