@@ -26,7 +26,7 @@ pub fn configure(services: &mut ServiceConfig, state: DicomWeb) {
     let below = |path: &str, rest: &str| format!("{path}/{rest}");
 
     services
-        .app_data(web::Data::new(state))
+        .app_data(web::Data::new(state.clone()))
         .service(
             resource("/studies", "GET, HEAD, POST, OPTIONS")
                 .route(get().to(qido::routes::studies))
@@ -72,6 +72,14 @@ pub fn configure(services: &mut ServiceConfig, state: DicomWeb) {
             .service(read_only(&below(level, "rendered")).route(rendered))
             .service(read_only(&below(level, "thumbnail")).route(thumbnail));
     }
+    configure_wado_uri(services, state);
+}
+
+/// Mounts WADO-URI at `/wado`: [`configure`] does so below its scope; the server's root is where other archives have it
+/// and old clients look for it.
+pub fn configure_wado_uri(services: &mut ServiceConfig, state: DicomWeb) {
+    let retrieve = get().to(wado::uri::routes::retrieve);
+    services.service(read_only("/wado").app_data(web::Data::new(state)).route(retrieve));
 }
 
 /// A resource that answers OPTIONS, and other methods with 405 and what is allowed.

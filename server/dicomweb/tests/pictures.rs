@@ -1,4 +1,4 @@
-//! Pictures, zips and ranges from outside the crate, on small objects stored by STOW-RS.
+//! Pictures, WADO-URI, zips and ranges from outside the crate, on small objects stored by STOW-RS.
 
 mod support;
 
@@ -48,6 +48,26 @@ async fn one_picture_is_the_body() {
     }
     let warned = fixture.call(get(&format!("{INSTANCE}/rendered?annotation=patient"))).await;
     assert!(warned.header("warning").starts_with("299 "), "{:?}", warned.headers);
+}
+
+#[actix_web::test]
+async fn wado_uri_gives_pictures_and_objects() {
+    let fixture = filled().await;
+    let object = "/wado?requestType=WADO&studyUID=1.1&seriesUID=1.1.1&objectUID=1.1.1.1";
+    for (parameters, media_type) in [
+        ("", "image/jpeg"),
+        ("&contentType=image/gif", "image/gif"),
+        ("&contentType=application/dicom", "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"),
+    ] {
+        let answer = fixture.call(get(&format!("{object}{parameters}"))).await;
+        assert_eq!(answer.header("content-type"), media_type, "{parameters}: {:?}", answer.body);
+    }
+    for (parameters, status) in
+        [("&contentType=video/mpeg", 406), ("&anonymize=yes", 400), ("&frameNumber=2", 404)]
+    {
+        let answer = fixture.call(get(&format!("{object}{parameters}"))).await;
+        assert_eq!(answer.status.as_u16(), status, "{parameters}: {:?}", answer.body);
+    }
 }
 
 #[actix_web::test]
