@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use clap::Parser;
 use engram_archive::{Archive, ArchiveOptions};
-use engram_dicomweb::{DicomWeb, DicomWebOptions, configure};
+use engram_dicomweb::{DicomWeb, DicomWebOptions, configure, configure_wado_uri};
 
 /// What to serve, and where.
 #[derive(Parser)]
@@ -41,6 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     HttpServer::new(move || {
         App::new()
             .route("/api/v1/health", web::get().to(async || HttpResponse::Ok().json(["ok"])))
+            .configure(|services| configure_wado_uri(services, state.clone()))
             .service(web::scope("/dicomweb").configure(|scope| configure(scope, state.clone())))
     })
     .bind(&arguments.bind)?

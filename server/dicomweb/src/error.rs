@@ -2,7 +2,7 @@
 
 use actix_web::HttpResponse;
 use actix_web::ResponseError;
-use actix_web::http::StatusCode;
+use actix_web::http::{StatusCode, header};
 use serde::Serialize;
 use snafu::Snafu;
 
@@ -102,6 +102,26 @@ pub enum Error {
         /// Why.
         source: engram_imaging::Error,
     },
+    /// The stored segmentation does not read.
+    #[snafu(display("could not show the segmentation: {source}"))]
+    Segmentation {
+        /// Why.
+        source: engram_seg::Error,
+    },
+    /// More pictures are asked for than one answer may hold.
+    #[snafu(display("could not send {count} pictures in one answer: the limit is {limit}"))]
+    TooManyPictures {
+        /// Pictures there are.
+        count: usize,
+        /// Pictures allowed.
+        limit: usize,
+    },
+    /// No byte of what is sent lies in the range asked for.
+    #[snafu(display("could not send that range: there are {length} bytes"))]
+    RangeNotSatisfiable {
+        /// Bytes of the whole.
+        length: u64,
+    },
     /// The archive failed.
     #[snafu(display("could not use the archive: {source}"))]
     Archive {
@@ -192,7 +212,15 @@ impl Error {
             Self::Pixels { source: Imaging::BadOption { .. } } => {
                 (StatusCode::BAD_REQUEST, "bad_option", "Correct the rendering parameters in the URL.")
             }
-            Self::Pixels { .. } => (
+            Self::TooManyPictures { .. } => (
+                StatusCode::BAD_REQUEST,
+                "too_many_pictures",
+                "Ask for a series, an instance or a list of frames.",
+            ),
+            Self::RangeNotSatisfiable { .. } => {
+                (StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "Ask for bytes that are there.")
+            }
+            Self::Pixels { .. } | Self::Segmentation { .. } => (
                 StatusCode::NOT_ACCEPTABLE,
                 "no_picture",
                 "Retrieve the instance itself: its pixels cannot be decoded or rendered.",
@@ -217,6 +245,10 @@ impl ResponseError for Error {
             true => tracing::error!(code, error = %self, "request failed"),
             false => tracing::debug!(code, error = %self, "request refused"),
         }
-        HttpResponse::build(status).json(ErrorBody { code, message: self.to_string(), what_to_do })
+        let mut response = HttpResponse::build(status);
+        if let Self::RangeNotSatisfiable { length } = self {
+            response.insert_header((header::CONTENT_RANGE, format!("bytes */{length}")));
+        }
+        response.json(ErrorBody { code, message: self.to_string(), what_to_do })
     }
 }

@@ -3,7 +3,7 @@
 //! One module a transaction; in each, `routes` is the HTTP face and `service` the plain, blocking calls below
 //! it, which know nothing of HTTP. Knows nothing of models or sled.
 //!
-//! - [`configure`] mounts everything; `app` puts it under `/dicomweb`.
+//! - [`configure`] mounts everything; `app` puts it under `/dicomweb`, and [`configure_wado_uri`] at its root.
 //! - [`InstanceObserver`] is how the rooms above hear of instances that come and go.
 //! - [`multipart`] and [`media`] read what the network sends: no input makes them panic, and all they keep is
 //!   bounded by [`DicomWebOptions`].
@@ -27,5 +27,5 @@ mod wado;
 pub use error::{Error, Result};
 pub use observer::{InstanceObserver, NoObserver, ObserverError, StowOptions};
 pub use options::DicomWebOptions;
-pub use routes::configure;
+pub use routes::{configure, configure_wado_uri};
 pub use state::DicomWeb;

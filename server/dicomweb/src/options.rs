@@ -28,7 +28,7 @@ pub struct DicomWebOptions {
     pub max_decode_bytes: u64,
     /// Largest decoded frame, in bytes.
     pub max_frame_bytes: u64,
-    /// Most frames in one request.
+    /// Most frames, or pictures of frames, in one answer.
     pub max_frames: usize,
     /// The URL under which clients reach these services, e.g. `https://pacs.example/dicomweb`. Where it is given,
     /// RetrieveURL and BulkDataURI begin with it; else RetrieveURL begins with the request's `Host`, and

@@ -55,7 +55,7 @@ impl FromRequest for Place {
 
 /// Checks that `text` can be a UID (PS3.5 9.1): 1 to 64 digits and dots. Leading zeros in components, which the
 /// standard forbids and real objects have, pass.
-fn check(name: &'static str, text: &str) -> Result<String> {
+pub fn check(name: &'static str, text: &str) -> Result<String> {
     let fits = (1..=64).contains(&text.len());
     match fits && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         true => Ok(text.to_owned()),

@@ -26,7 +26,7 @@ pub fn configure(services: &mut ServiceConfig, state: DicomWeb) {
     let below = |path: &str, rest: &str| format!("{path}/{rest}");
 
     services
-        .app_data(web::Data::new(state))
+        .app_data(web::Data::new(state.clone()))
         .service(
             resource("/studies", "GET, HEAD, POST, OPTIONS")
                 .route(get().to(qido::routes::studies))
@@ -56,16 +56,30 @@ pub fn configure(services: &mut ServiceConfig, state: DicomWeb) {
         .service(read_only(&below(STUDY, "metadata")).route(get().to(wado::metadata::routes::metadata)))
         .service(read_only(&below(SERIES, "metadata")).route(get().to(wado::metadata::routes::metadata)))
         .service(read_only(&below(INSTANCE, "metadata")).route(get().to(wado::metadata::routes::metadata)))
-        .service(read_only(&below(INSTANCE, "rendered")).route(get().to(wado::rendered::routes::rendered)))
         .service(read_only(&below(INSTANCE, "frames/{frames}")).route(get().to(wado::frames::routes::frames)))
-        .service(
-            read_only(&below(INSTANCE, "frames/{frames}/rendered"))
-                .route(get().to(wado::rendered::routes::rendered)),
-        )
         .service(
             read_only(&below(INSTANCE, "bulkdata/{path:.*}"))
                 .route(get().to(wado::bulkdata::routes::bulkdata)),
         );
+    for level in [STUDY, SERIES, INSTANCE] {
+        let pixeldata = get().to(wado::pixeldata::routes::pixeldata);
+        services.service(read_only(&below(level, "pixeldata")).route(pixeldata));
+    }
+    for level in [STUDY, SERIES, INSTANCE, &below(INSTANCE, "frames/{frames}")] {
+        let rendered = get().to(wado::rendered::routes::rendered);
+        let thumbnail = get().to(wado::thumbnail::routes::thumbnail);
+        services
+            .service(read_only(&below(level, "rendered")).route(rendered))
+            .service(read_only(&below(level, "thumbnail")).route(thumbnail));
+    }
+    configure_wado_uri(services, state);
+}
+
+/// Mounts WADO-URI at `/wado`: [`configure`] does so below its scope; the server's root is where other archives have it
+/// and old clients look for it.
+pub fn configure_wado_uri(services: &mut ServiceConfig, state: DicomWeb) {
+    let retrieve = get().to(wado::uri::routes::retrieve);
+    services.service(read_only("/wado").app_data(web::Data::new(state)).route(retrieve));
 }
 
 /// A resource that answers OPTIONS, and other methods with 405 and what is allowed.

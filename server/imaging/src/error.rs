@@ -129,6 +129,13 @@ pub enum Error {
         source: image::ImageError,
     },
 
+    /// GIF encoding failed.
+    #[snafu(display("could not encode the picture as GIF"))]
+    EncodeGif {
+        /// The encoder's complaint.
+        source: gif::EncodingError,
+    },
+
     /// Options of a rendering or resampling call that cannot be met.
     #[snafu(display("could not use the option {name}: {reason}"))]
     BadOption {

@@ -7,7 +7,7 @@
 //!
 //! - [`read_part10`]: a file to an object, forgiving where nothing depends on it.
 //! - [`PixelReader`]: the frames of an object, decoded ([`Frame`]) or as stored ([`StoredFrame`]).
-//! - [`Modality`], [`Voi`], [`render`]: from stored values to a picture.
+//! - [`Modality`], [`Voi`], [`render`]: from stored values to a picture; [`Raster`] and [`Animation`] are its steps.
 //! - [`assemble`]: from a series' objects to [`Volume`]s.
 //! - [`resample`]: the letterbox and windowing that models want, and the way back.
 
@@ -24,7 +24,10 @@ mod volume;
 
 pub use codec::CodecError;
 pub use error::{Error, Result};
-pub use part10::read_part10;
+pub use part10::{read_header, read_part10};
 pub use pixels::{DecodeLimits, Frame, FrameData, Photometric, PixelReader, StoredFrame};
-pub use transform::{Lut, Modality, Picture, PictureFormat, RenderOptions, Voi, VoiFunction, Window, render};
+pub use transform::{
+    Animation, Lut, Modality, Picture, PictureFormat, Raster, Region, RenderOptions, Voi, VoiFunction,
+    Window, render, srgb_of_cielab,
+};
 pub use volume::{NotAVolume, SliceSource, Volume, VolumeGeometry, VolumeLimits, VolumeNote, assemble};

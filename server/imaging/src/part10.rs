@@ -5,6 +5,7 @@
 //! it, or an ImplementationClassUID with letters in it. The data set behind it is sound; so the group is
 //! rewritten before it is parsed.
 
+use dicom_dictionary_std::tags;
 use dicom_object::{DefaultDicomObject, OpenFileOptions, ReadError};
 use std::io::{Cursor, Read};
 
@@ -30,7 +31,19 @@ const LONGEST_NAME: usize = 16;
 /// # Errors
 /// Those of `dicom-object`.
 pub fn read_part10<R: Read>(source: R) -> Result<DefaultDicomObject, Box<ReadError>> {
-    let mut source = source;
+    OpenFileOptions::new().from_reader(mended(source)).map_err(Box::new)
+}
+
+/// Reads what a Part 10 object says before its pixel data, as [`read_part10`] does.
+///
+/// # Errors
+/// Those of `dicom-object`.
+pub fn read_header<R: Read>(source: R) -> Result<DefaultDicomObject, Box<ReadError>> {
+    OpenFileOptions::new().read_until(tags::FLOAT_PIXEL_DATA).from_reader(mended(source)).map_err(Box::new)
+}
+
+/// The file, its meta group in bounds.
+fn mended<R: Read>(mut source: R) -> impl Read {
     let mut head = Vec::new();
     // An error of the source comes up again when the rest is read.
     let _ = source.by_ref().take((PREAMBLE + GROUP_LENGTH) as u64).read_to_end(&mut head);
@@ -40,7 +53,7 @@ pub fn read_part10<R: Read>(source: R) -> Result<DefaultDicomObject, Box<ReadErr
             head = repaired;
         }
     }
-    OpenFileOptions::new().from_reader(Cursor::new(head).chain(source)).map_err(Box::new)
+    Cursor::new(head).chain(source)
 }
 
 /// The length of the meta group, where the file starts as it should.

@@ -2,7 +2,7 @@
 //! concepts. Knows nothing of storage: it takes datasets and gives datasets.
 //!
 //! - [`read`] parses a BINARY, FRACTIONAL or LABELMAP SEG; [`Segmentation::masks_on`] places one of its segments
-//!   on given source slices.
+//!   on given source slices, [`Segmentation::frame_on`] one of its frames for a picture.
 //! - [`write()`] makes a LABELMAP or BINARY SEG from voxels on source slices.
 //! - [`Code`] and [`LabelConcept`] say when two segments mean the same thing.
 //!
@@ -20,6 +20,7 @@ mod place;
 mod provenance;
 mod read;
 mod segment;
+mod shown;
 mod slice;
 mod srt;
 #[cfg(test)]
@@ -38,6 +39,7 @@ pub use masks::SegmentMasks;
 pub use provenance::{ReviewedSlice, SegmentProvenance};
 pub use read::{Limits, Segmentation, read, read_within};
 pub use segment::{AlgorithmType, AnatomicRegion, Segment};
+pub use shown::{FrameOnSlice, SegmentPixel};
 pub use slice::ReferencedSlice;
 pub use write::{
     AlgorithmIdentification, Content, Encoding, Equipment, NewSegment, NewSegmentation, ResultUids, Voxels,

@@ -50,6 +50,7 @@ async fn serve(config: &Config, house: &House) -> Result<(), Failure> {
         let state = state.clone();
         App::new()
             .configure(|services| http::configure(services, state))
+            .configure(|services| engram_dicomweb::configure_wado_uri(services, dicomweb.clone()))
             .service(web::scope("/dicomweb").configure(|scope| engram_dicomweb::configure(scope, dicomweb)))
     })
     .workers(threads)

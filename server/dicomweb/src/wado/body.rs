@@ -25,12 +25,30 @@ pub enum Segment {
 }
 
 impl Segment {
-    fn length(&self) -> u64 {
+    /// Its bytes.
+    pub fn length(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File { range, .. } => range.end.saturating_sub(range.start),
         }
     }
+
+    /// A stretch of it; `range` lies within its length.
+    pub fn within(self, range: Range<u64>) -> Self {
+        match self {
+            // What is in memory is no longer than a `usize` counts.
+            Self::Bytes(bytes) => Self::Bytes(bytes.slice(range.start as usize..range.end as usize)),
+            Self::File { path, range: whole } => {
+                Self::File { path, range: whole.start + range.start..whole.start + range.end }
+            }
+        }
+    }
+}
+
+/// Makes an answer buffer by buffer, by calls that block.
+pub trait Chunks: Send + 'static {
+    /// The next buffer, or `None` at the end.
+    fn next_chunk(&mut self) -> io::Result<Option<Bytes>>;
 }
 
 /// A body of known length. Files are read `buffer_bytes` at a time where blocking is allowed, one buffer ahead of
@@ -41,8 +59,7 @@ pub fn body(
     buffer_bytes: usize,
 ) -> SizedStream<impl Stream<Item = io::Result<Bytes>>> {
     let length = segments.iter().map(Segment::length).sum();
-    let reader = SegmentReader { segments: segments.into_iter(), current: None, buffer_bytes };
-    SizedStream::new(length, read_ahead(reader))
+    SizedStream::new(length, read_ahead(SegmentReader::new(segments, buffer_bytes)))
 }
 
 /// Reads a stretch of a file whole.
@@ -57,9 +74,10 @@ pub fn read_range(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
     }
 }
 
-type Reading = JoinHandle<(SegmentReader, io::Result<Option<Bytes>>)>;
+type Reading<R> = JoinHandle<(R, io::Result<Option<Bytes>>)>;
 
-fn read_ahead(reader: SegmentReader) -> impl Stream<Item = io::Result<Bytes>> {
+/// Reads one buffer ahead of what is being sent, where blocking is allowed.
+pub fn read_ahead<R: Chunks>(reader: R) -> impl Stream<Item = io::Result<Bytes>> {
     stream::unfold(Some(start(reader)), async |reading| match reading?.await.map_err(io::Error::other) {
         Ok((reader, Ok(Some(chunk)))) => Some((Ok(chunk), Some(start(reader)))),
         Ok((_, Ok(None))) => None,
@@ -70,7 +88,7 @@ fn read_ahead(reader: SegmentReader) -> impl Stream<Item = io::Result<Bytes>> {
     })
 }
 
-fn start(mut reader: SegmentReader) -> Reading {
+fn start<R: Chunks>(mut reader: R) -> Reading<R> {
     spawn_blocking(move || {
         let chunk = reader.next_chunk();
         (reader, chunk)
@@ -78,7 +96,7 @@ fn start(mut reader: SegmentReader) -> Reading {
 }
 
 /// Reads segments one after the other. Small ones share a buffer.
-struct SegmentReader {
+pub struct SegmentReader {
     segments: std::vec::IntoIter<Segment>,
     /// The open file and what is left to read of it.
     current: Option<(File, u64)>,
@@ -86,7 +104,13 @@ struct SegmentReader {
 }
 
 impl SegmentReader {
-    /// The next buffer, or `None` at the end.
+    /// Reads `buffer_bytes` at a time.
+    pub fn new(segments: Vec<Segment>, buffer_bytes: usize) -> Self {
+        Self { segments: segments.into_iter(), current: None, buffer_bytes }
+    }
+}
+
+impl Chunks for SegmentReader {
     fn next_chunk(&mut self) -> io::Result<Option<Bytes>> {
         let mut buffer = Vec::with_capacity(self.buffer_bytes);
         while buffer.len() < self.buffer_bytes {
@@ -137,16 +161,15 @@ mod tests {
             Segment::File { path: path.clone(), range: 0..10 },
         ];
         for buffer_bytes in [1, 3, 100] {
-            let segments = segments.clone().into_iter();
-            let mut reader = SegmentReader { segments, current: None, buffer_bytes };
+            let mut reader = SegmentReader::new(segments.clone(), buffer_bytes);
             let mut read = Vec::new();
             while let Some(chunk) = reader.next_chunk().unwrap() {
                 read.extend_from_slice(&chunk);
             }
             assert_eq!(read, b"<23456>0123456789");
         }
-        let beyond = vec![Segment::File { path, range: 5..20 }].into_iter();
-        let mut reader = SegmentReader { segments: beyond, current: None, buffer_bytes: 100 };
+        let beyond = vec![Segment::File { path, range: 5..20 }];
+        let mut reader = SegmentReader::new(beyond, 100);
         assert_eq!(reader.next_chunk().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -1,4 +1,4 @@
-//! WADO-RS, the Retrieve transaction: one module a kind of resource.
+//! WADO-RS, the Retrieve transaction: one module a kind of resource; and WADO-URI, its elder, in [`uri`].
 //!
 //! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4>
 
@@ -8,7 +8,13 @@ pub mod frames;
 pub mod instances;
 pub mod metadata;
 mod object;
+pub mod pixeldata;
+mod producer;
+mod range;
 pub mod rendered;
+pub mod thumbnail;
+pub mod uri;
+mod zip;
 
 /// Explicit VR Little Endian, which uncompressed frames and bulk data are sent in.
 const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";

@@ -5,7 +5,7 @@ use std::io::BufReader;
 
 use dicom_object::DefaultDicomObject;
 use engram_archive::{Archive, InstanceEntry};
-use engram_imaging::read_part10;
+use engram_imaging::{read_header, read_part10};
 use snafu::ResultExt;
 
 use crate::error::{
@@ -53,4 +53,20 @@ pub fn open(entry: &InstanceEntry, options: &DicomWebOptions) -> Result<DefaultD
     }
     let file = File::open(&entry.path).context(ReadFileSnafu)?;
     read_part10(BufReader::new(file)).context(ReadObjectSnafu)
+}
+
+/// Reads what an object says before its pixel data.
+pub fn header(entry: &InstanceEntry) -> Result<DefaultDicomObject> {
+    let file = File::open(&entry.path).context(ReadFileSnafu)?;
+    read_header(BufReader::new(file)).context(ReadObjectSnafu)
+}
+
+/// Whether an instance has PixelData, FloatPixelData or DoubleFloatPixelData.
+pub fn has_pixels(archive: &Archive, entry: &InstanceEntry) -> Result<bool> {
+    let uids = &entry.uids;
+    let attributes = archive
+        .instance_json(&uids.study_instance_uid, &uids.series_instance_uid, &uids.sop_instance_uid)
+        .context(ArchiveSnafu)?;
+    let has = |tag: &str| attributes.as_ref().is_some_and(|attributes| attributes.contains_key(tag));
+    Ok(["7FE00010", "7FE00008", "7FE00009"].into_iter().any(has))
 }

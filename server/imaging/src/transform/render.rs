@@ -1,15 +1,9 @@
 //! Pictures.
 
-use super::Window;
-use super::display::display;
-use crate::error::{BadOptionSnafu, EncodePictureSnafu, Result, TooLargeSnafu};
-use crate::pixels::{DecodeLimits, PixelReader};
+use super::{Raster, Window};
+use crate::error::Result;
+use crate::pixels::DecodeLimits;
 use dicom_object::DefaultDicomObject;
-use image::DynamicImage;
-use image::codecs::jpeg::JpegEncoder;
-use image::codecs::png::PngEncoder;
-use image::imageops::FilterType;
-use snafu::{ResultExt, ensure};
 
 /// Encodings of a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +15,17 @@ pub enum PictureFormat {
         /// 1 to 100.
         quality: u8,
     },
+    /// `image/gif`: grey exactly, colour in 256 of its colours.
+    Gif,
+}
+
+/// A part of a frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Region {
+    /// Left, top, width and height in pixels of the frame; cut to the frame.
+    Pixels(u32, u32, u32, u32),
+    /// Left, top, right and bottom as shares of the frame's width and height, 0 to 1.
+    Shares([f64; 4]),
 }
 
 /// What WADO-RS rendered asks for (PS3.18 8.3.5).
@@ -32,8 +37,8 @@ pub struct RenderOptions {
     pub window: Option<Window>,
     /// Width and height of the viewport in pixels: the picture is scaled to fit, its aspect kept.
     pub viewport: Option<(u32, u32)>,
-    /// Region of the frame to show: left, top, width, height in pixels of the frame; cut to the frame.
-    pub region: Option<(u32, u32, u32, u32)>,
+    /// Region of the frame to show.
+    pub region: Option<Region>,
 }
 
 impl Default for RenderOptions {
@@ -47,7 +52,7 @@ impl Default for RenderOptions {
 pub struct Picture {
     /// Encoded picture.
     pub bytes: Vec<u8>,
-    /// `image/png` or `image/jpeg`.
+    /// `image/png`, `image/jpeg` or `image/gif`.
     pub media_type: &'static str,
     /// Width in pixels.
     pub width: u32,
@@ -67,46 +72,5 @@ pub fn render(
     options: &RenderOptions,
     limits: DecodeLimits,
 ) -> Result<Picture> {
-    let decoded = PixelReader::open(object, limits)?.frame(frame)?;
-    let mut picture = display(object, frame, &decoded, options.window)?;
-    if let Some(region) = options.region {
-        picture = cut(&picture, region)?;
-    }
-    if let Some(viewport) = options.viewport {
-        picture = fit(&picture, viewport, limits)?;
-    }
-    encode(&picture, options.format)
-}
-
-fn cut(picture: &DynamicImage, (left, top, width, height): (u32, u32, u32, u32)) -> Result<DynamicImage> {
-    let inside = left < picture.width() && top < picture.height() && width > 0 && height > 0;
-    ensure!(inside, BadOptionSnafu { name: "region", reason: "it lies outside the frame" });
-    Ok(picture.crop_imm(left, top, width, height))
-}
-
-fn fit(picture: &DynamicImage, (width, height): (u32, u32), limits: DecodeLimits) -> Result<DynamicImage> {
-    ensure!(width > 0 && height > 0, BadOptionSnafu { name: "viewport", reason: "it is empty" });
-    let needed = u64::from(width) * u64::from(height) * u64::from(picture.color().bytes_per_pixel());
-    ensure!(
-        needed <= limits.max_frame_bytes,
-        TooLargeSnafu { what: "a picture", needed, limit: limits.max_frame_bytes }
-    );
-    Ok(picture.resize(width, height, FilterType::Triangle))
-}
-
-/// Encodes 8-bit grey or RGB.
-fn encode(picture: &DynamicImage, format: PictureFormat) -> Result<Picture> {
-    let mut bytes = Vec::new();
-    let media_type = match format {
-        PictureFormat::Png => {
-            picture.write_with_encoder(PngEncoder::new(&mut bytes)).context(EncodePictureSnafu)?;
-            "image/png"
-        }
-        PictureFormat::Jpeg { quality } => {
-            let encoder = JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100));
-            picture.write_with_encoder(encoder).context(EncodePictureSnafu)?;
-            "image/jpeg"
-        }
-    };
-    Ok(Picture { bytes, media_type, width: picture.width(), height: picture.height() })
+    Raster::of_frame(object, frame, options.window, limits)?.viewed(options, limits)?.encode(options.format)
 }

@@ -81,12 +81,16 @@ fn regions_and_viewports_cut_and_scale() {
         (picture.width(), picture.height())
     };
     assert_eq!(size(None, Some((60, 60))), (60, 40));
-    assert_eq!(size(Some((1, 1, 3, 2)), None), (3, 2));
-    assert_eq!(size(Some((4, 2, 90, 90)), Some((10, 10))), (10, 10));
+    assert_eq!(size(None, Some((60, u32::MAX))), (60, 40));
+    assert_eq!(size(Some(Region::Pixels(1, 1, 3, 2)), None), (3, 2));
+    assert_eq!(size(Some(Region::Pixels(4, 2, 90, 90)), Some((10, 10))), (10, 10));
+    assert_eq!(size(Some(Region::Shares([0.5, 0.25, 1.0, 1.0])), None), (3, 3));
     // (region, viewport) that cannot be met
     let cases = [
-        (Some((6, 0, 1, 1)), None),
-        (Some((0, 0, 0, 1)), None),
+        (Some(Region::Pixels(6, 0, 1, 1)), None),
+        (Some(Region::Pixels(0, 0, 0, 1)), None),
+        (Some(Region::Shares([0.5, 0.0, 0.5, 1.0])), None),
+        (Some(Region::Shares([1.0, 0.0, 0.5, 1.0])), None),
         (None, Some((0, 5))),
         (None, Some((u32::MAX, u32::MAX))),
     ];
@@ -109,4 +113,52 @@ fn jpeg_is_a_jpeg_of_the_quality_asked_for() {
         picture.bytes.len()
     };
     assert!(bytes(95) > bytes(20));
+}
+
+/// The frames of a GIF as RGBA, and how long each stands in milliseconds.
+fn gif_frames(bytes: &[u8]) -> Vec<(Vec<u8>, u32)> {
+    let mut options = gif::DecodeOptions::new();
+    options.set_color_output(gif::ColorOutput::RGBA);
+    let mut decoder = options.read_info(bytes).unwrap();
+    let mut frames = Vec::new();
+    while let Some(frame) = decoder.read_next_frame().unwrap() {
+        frames.push((frame.buffer.to_vec(), u32::from(frame.delay) * 10));
+    }
+    frames
+}
+
+#[test]
+fn a_gif_holds_greys_exactly() {
+    let picture = render(
+        &windowed(),
+        1,
+        &RenderOptions { format: PictureFormat::Gif, ..RenderOptions::default() },
+        DecodeLimits::default(),
+    )
+    .unwrap();
+    assert_eq!(picture.media_type, "image/gif");
+    let frames = gif_frames(&picture.bytes);
+    assert_eq!(frames.len(), 1);
+    let greys: Vec<u8> = frames[0].0.chunks(4).map(|pixel| pixel[0]).collect();
+    assert_eq!(greys, [0, 0, 128, 255]);
+}
+
+#[test]
+fn an_animation_is_written_frame_by_frame_at_the_files_pace() {
+    let mut object = windowed();
+    set(&mut object, tags::FRAME_TIME, VR::DS, "40");
+    let grey = Raster::of_frame(&object, 1, None, DecodeLimits::default()).unwrap();
+    let coloured = grey.clone().overlaid([None, Some(([200, 100, 0], 1.0)), Some(([0, 0, 28], 0.5))]);
+    let mut animation = Animation::of_frames(&object, &grey).unwrap();
+    let mut bytes = Vec::new();
+    for picture in [&grey, &coloured] {
+        let more = animation.add(picture).unwrap();
+        assert!(!more.is_empty());
+        bytes.extend(more);
+    }
+    bytes.extend(animation.finish().unwrap());
+    let frames = gif_frames(&bytes);
+    assert_eq!(frames.iter().map(|frame| frame.1).collect::<Vec<_>>(), [40, 40]);
+    assert_eq!(frames[0].0[8..12], [128, 128, 128, 255]);
+    assert_eq!(frames[1].0, [0, 0, 0, 255, 200, 100, 0, 255, 64, 64, 78, 255, 255, 255, 255, 255]);
 }

@@ -52,6 +52,28 @@ fn frames_go_by_reference_or_by_position() {
 }
 
 #[test]
+fn one_frame_is_shown_on_its_slice_alone() {
+    for encoding in [Encoding::Binary, Encoding::LabelMap] {
+        let (object, slices, mask) = seg(encoding);
+        let segmentation = read(&object).unwrap();
+        for frame in 0..3 {
+            let shown = segmentation.frame_on(frame, &slices).unwrap().unwrap();
+            assert_eq!(shown.slice, frame);
+            let expected: Vec<_> = mask
+                .slice(ndarray::s![frame, .., ..])
+                .iter()
+                .map(|inside| (*inside == 1).then_some(SegmentPixel { segment: 1, fraction: 1.0 }))
+                .collect();
+            assert_eq!(shown.pixels, expected);
+            assert_eq!(segmentation.frame_pixels(frame).unwrap().collect::<Vec<_>>(), expected);
+        }
+        assert_eq!(segmentation.frame_on(0, &slices[1..]).unwrap(), None);
+        assert_eq!(segmentation.frame_on(3, &slices).unwrap(), None);
+        assert!(segmentation.frame_pixels(3).is_none());
+    }
+}
+
+#[test]
 fn frames_follow_the_order_of_the_slices_given() {
     let (object, mut slices, mask) = seg(Encoding::Binary);
     slices.reverse();

@@ -18,12 +18,13 @@ use crate::state::{DicomWeb, blocking, negotiate};
 use crate::wado::body::{Segment, body, read_range};
 use crate::wado::frames::{FrameSet, routes::send};
 use crate::wado::object;
+use crate::wado::range::single_part;
 
 /// The path of PixelData.
-const PIXEL_DATA: &str = "7FE00010";
+pub const PIXEL_DATA: &str = "7FE00010";
 
 /// What was found at a path.
-enum Found {
+pub enum Found {
     /// A value that goes out as it is stored.
     Value(Segment),
     /// Pixel data that must be taken frame by frame: compressed, or big endian.
@@ -34,20 +35,31 @@ enum Found {
 /// [`frames`](crate::wado::frames) sends it, a part for each frame.
 pub async fn bulkdata(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
     let path = request.match_info().get("path").unwrap_or_default().to_owned();
+    send_value(&request, state, place, path).await
+}
+
+/// Sends the value at a path.
+pub async fn send_value(
+    request: &HttpRequest,
+    state: Data<DicomWeb>,
+    place: Place,
+    path: String,
+) -> Result<HttpResponse> {
     let data = state.clone();
-    let segment = match blocking(move || find(&data, &place, &path)).await? {
+    let find = move || find(&data, &object::entry(&data.archive, &place)?, &path);
+    let segment = match blocking(find).await? {
         Found::Value(segment) => segment,
         Found::Frames(set) => {
             let all = (1..=set.len()).collect();
-            return send(&request, set, all).await;
+            return send(request, set, all).await;
         }
     };
     let octets = "application/octet-stream";
-    let offer = negotiate(&request, &[Offer::multipart(octets), Offer::single(octets)])?;
-    let mut response = HttpResponse::Ok();
+    let offer = negotiate(request, &[Offer::multipart(octets), Offer::single(octets)])?;
     if !offer.multipart {
-        return Ok(response.content_type(octets).body(body(vec![segment], state.options.buffer_bytes)));
+        return single_part(request, octets, vec![segment], state.options.buffer_bytes);
     }
+    let mut response = HttpResponse::Ok();
     let writer = MultipartWriter::new();
     let start = Segment::Bytes(writer.part_start(octets, None));
     let segments = vec![start, segment, Segment::Bytes(writer.end())];
@@ -55,21 +67,22 @@ pub async fn bulkdata(request: HttpRequest, state: Data<DicomWeb>, place: Place)
     Ok(response.body(body(segments, state.options.buffer_bytes)))
 }
 
-fn find(state: &DicomWeb, place: &Place, path: &str) -> Result<Found> {
-    let entry = object::entry(&state.archive, place)?;
-    let found = state.archive.bulk_data(&entry, path).context(ArchiveSnafu)?;
+/// Finds the value at a path of an instance.
+pub fn find(state: &DicomWeb, entry: &InstanceEntry, path: &str) -> Result<Found> {
+    let found = state.archive.bulk_data(entry, path).context(ArchiveSnafu)?;
     let Some(BulkData { vr, big_endian, value }) = found else {
-        return NotFoundSnafu { what: format!("bulk data {path:.120} of {place}") }.fail();
+        let what = format!("bulk data {path:.120} of instance {}", entry.uids.sop_instance_uid);
+        return NotFoundSnafu { what }.fail();
     };
     let encapsulated = matches!(value, BulkValue::Encapsulated { .. });
     if encapsulated || (big_endian && path == PIXEL_DATA) {
-        return FrameSet::open(&state.archive, &entry, 1, &state.options).map(Found::Frames);
+        return FrameSet::open(&state.archive, entry, 1, &state.options).map(Found::Frames);
     }
     Ok(Found::Value(match value {
         BulkValue::Native(range) if big_endian => {
-            Segment::Bytes(swapped(&entry, range, word_bytes(vr), &state.options)?)
+            Segment::Bytes(swapped(entry, range, word_bytes(vr), &state.options)?)
         }
-        BulkValue::Native(range) => Segment::File { path: entry.path, range },
+        BulkValue::Native(range) => Segment::File { path: entry.path.clone(), range },
         BulkValue::Inflated(bytes) => Segment::Bytes(bytes.into()),
         BulkValue::Encapsulated { .. } => Segment::Bytes(Bytes::new()),
     }))

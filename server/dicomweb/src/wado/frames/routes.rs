@@ -10,7 +10,9 @@ use crate::media::Offer;
 use crate::multipart::MultipartWriter;
 use crate::place::Place;
 use crate::state::{DicomWeb, blocking, negotiate};
+use crate::wado::body::Segment;
 use crate::wado::object;
+use crate::wado::range::single_part;
 
 /// Sends frames, in the order of the list: uncompressed as `application/octet-stream`, or in the compression they
 /// are stored in; each frame a part, or the body itself where one is asked for and the client accepts it so.
@@ -38,10 +40,11 @@ pub async fn send(request: &HttpRequest, set: FrameSet, list: Vec<usize>) -> Res
     let Some(first) = list.next() else { return NotFoundSnafu { what: "frame" }.fail() };
     let first = read(set.clone(), first, offer.clone()).await?;
 
-    let mut response = HttpResponse::Ok();
     if !offer.multipart {
-        return Ok(response.content_type(part_type).body(first));
+        let length = first.len();
+        return single_part(request, &part_type, vec![Segment::Bytes(first)], length);
     }
+    let mut response = HttpResponse::Ok();
     let writer = MultipartWriter::new();
     response.content_type(writer.content_type(offer.media_type));
     if list.len() == 0 {

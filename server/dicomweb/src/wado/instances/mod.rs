@@ -3,4 +3,4 @@
 //! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1.1.1>
 
 pub mod routes;
-mod service;
+pub mod service;

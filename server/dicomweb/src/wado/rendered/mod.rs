@@ -2,5 +2,12 @@
 //!
 //! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1.1.3>
 
-mod parameters;
+mod answer;
+mod overlay;
+pub mod parameters;
+mod pictures;
 pub mod routes;
+mod subject;
+
+pub use answer::{Form, answer};
+pub use pictures::PictureSource;

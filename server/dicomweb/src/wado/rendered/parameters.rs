@@ -2,46 +2,92 @@
 //!
 //! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_8.3.5>
 
-use engram_imaging::{PictureFormat, RenderOptions, VoiFunction, Window};
+use engram_imaging::{PictureFormat, Region, RenderOptions, VoiFunction, Window};
 
 use crate::error::{Error, Result};
 
-/// Quality of a JPEG that no `quality` is given for.
+/// Quality of a JPEG that no quality is given for.
 const DEFAULT_QUALITY: u8 = 90;
 /// Largest viewport, in pixels a side.
-const MAX_VIEWPORT: f64 = 16_384.0;
+pub const MAX_VIEWPORT: u32 = 16_384;
+/// Most words of an `annotation`.
+const MAX_ANNOTATIONS: usize = 16;
 
-/// Reads `window`, `viewport` and `quality`; the media type decides between PNG and JPEG. Parameters of other
-/// purposes pass.
-pub fn render_options(pairs: &[(String, String)], media_type: &str) -> Result<RenderOptions> {
+/// What is asked of a picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    pub options: RenderOptions,
+    /// The values of `annotation`, which are not burned in: the client is warned of them.
+    pub annotation: Option<String>,
+}
+
+impl Asked {
+    /// The text of PS3.18 8.3.5.1.1 for a `Warning` header, where something that was asked for is not done.
+    pub fn warning(&self) -> Option<String> {
+        let values = self.annotation.as_ref()?;
+        Some(format!("299 engram \"The following annotation values are not supported: {values}\""))
+    }
+}
+
+/// Reads `annotation`, `window`, `viewport`, `quality` and `iccprofile`; the media type decides the format.
+/// Parameters of other purposes pass.
+pub fn asked(pairs: &[(String, String)], media_type: &str) -> Result<Asked> {
     let mut options = RenderOptions::default();
-    let mut quality = DEFAULT_QUALITY;
+    let mut quality = None;
+    let mut unsupported = None;
     for (name, value) in pairs {
         match name.as_str() {
+            "annotation" => unsupported = Some(annotation(value)?),
             "window" => options.window = Some(window(value).ok_or_else(|| refused(WINDOW))?),
             "viewport" => {
                 (options.viewport, options.region) = viewport(value).ok_or_else(|| refused(VIEWPORT))?;
             }
-            "quality" => {
-                let number = value.parse().ok().filter(|quality| (1..=100).contains(quality));
-                quality = number.ok_or_else(|| refused(QUALITY))?;
-            }
+            "quality" => quality = Some(percent(value).ok_or_else(|| refused(QUALITY))?),
+            "iccprofile" if value != "no" => return Err(refused(ICC_PROFILE)),
             _ => {}
         }
     }
-    options.format = match media_type {
-        "image/jpeg" => PictureFormat::Jpeg { quality },
-        _ => PictureFormat::Png,
-    };
-    Ok(options)
+    options.format = format(media_type, quality);
+    Ok(Asked { options, annotation: unsupported })
 }
 
+/// The encoding that a media type stands for.
+pub fn format(media_type: &str, quality: Option<u8>) -> PictureFormat {
+    match media_type {
+        "image/png" => PictureFormat::Png,
+        "image/gif" => PictureFormat::Gif,
+        _ => PictureFormat::Jpeg { quality: quality.unwrap_or(DEFAULT_QUALITY) },
+    }
+}
+
+const ANNOTATION: &str =
+    "`annotation` must be a list of words separated by commas, such as patient,technique";
 const WINDOW: &str = "`window` must be center,width[,linear|linear-exact|sigmoid] with a positive width";
 const VIEWPORT: &str = "`viewport` must be width,height[,left,top,width,height] within 16384 pixels a side";
 const QUALITY: &str = "`quality` must be a whole number from 1 to 100";
+const ICC_PROFILE: &str = "`iccprofile` must be no: pictures are sent without an ICC profile";
 
-fn refused(message: &str) -> Error {
+/// A parameter that cannot be met.
+pub fn refused(message: &str) -> Error {
     Error::BadQuery { message: message.to_owned() }
+}
+
+/// PS3.18 8.3.5.1.1: the words, as they may stand in a header. None is supported, which a server may say instead.
+pub fn annotation(text: &str) -> Result<String> {
+    let is_word = |word: &str| {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=32).contains(&word.len()) && word.bytes().all(allowed)
+    };
+    let words: Vec<&str> = text.split(',').map(str::trim).collect();
+    match words.len() <= MAX_ANNOTATIONS && words.iter().all(|word| is_word(word)) {
+        true => Ok(words.join(",")),
+        false => Err(refused(ANNOTATION)),
+    }
+}
+
+/// A JPEG's quality.
+pub fn percent(text: &str) -> Option<u8> {
+    text.parse().ok().filter(|quality| (1..=100).contains(quality))
 }
 
 /// PS3.18 8.3.5.1.4.
@@ -62,29 +108,34 @@ fn window(text: &str) -> Option<Window> {
     (fits && fields.next().is_none()).then_some(Window { center, width, function })
 }
 
-type Viewport = (Option<(u32, u32)>, Option<(u32, u32, u32, u32)>);
+type Viewport = (Option<(u32, u32)>, Option<Region>);
 
-/// PS3.18 8.3.5.1.3: size of the viewport, and the region of the image shown in it.
+/// PS3.18 8.3.5.1.3: size of the viewport, and the region of the image shown in it. What is left out between the
+/// commas is 0 for left and top, and up to the image's edge for width and height.
 fn viewport(text: &str) -> Option<Viewport> {
-    let numbers: Option<Vec<u32>> = text.split(',').map(pixels).collect();
-    match numbers?.as_slice() {
-        [width, height] if *width > 0 && *height > 0 => Some((Some((*width, *height)), None)),
-        [width, height, region @ ..] if *width > 0 && *height > 0 => match region {
-            [left, top, across, down] if *across > 0 && *down > 0 => {
-                Some((Some((*width, *height)), Some((*left, *top, *across, *down))))
-            }
-            _ => None,
-        },
-        _ => None,
+    let mut fields = text.split(',').map(|field| match field.trim() {
+        "" => Some(None),
+        field => pixels(field).map(Some),
+    });
+    let mut next = || fields.next().unwrap_or(Some(None));
+    let (width, height) = (next()??, next()??);
+    let (left, top, across, down) = (next()?, next()?, next()?, next()?);
+    if fields.next().is_some() || [Some(width), Some(height), across, down].contains(&Some(0)) {
+        return None;
     }
+    let whole = [left, top, across, down] == [None; 4];
+    let edge = |side: Option<u32>| side.unwrap_or(u32::MAX);
+    let region = Region::Pixels(left.unwrap_or(0), top.unwrap_or(0), edge(across), edge(down));
+    Some((Some((width, height)), (!whole).then_some(region)))
 }
 
 fn pixels(text: &str) -> Option<u32> {
     let number = finite(text)?;
-    (0.0..=MAX_VIEWPORT).contains(&number).then(|| number.round() as u32)
+    (0.0..=f64::from(MAX_VIEWPORT)).contains(&number).then(|| number.round() as u32)
 }
 
-fn finite(text: &str) -> Option<f64> {
+/// A number, neither infinite nor none.
+pub fn finite(text: &str) -> Option<f64> {
     text.trim().parse::<f64>().ok().filter(|number| number.is_finite())
 }
 
@@ -95,7 +146,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(text: &str, media_type: &str) -> Result<RenderOptions> {
-        render_options(&pairs(text).unwrap(), media_type)
+        asked(&pairs(text).unwrap(), media_type).map(|asked| asked.options)
     }
 
     #[test]
@@ -107,9 +158,34 @@ mod tests {
             Some(Window { center: 40.0, width: 400.0, function: VoiFunction::Sigmoid })
         );
         assert_eq!(options.viewport, Some((128, 64)));
-        assert_eq!(options.region, Some((1, 2, 30, 40)));
+        assert_eq!(options.region, Some(Region::Pixels(1, 2, 30, 40)));
         assert_eq!(options.format, PictureFormat::Jpeg { quality: 7 });
-        assert_eq!(read("accept=image/png", "image/png").unwrap(), RenderOptions::default());
+        assert_eq!(read("accept=image/png&iccprofile=no", "image/png").unwrap(), RenderOptions::default());
+        assert_eq!(read("", "image/gif").unwrap().format, PictureFormat::Gif);
+    }
+
+    #[test]
+    fn parts_of_a_viewport_may_be_left_out() {
+        for (text, region) in [
+            ("8,8", None),
+            ("8,8,,", None),
+            ("8,8,,,5,6", Some(Region::Pixels(0, 0, 5, 6))),
+            ("8,8,2", Some(Region::Pixels(2, 0, u32::MAX, u32::MAX))),
+            ("8,8,2,3,,6", Some(Region::Pixels(2, 3, u32::MAX, 6))),
+        ] {
+            assert_eq!(viewport(text), Some((Some((8, 8)), region)), "{text}");
+        }
+    }
+
+    #[test]
+    fn annotations_are_warned_of() {
+        let warning = |text| asked(&pairs(text).unwrap(), "image/png").unwrap().warning();
+        let text = warning("annotation=patient,technique").unwrap();
+        assert_eq!(
+            text,
+            "299 engram \"The following annotation values are not supported: patient,technique\""
+        );
+        assert_eq!(warning("window=1,2"), None);
     }
 
     #[test]
@@ -123,12 +199,17 @@ mod tests {
             "window=nan,inf",
             "viewport=0,5",
             "viewport=1",
-            "viewport=1,2,3",
+            "viewport=,2",
+            "viewport=1,1,1,1,1,1,1",
+            "viewport=1,1,-1",
             "viewport=99999,1",
             "viewport=1,1,0,0,0,1",
             "quality=0",
             "quality=101",
             "quality=x",
+            "iccprofile=srgb",
+            "annotation=",
+            "annotation=a%0d%0ab",
         ] {
             assert!(read(text, "image/png").is_err(), "{text}");
         }

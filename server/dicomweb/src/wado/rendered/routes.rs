@@ -1,12 +1,12 @@
-//! `GET …/instances/{instance}/rendered` and `GET …/instances/{instance}/frames/{frame}/rendered`
+//! `GET /studies/{study}[/series/{series}[/instances/{instance}[/frames/{list}]]]/rendered`
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
-use engram_imaging::render;
-use snafu::ResultExt;
+use engram_archive::InstanceEntry;
 
-use super::parameters::render_options;
-use crate::error::{PixelsSnafu, Result};
+use super::parameters::asked;
+use super::{Form, PictureSource, answer};
+use crate::error::{Result, TooManyPicturesSnafu};
 use crate::media::Offer;
 use crate::place::Place;
 use crate::query;
@@ -14,19 +14,72 @@ use crate::state::{DicomWeb, blocking, negotiate};
 use crate::wado::frames::frame_list;
 use crate::wado::object;
 
-/// One picture, JPEG unless the client asks for PNG (PS3.18 Table 8.7.4-1): of the frame, or of the instance's first.
+/// What a rendered resource holds.
+enum Resource {
+    /// One picture.
+    Picture,
+    /// An instance of several frames.
+    MultiFrame,
+    /// A list of several frames.
+    FrameList,
+    /// A study or a series.
+    Instances,
+}
+
+/// Sends pictures (PS3.18 Table 8.7.4-1): JPEG unless the client asks for PNG or GIF.
+///
+/// One picture is the body, or a part where the client wants parts. Several are parts, one for each frame; so are those
+/// of a study, a series or a list of frames for a client that accepts `image/jpeg` or `image/png` alone, since there is
+/// no other form for them. An instance of several frames has one: its first frame; and as `image/gif`, which moves, it
+/// is one picture, as is a list of frames.
 pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
-    let offer = negotiate(&request, &[Offer::single("image/jpeg"), Offer::single("image/png")])?;
-    let options = render_options(&query::pairs(request.query_string())?, offer.media_type)?;
-    let frame = match request.match_info().get("frames") {
-        Some(list) => frame_list(list, 1)?.first().copied().unwrap_or(1),
-        None => 1,
+    let list = match request.match_info().get("frames") {
+        Some(list) => Some(frame_list(list, state.options.max_frames)?),
+        None => None,
     };
-    let picture = blocking(move || {
-        let entry = object::entry(&state.archive, &place)?;
-        let object = object::open(&entry, &state.options)?;
-        render(&object, frame, &options, state.options.decoding()).context(PixelsSnafu)
-    })
-    .await?;
-    Ok(HttpResponse::Ok().content_type(picture.media_type).body(picture.bytes))
+    let is_instance = place.instance.is_some();
+    let data = state.clone();
+    let entries = blocking(move || object::entries(&data.archive, &place)).await?;
+    let count = list.as_ref().map_or_else(|| pictures(&entries), Vec::len);
+    let limit = state.options.max_frames;
+    if count > limit {
+        return TooManyPicturesSnafu { count, limit }.fail();
+    }
+    let resource = match (&list, count) {
+        _ if !is_instance => Resource::Instances,
+        (_, 1) => Resource::Picture,
+        (Some(_), _) => Resource::FrameList,
+        (None, _) => Resource::MultiFrame,
+    };
+    let offer = negotiate(&request, &resource.offers())?;
+    let asked = asked(&query::pairs(request.query_string())?, offer.media_type)?;
+
+    let is_gif = offer.media_type == "image/gif";
+    let (in_parts, frames, animated) = match resource {
+        Resource::Picture => (offer.multipart, list, false),
+        Resource::MultiFrame if offer.multipart || is_gif => (offer.multipart, None, is_gif),
+        Resource::MultiFrame => (false, Some(vec![1]), false),
+        Resource::FrameList => (offer.multipart || !is_gif, list, !offer.multipart && is_gif),
+        Resource::Instances => (true, None, is_gif),
+    };
+    let form = if in_parts { Form::Parts(state.urls(&request)) } else { Form::Single };
+    let warning = asked.warning();
+    let source = PictureSource { entries, may_lack: !is_instance, frames, options: asked.options, animated };
+    answer(state.as_ref().clone(), source, form, offer.media_type, warning).await
+}
+
+fn pictures(entries: &[InstanceEntry]) -> usize {
+    entries.iter().map(|entry| entry.frames.max(1) as usize).fold(0, usize::saturating_add)
+}
+
+impl Resource {
+    /// What it can be sent as, what the client gets by default first.
+    fn offers(&self) -> Vec<Offer> {
+        let forms: [fn(&'static str) -> Offer; 2] = match self {
+            Self::Picture => [Offer::single, Offer::multipart],
+            Self::MultiFrame | Self::FrameList | Self::Instances => [Offer::multipart, Offer::single],
+        };
+        let types = ["image/jpeg", "image/png", "image/gif"];
+        forms.into_iter().flat_map(|form| types.map(form)).collect()
+    }
 }

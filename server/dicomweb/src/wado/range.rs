@@ -1,0 +1,167 @@
+//! Range requests on single-part answers (RFC 9110 14).
+
+use std::ops::Range;
+
+use actix_web::http::{Method, header};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::body::{Segment, body};
+use crate::error::{RangeNotSatisfiableSnafu, Result};
+
+/// A single-part answer, or the one stretch of it that the request asks for. Several stretches at once are answered
+/// with the whole, as RFC 9110 14.2 allows; so is `If-Range`, whose validator can be none of ours.
+pub fn single_part(
+    request: &HttpRequest,
+    content_type: &str,
+    segments: Vec<Segment>,
+    buffer_bytes: usize,
+) -> Result<HttpResponse> {
+    let length = segments.iter().map(Segment::length).sum();
+    let mut response = HttpResponse::Ok();
+    let segments = match asked(request, length) {
+        Asked::Whole => segments,
+        Asked::Stretch(range) => {
+            response = HttpResponse::PartialContent();
+            let content_range = format!("bytes {}-{}/{length}", range.start, range.end - 1);
+            response.insert_header((header::CONTENT_RANGE, content_range));
+            stretch(segments, &range)
+        }
+        Asked::Nothing => return RangeNotSatisfiableSnafu { length }.fail(),
+    };
+    response.insert_header((header::ACCEPT_RANGES, "bytes")).content_type(content_type);
+    Ok(match segments.as_slice() {
+        [Segment::Bytes(bytes)] => response.body(bytes.clone()),
+        _ => response.body(body(segments, buffer_bytes)),
+    })
+}
+
+/// What a request asks for of so many bytes.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Whole,
+    /// Not empty, and within the bytes there are.
+    Stretch(Range<u64>),
+    /// A range in which there is no byte.
+    Nothing,
+}
+
+fn asked(request: &HttpRequest, length: u64) -> Asked {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    match header(header::RANGE) {
+        Some(range) if request.method() == Method::GET && header(header::IF_RANGE).is_none() => {
+            parse(range, length)
+        }
+        _ => Asked::Whole,
+    }
+}
+
+/// Reads a `Range` header; what does not read, or is not in bytes, is as if it were not there (RFC 9110 14.2).
+fn parse(text: &str, length: u64) -> Asked {
+    let Some((unit, range)) = text.split_once('=') else { return Asked::Whole };
+    if !unit.trim().eq_ignore_ascii_case("bytes") || range.contains(',') {
+        return Asked::Whole;
+    }
+    let Some((first, last)) = range.split_once('-') else { return Asked::Whole };
+    let range = match (number(first), number(last)) {
+        (Field::Number(first), Field::Number(last)) if last >= first => first..last.saturating_add(1),
+        (Field::Number(first), Field::Empty) => first..length,
+        (Field::Empty, Field::Number(count)) => length.saturating_sub(count)..length,
+        _ => return Asked::Whole,
+    };
+    let range = range.start..range.end.min(length);
+    match range.is_empty() {
+        true => Asked::Nothing,
+        false => Asked::Stretch(range),
+    }
+}
+
+enum Field {
+    Empty,
+    Number(u64),
+    Other,
+}
+
+/// Digits; more of them than fit are a number beyond any file.
+fn number(text: &str) -> Field {
+    match text.trim() {
+        "" => Field::Empty,
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Field::Number(digits.parse().unwrap_or(u64::MAX))
+        }
+        _ => Field::Other,
+    }
+}
+
+/// The segments that make up a stretch of the whole.
+fn stretch(segments: Vec<Segment>, range: &Range<u64>) -> Vec<Segment> {
+    let mut offset = 0;
+    let mut kept = Vec::new();
+    for segment in segments {
+        let length = segment.length();
+        let start = range.start.saturating_sub(offset).min(length);
+        let end = range.end.saturating_sub(offset).min(length);
+        if start < end {
+            kept.push(segment.within(start..end));
+        }
+        offset += length;
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ranges_are_read_as_rfc_9110_says() {
+        for (text, expected) in [
+            ("bytes=0-0", Asked::Stretch(0..1)),
+            ("bytes=2-5", Asked::Stretch(2..6)),
+            ("Bytes = 2 - 5", Asked::Stretch(2..6)),
+            ("bytes=2-500", Asked::Stretch(2..10)),
+            ("bytes=7-", Asked::Stretch(7..10)),
+            ("bytes=-3", Asked::Stretch(7..10)),
+            ("bytes=-30", Asked::Stretch(0..10)),
+            ("bytes=3-99999999999999999999999", Asked::Stretch(3..10)),
+            ("bytes=10-", Asked::Nothing),
+            ("bytes=10-20", Asked::Nothing),
+            ("bytes=-0", Asked::Nothing),
+            ("bytes=5-2", Asked::Whole),
+            ("bytes=0-1,4-5", Asked::Whole),
+            ("bytes=-", Asked::Whole),
+            ("bytes=a-b", Asked::Whole),
+            ("lines=0-1", Asked::Whole),
+            ("", Asked::Whole),
+        ] {
+            assert_eq!(parse(text, 10), expected, "{text}");
+        }
+        assert_eq!(parse("bytes=0-", 0), Asked::Nothing);
+    }
+
+    proptest! {
+        #[test]
+        fn a_stretch_is_what_slicing_gives(
+            parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..6), 0..5),
+            (start, end) in (0u64..30, 0u64..30),
+        ) {
+            let whole: Vec<u8> = parts.concat();
+            let end = end.min(whole.len() as u64);
+            let range = start.min(end)..end;
+            let segments = parts.into_iter().map(|part| Segment::Bytes(part.into())).collect();
+            let kept = stretch(segments, &range).into_iter().map(|segment| match segment {
+                Segment::Bytes(bytes) => bytes,
+                Segment::File { .. } => Bytes::new(),
+            });
+            prop_assert_eq!(kept.collect::<Vec<_>>().concat(), &whole[range.start as usize..range.end as usize]);
+        }
+
+        #[test]
+        fn no_range_panics(text in "(bytes=)?[-0-9, a-z]{0,30}", length in any::<u64>()) {
+            if let Asked::Stretch(range) = parse(&text, length) {
+                prop_assert!(range.start < range.end && range.end <= length);
+            }
+        }
+    }
+}

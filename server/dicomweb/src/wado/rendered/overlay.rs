@@ -1,0 +1,165 @@
+//! A segmentation over the image it was made on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use dicom_object::DefaultDicomObject;
+use engram_archive::{Archive, InstanceEntry};
+use engram_imaging::{Raster, Window, srgb_of_cielab};
+use engram_seg::{Frame, Limits, ReferencedSlice, SegmentPixel, Segmentation, read_within};
+use snafu::ResultExt;
+
+use crate::error::{ArchiveSnafu, PixelsSnafu, Result, SegmentationSnafu};
+use crate::options::DicomWebOptions;
+use crate::state::DicomWeb;
+use crate::wado::object;
+
+/// How much of a segment's colour is seen, where the segment fills the pixel.
+const OPACITY: f32 = 0.5;
+/// Colours of segments that name none, by segment number: red, green, blue; well apart from each other and from grey.
+const PALETTE: [[u8; 3]; 10] = [
+    [220, 50, 60],
+    [50, 190, 90],
+    [60, 120, 230],
+    [240, 200, 40],
+    [170, 70, 210],
+    [240, 130, 40],
+    [50, 200, 210],
+    [230, 90, 170],
+    [160, 210, 60],
+    [120, 100, 250],
+];
+
+/// A SEG, and what is needed to find the images under its frames.
+pub struct Overlay {
+    archive: Archive,
+    options: Arc<DicomWebOptions>,
+    segmentation: Segmentation,
+    colours: BTreeMap<u16, [u8; 3]>,
+    /// Slices of all images that the SEG refers to: for frames that name none. Read when the first asks.
+    all_slices: Option<Vec<ReferencedSlice>>,
+    /// The source that was opened last; several frames often lie on frames of one.
+    source: Option<(String, DefaultDicomObject)>,
+}
+
+impl Overlay {
+    /// Reads a SEG.
+    pub fn new(state: &DicomWeb, object: &DefaultDicomObject) -> Result<Self> {
+        let limits = Limits { max_bytes: state.options.max_decode_bytes };
+        let segmentation = read_within(object, limits).context(SegmentationSnafu)?;
+        let colours = segmentation.description.segments.iter().map(|segment| {
+            let colour = segment.recommended_cielab.map(srgb_of_cielab);
+            (segment.number, colour.unwrap_or_else(|| fixed_colour(segment.number)))
+        });
+        Ok(Self {
+            archive: state.archive.clone(),
+            options: Arc::clone(&state.options),
+            colours: colours.collect(),
+            segmentation,
+            all_slices: None,
+            source: None,
+        })
+    }
+
+    /// NumberOfFrames.
+    pub fn frames(&self) -> usize {
+        self.segmentation.description.number_of_frames as usize
+    }
+
+    /// A frame, counted from 1 and known to be there: its segments half transparent over the slice that it belongs to,
+    /// which is shown through `window` or its own; over black where the archive has no such slice.
+    pub fn raster(&mut self, frame: usize, window: Option<Window>) -> Result<Raster> {
+        let index = frame.saturating_sub(1);
+        match self.over_source(index, window)? {
+            Some(raster) => Ok(raster),
+            None => self.over_black(index),
+        }
+    }
+
+    fn over_source(&mut self, index: usize, window: Option<Window>) -> Result<Option<Raster>> {
+        let slices = self.slices(index)?;
+        let placed = match self.segmentation.frame_on(index, &slices) {
+            Ok(placed) => placed,
+            Err(error) => {
+                tracing::debug!(%error, "a segmentation's frame does not lie on its source");
+                None
+            }
+        };
+        let Some(placed) = placed else { return Ok(None) };
+        let Some(slice) = slices.get(placed.slice) else { return Ok(None) };
+        let limits = self.options.decoding();
+        let Some(source) = self.source(&slice.sop_instance_uid)? else { return Ok(None) };
+        match Raster::of_frame(source, slice.frame as usize, window, limits) {
+            Ok(raster) => Ok(Some(raster.overlaid(self.layer(placed.pixels)))),
+            Err(error) => {
+                tracing::debug!(%error, "a segmentation's source cannot be shown");
+                Ok(None)
+            }
+        }
+    }
+
+    fn over_black(&self, index: usize) -> Result<Raster> {
+        let description = &self.segmentation.description;
+        let size = (u32::from(description.columns), u32::from(description.rows));
+        let black = Raster::black(size.0, size.1, self.options.decoding()).context(PixelsSnafu)?;
+        let pixels = self.segmentation.frame_pixels(index).into_iter().flatten();
+        Ok(black.overlaid(self.layer(pixels)))
+    }
+
+    fn layer(
+        &self,
+        pixels: impl IntoIterator<Item = Option<SegmentPixel>>,
+    ) -> impl Iterator<Item = Option<([u8; 3], f32)>> {
+        pixels.into_iter().map(|pixel| {
+            let SegmentPixel { segment, fraction } = pixel?;
+            let colour = self.colours.get(&segment).copied().unwrap_or_else(|| fixed_colour(segment));
+            Some((colour, OPACITY * fraction))
+        })
+    }
+
+    /// The slices that a frame may lie on: those it names, else all that the SEG refers to.
+    fn slices(&mut self, index: usize) -> Result<Vec<ReferencedSlice>> {
+        let named = self.segmentation.description.frames.get(index).map(|frame: &Frame| &frame.sources);
+        if let Some(sources) = named.filter(|sources| !sources.is_empty()) {
+            let uids: Vec<&str> = sources.iter().map(|source| source.sop_instance_uid.as_str()).collect();
+            return slices_of(&self.archive, uids.into_iter().take(self.options.max_frames));
+        }
+        if self.all_slices.is_none() {
+            let uids = self.segmentation.description.referenced_instances().into_iter();
+            self.all_slices = Some(slices_of(&self.archive, uids.take(self.options.max_frames))?);
+        }
+        Ok(self.all_slices.clone().unwrap_or_default())
+    }
+
+    fn source(&mut self, sop_instance_uid: &str) -> Result<Option<&DefaultDicomObject>> {
+        let is_open = self.source.as_ref().is_some_and(|(uid, _)| uid == sop_instance_uid);
+        if !is_open {
+            let Some(entry) = find(&self.archive, sop_instance_uid)? else { return Ok(None) };
+            self.source = Some((sop_instance_uid.to_owned(), object::open(&entry, &self.options)?));
+        }
+        Ok(self.source.as_ref().map(|(_, object)| object))
+    }
+}
+
+fn fixed_colour(segment: u16) -> [u8; 3] {
+    let index = usize::from(segment).wrapping_sub(1) % PALETTE.len();
+    PALETTE.get(index).copied().unwrap_or_default()
+}
+
+fn find(archive: &Archive, sop_instance_uid: &str) -> Result<Option<InstanceEntry>> {
+    archive.find_instance(sop_instance_uid).context(ArchiveSnafu)
+}
+
+/// The slices of those of the instances that the archive has.
+fn slices_of<'a>(archive: &Archive, uids: impl Iterator<Item = &'a str>) -> Result<Vec<ReferencedSlice>> {
+    let mut slices = Vec::new();
+    for uid in uids {
+        let Some(entry) = find(archive, uid)? else { continue };
+        let header = object::header(&entry)?;
+        match ReferencedSlice::of_instance(&header) {
+            Ok(of_instance) => slices.extend(of_instance),
+            Err(error) => tracing::debug!(%error, uid, "a segmentation refers to what is no image"),
+        }
+    }
+    Ok(slices)
+}

@@ -1,0 +1,114 @@
+//! `GET /wado?requestType=WADO&…`
+
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
+use engram_archive::InstanceEntry;
+use engram_imaging::RenderOptions;
+use snafu::ResultExt;
+
+use super::parameters::{Parameters, parameters};
+use crate::error::{ArchiveSnafu, Error, NotFoundSnafu, Result};
+use crate::media::{Accept, Offer};
+use crate::query;
+use crate::state::{DicomWeb, blocking};
+use crate::wado::instances;
+use crate::wado::object;
+use crate::wado::range::single_part;
+use crate::wado::rendered::parameters::{Asked, format, refused};
+use crate::wado::rendered::{Form, PictureSource, answer};
+
+const DICOM: &str = "application/dicom";
+
+/// Sends one instance: as a picture, or as it is stored.
+pub async fn retrieve(request: HttpRequest, state: Data<DicomWeb>) -> Result<HttpResponse> {
+    let asked = parameters(&query::pairs(request.query_string())?)?;
+    let (data, wanted) = (state.clone(), asked.clone());
+    let (entry, has_pixels) = blocking(move || {
+        let entry = find(&data, &wanted)?;
+        let has_pixels = object::has_pixels(&data.archive, &entry)?;
+        Ok((entry, has_pixels))
+    })
+    .await?;
+    let offer = choose(&asked, &entry, has_pixels)?;
+    match offer.media_type {
+        DICOM => send_object(&request, &state, &asked, entry, &offer),
+        _ => send_picture(state, asked, entry, offer.media_type).await,
+    }
+}
+
+/// The instance, which must lie where the study and series say, as far as they are given.
+fn find(state: &DicomWeb, asked: &Parameters) -> Result<InstanceEntry> {
+    let entry = state.archive.find_instance(&asked.object).context(ArchiveSnafu)?;
+    let lies_there = |entry: &InstanceEntry| {
+        let is = |wanted: &Option<String>, uid: &String| wanted.as_ref().is_none_or(|wanted| wanted == uid);
+        is(&asked.study, &entry.uids.study_instance_uid) && is(&asked.series, &entry.uids.series_instance_uid)
+    };
+    match entry.filter(lies_there) {
+        Some(entry) => Ok(entry),
+        None => NotFoundSnafu { what: format!("instance {}", asked.object) }.fail(),
+    }
+}
+
+/// The form that `contentType` prefers; without it JPEG for one frame, and the object itself for several frames or
+/// none (PS3.18 9.1.2.2.1).
+fn choose(asked: &Parameters, entry: &InstanceEntry, has_pixels: bool) -> Result<Offer> {
+    let is_picture = has_pixels && (entry.frames <= 1 || asked.frame.is_some());
+    let object = Offer::single(DICOM).in_syntax(entry.transfer_syntax_uid.as_str());
+    let mut offers = ["image/jpeg", "image/png", "image/gif"].map(Offer::single).to_vec();
+    match is_picture {
+        true => offers.push(object),
+        false => offers.insert(0, object),
+    }
+    let content_type = asked.content_type.as_deref().unwrap_or("*/*");
+    let offer = Accept::parse(content_type).choose(&offers).cloned();
+    offer.ok_or_else(|| not_acceptable(content_type, &offers))
+}
+
+fn not_acceptable(accept: &str, offers: &[Offer]) -> Error {
+    let offered = offers.iter().map(Offer::to_string).collect::<Vec<_>>().join(", ");
+    Error::NotAcceptable { accept: accept.to_owned(), offered }
+}
+
+fn send_object(
+    request: &HttpRequest,
+    state: &DicomWeb,
+    asked: &Parameters,
+    entry: InstanceEntry,
+    offer: &Offer,
+) -> Result<HttpResponse> {
+    if asked.frame.is_some() {
+        return Err(refused("`frameNumber` is for pictures, not for application/dicom"));
+    }
+    let stored = entry.transfer_syntax_uid.as_str();
+    if let Some(syntax) = asked.transfer_syntax.as_deref().filter(|syntax| ![stored, "*"].contains(syntax)) {
+        let accept = format!("{DICOM}; transfer-syntax={syntax}");
+        return Err(not_acceptable(&accept, std::slice::from_ref(offer)));
+    }
+    let object = instances::service::retrieve(&[entry], offer);
+    single_part(request, &object.content_type, object.segments, state.options.buffer_bytes)
+}
+
+async fn send_picture(
+    state: Data<DicomWeb>,
+    asked: Parameters,
+    entry: InstanceEntry,
+    media_type: &'static str,
+) -> Result<HttpResponse> {
+    let limit = state.options.max_frames;
+    let animated = media_type == "image/gif" && asked.frame.is_none();
+    let count = entry.frames as usize;
+    if animated && count > limit {
+        return Err(Error::TooManyPictures { count, limit });
+    }
+    let options = RenderOptions {
+        format: format(media_type, asked.quality),
+        window: asked.window,
+        viewport: asked.viewport,
+        region: asked.region,
+    };
+    let frames = if animated { None } else { Some(vec![asked.frame.unwrap_or(1)]) };
+    let source =
+        PictureSource { entries: vec![entry], may_lack: false, frames, options: options.clone(), animated };
+    let warning = Asked { options, annotation: asked.annotation }.warning();
+    answer(state.as_ref().clone(), source, Form::Single, media_type, warning).await
+}

@@ -1,0 +1,146 @@
+//! A frame as it is shown, between its stored values and its encoding.
+
+use super::display::display;
+use super::{Animation, Picture, PictureFormat, Region, RenderOptions, Window};
+use crate::error::{BadOptionSnafu, EncodePictureSnafu, Result, TooLargeSnafu};
+use crate::pixels::{DecodeLimits, PixelReader};
+use dicom_object::DefaultDicomObject;
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngEncoder;
+use image::imageops::FilterType;
+use image::{DynamicImage, GrayImage};
+use snafu::{ResultExt, ensure};
+
+/// A picture that is not encoded yet: 8-bit grey or RGB.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Raster {
+    pub(super) image: DynamicImage,
+}
+
+impl Raster {
+    /// A frame, counted from 1: modality LUT, VOI (`window`, else the file's, else robust bounds), inversion of
+    /// MONOCHROME1, or colour.
+    ///
+    /// # Errors
+    /// Those of [`PixelReader::open`] and [`PixelReader::frame`]; a photometric interpretation that cannot be shown.
+    pub fn of_frame(
+        object: &DefaultDicomObject,
+        frame: usize,
+        window: Option<Window>,
+        limits: DecodeLimits,
+    ) -> Result<Self> {
+        let decoded = PixelReader::open(object, limits)?.frame(frame)?;
+        Ok(Self { image: display(object, frame, &decoded, window)? })
+    }
+
+    /// Black, of that size in pixels.
+    ///
+    /// # Errors
+    /// A size above the limit.
+    pub fn black(width: u32, height: u32, limits: DecodeLimits) -> Result<Self> {
+        ensure_within(width, height, 1, limits)?;
+        Ok(Self { image: DynamicImage::ImageLuma8(GrayImage::new(width, height)) })
+    }
+
+    /// Width in pixels.
+    pub fn width(&self) -> u32 {
+        self.image.width()
+    }
+
+    /// Height in pixels.
+    pub fn height(&self) -> u32 {
+        self.image.height()
+    }
+
+    /// Lays colours over the picture, pixel by pixel, row after row: red, green and blue, and an opacity from 0 to 1.
+    /// `None` leaves a pixel as it is.
+    pub fn overlaid(self, layer: impl IntoIterator<Item = Option<([u8; 3], f32)>>) -> Self {
+        let mut image = self.image.into_rgb8();
+        for (pixel, above) in image.pixels_mut().zip(layer) {
+            let Some((colour, opacity)) = above else { continue };
+            for (below, above) in pixel.0.iter_mut().zip(colour) {
+                let blended = f32::from(*below) * (1.0 - opacity) + f32::from(above) * opacity;
+                *below = blended.round() as u8;
+            }
+        }
+        Self { image: image.into() }
+    }
+
+    /// The picture as `options` want to see it: cut to the region, scaled to fit the viewport.
+    ///
+    /// # Errors
+    /// A region outside the picture, an empty viewport, or one whose picture exceeds the limit.
+    pub fn viewed(mut self, options: &RenderOptions, limits: DecodeLimits) -> Result<Self> {
+        if let Some(region) = options.region {
+            self.image = cut(&self.image, region)?;
+        }
+        if let Some(viewport) = options.viewport {
+            self.image = fit(&self.image, viewport, limits)?;
+        }
+        Ok(self)
+    }
+
+    /// The encoded picture.
+    ///
+    /// # Errors
+    /// Those of the encoder.
+    pub fn encode(&self, format: PictureFormat) -> Result<Picture> {
+        let mut bytes = Vec::new();
+        let media_type = match format {
+            PictureFormat::Png => {
+                self.image.write_with_encoder(PngEncoder::new(&mut bytes)).context(EncodePictureSnafu)?;
+                "image/png"
+            }
+            PictureFormat::Jpeg { quality } => {
+                let encoder = JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100));
+                self.image.write_with_encoder(encoder).context(EncodePictureSnafu)?;
+                "image/jpeg"
+            }
+            PictureFormat::Gif => {
+                let mut animation = Animation::still(self)?;
+                bytes = animation.add(self)?;
+                bytes.extend(animation.finish()?);
+                "image/gif"
+            }
+        };
+        Ok(Picture { bytes, media_type, width: self.width(), height: self.height() })
+    }
+}
+
+fn cut(picture: &DynamicImage, region: Region) -> Result<DynamicImage> {
+    let (left, top, width, height) = match region {
+        Region::Pixels(left, top, width, height) => (left, top, width, height),
+        Region::Shares([left, top, right, bottom]) => {
+            let [left, right] = [left, right].map(|share| pixels(share, picture.width()));
+            let [top, bottom] = [top, bottom].map(|share| pixels(share, picture.height()));
+            (left, top, right.saturating_sub(left), bottom.saturating_sub(top))
+        }
+    };
+    let inside = left < picture.width() && top < picture.height() && width > 0 && height > 0;
+    ensure!(inside, BadOptionSnafu { name: "region", reason: "it lies outside the frame, or is empty" });
+    Ok(picture.crop_imm(left, top, width, height))
+}
+
+/// A share of a side, in whole pixels.
+fn pixels(share: f64, side: u32) -> u32 {
+    (share * f64::from(side)).round() as u32
+}
+
+fn fit(picture: &DynamicImage, (width, height): (u32, u32), limits: DecodeLimits) -> Result<DynamicImage> {
+    ensure!(width > 0 && height > 0, BadOptionSnafu { name: "viewport", reason: "it is empty" });
+    let scale = |side: u32, of: u32| f64::from(side) / f64::from(of);
+    let scale = scale(width, picture.width()).min(scale(height, picture.height()));
+    let [width, height] = [picture.width(), picture.height()].map(|side| pixels(scale, side).max(1));
+    ensure_within(width, height, picture.color().bytes_per_pixel(), limits)?;
+    Ok(picture.resize_exact(width, height, FilterType::Triangle))
+}
+
+fn ensure_within(width: u32, height: u32, bytes_per_pixel: u8, limits: DecodeLimits) -> Result<()> {
+    let needed =
+        u64::from(width).saturating_mul(u64::from(height)).saturating_mul(u64::from(bytes_per_pixel));
+    ensure!(
+        needed <= limits.max_frame_bytes,
+        TooLargeSnafu { what: "a picture", needed, limit: limits.max_frame_bytes }
+    );
+    Ok(())
+}
