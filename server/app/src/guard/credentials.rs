@@ -21,9 +21,7 @@ impl Credentials {
     pub fn of(headers: &HeaderMap) -> Self {
         match headers.get(AUTHORIZATION) {
             None => Self::None,
-            Some(value) => {
-                value.to_str().ok().and_then(token).map_or(Self::Unreadable, |token| Self::Token(token))
-            }
+            Some(value) => value.to_str().ok().and_then(token).map_or(Self::Unreadable, Self::Token),
         }
     }
 }

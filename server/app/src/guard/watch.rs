@@ -226,7 +226,7 @@ fn watched<B: MessageBody + 'static>(
             BodySize::Sized(length) => Some(length),
             BodySize::Stream => None,
         };
-        let mut watched = Watched { body, left, line, _place: place };
+        let mut watched = Watched { body, left, is_head, line, _place: place };
         watched.sent(0);
         watched
     })
@@ -237,6 +237,8 @@ pub struct Watched {
     body: BoxBody,
     /// Bytes that are still to come; none: that is not known before the end.
     left: Option<u64>,
+    /// Whether it is read and never sent.
+    is_head: bool,
     line: Option<Line>,
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -264,7 +266,7 @@ impl MessageBody for Watched {
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let polled = Pin::new(&mut self.body).poll_next(context);
         match &polled {
-            Poll::Ready(Some(Ok(bytes))) => self.sent(bytes.len() as u64),
+            Poll::Ready(Some(Ok(bytes))) if !self.is_head => self.sent(bytes.len() as u64),
             Poll::Ready(None) if self.left.is_none() => {
                 self.left = Some(0);
                 self.sent(0);
