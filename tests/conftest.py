@@ -40,8 +40,8 @@ def start_engram(tmp_path):
     """A function that starts a server over a folder (`tmp_path/"data"` by default); all are ended with the test."""
     servers = []
 
-    def start(*extra: str, data: Path | None = None, config: Path | None = None) -> Server:
-        servers.append(start_server(data or tmp_path / "data", *extra, config=config))
+    def start(*extra: str, data: Path | None = None, config: Path | None = None, **options) -> Server:
+        servers.append(start_server(data or tmp_path / "data", *extra, config=config, **options))
         return servers[-1]
 
     yield start

@@ -7,6 +7,7 @@ no more than DICOMweb. Tests that need more ask for the `engram` fixture, which 
 
 import os
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -95,10 +96,11 @@ class Server:
         self.process.wait()
 
 
-def start_server(data: Path, *extra: str, config: Path | None = None, binary: Path | None = None) -> Server:
+def start_server(data: Path, *extra: str, config: Path | None = None, binary: Path | None = None,
+                 authority: Path | None = None) -> Server:
     """Starts a server on a free loopback port over `data` and waits until it is healthy.
 
-    A port may be taken between finding and binding it, hence the second and third attempt.
+    `authority` is the certificate to trust, where the configuration asks for TLS. A port may be taken between finding and binding it, hence the second and third attempt.
     """
     binary = binary or find_server()
     if binary is None:
@@ -114,8 +116,8 @@ def start_server(data: Path, *extra: str, config: Path | None = None, binary: Pa
         with log.open("ab") as output:
             process = subprocess.Popen([binary, *arguments], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
                                        stdin=subprocess.DEVNULL)
-        server = Server(f"http://127.0.0.1:{port}", data, process, log)
-        if wait_until_healthy(server):
+        server = Server(f"{'https' if authority else 'http'}://127.0.0.1:{port}", data, process, log)
+        if wait_until_healthy(server, authority):
             return server
         server.stop()
         if attempt == 3 or "ddress already in use" not in log.read_text(errors="replace"):
@@ -123,11 +125,12 @@ def start_server(data: Path, *extra: str, config: Path | None = None, binary: Pa
     pytest.fail(f"{binary} did not come up:\n{log.read_text(errors='replace')[-4000:]}")
 
 
-def wait_until_healthy(server: Server) -> bool:
+def wait_until_healthy(server: Server, authority: Path | None = None) -> bool:
+    trust = ssl.create_default_context(cafile=authority) if authority else None
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.process.poll() is None:
         try:
-            with urllib.request.urlopen(f"{server.base}/api/v1/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"{server.base}/api/v1/health", timeout=5, context=trust) as answer:
                 if answer.status == 200:
                     return True
         except (urllib.error.URLError, OSError):

@@ -12,6 +12,7 @@ use engram_workflow::{ReadLimits, SegmentationDefaults, Workflow, WorkflowOption
 use crate::bundles::{self, StoredBundles};
 use crate::cli::Failure;
 use crate::config::{Config, mebibytes};
+use crate::guard::Tokens;
 
 /// Every room, open.
 pub struct House {
@@ -19,6 +20,8 @@ pub struct House {
     pub archive: Archive,
     /// The rooms joined.
     pub workflow: Arc<Workflow>,
+    /// Who may come in.
+    pub tokens: Arc<Tokens>,
 }
 
 /// Opens the store and loads the bundle.
@@ -40,7 +43,8 @@ pub fn join(config: &Config, db: &sled::Db, archive: Archive) -> Result<House, F
         bundles: bundles::configured(config)?,
     };
     let workflow = Workflow::open(data, parts, workflow_options(config)).map_err(Failure::of)?;
-    Ok(House { archive, workflow: Arc::new(workflow) })
+    let tokens = Arc::new(Tokens::open(data).map_err(Failure::of)?);
+    Ok(House { archive, workflow: Arc::new(workflow), tokens })
 }
 
 /// The embedded database in the data folder.
@@ -71,6 +75,7 @@ pub fn database_folder(data: &Path) -> PathBuf {
 pub fn archive_options(config: &Config) -> ArchiveOptions {
     ArchiveOptions {
         max_instance_bytes: mebibytes(config.limits.max_instance_mb),
+        min_free_bytes: mebibytes(config.limits.min_free_disk_mb),
         ..ArchiveOptions::new(database_folder(&config.storage.data))
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Response;
 
-use crate::cli::{Failure, http_agent};
+use crate::cli::{Failure, ServerToken, http_agent};
 
 /// Between the parts of a request.
 const BOUNDARY: &str = "engram-client-2b7c1f4e9a";
@@ -135,8 +135,8 @@ impl Job {
 
 impl Client {
     /// Of the server at `url`.
-    pub fn new(url: &str) -> Self {
-        Self { agent: http_agent(), url: url.to_owned() }
+    pub fn new(url: &str, token: &ServerToken) -> Result<Self, Failure> {
+        Ok(Self { agent: http_agent(url, token)?, url: url.to_owned() })
     }
 
     /// Whether the server is ready to work.

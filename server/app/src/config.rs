@@ -60,6 +60,39 @@ section! {
         workers: usize = 0,
         /// Seconds given to requests in progress when stopping.
         shutdown_seconds: u64 = 10,
+        /// Certificate chain, PEM; with the key: HTTPS.
+        tls_certificate: Option<PathBuf> = None,
+        /// Its private key, PEM.
+        tls_key: Option<PathBuf> = None,
+        /// Web pages whose scripts may call from a browser.
+        cors_origins: Vec<String> = Vec::new(),
+    }
+}
+section! {
+    /// `[auth]`
+    Auth {
+        /// Whether requests need a token; none: wherever one was made, or other machines can reach the server.
+        required: Option<bool> = None,
+    }
+}
+section! {
+    /// `[audit]`
+    Audit {
+        /// Whether accesses are recorded.
+        enabled: bool = true,
+        /// Whether queries are, too.
+        queries: bool = true,
+        /// A file's size, MiB, from which another is begun.
+        rotate_mb: u64 = 64,
+        /// Full files that are kept.
+        keep: u32 = 16,
+    }
+}
+section! {
+    /// `[dicomweb]`
+    Dicomweb {
+        /// Whether DELETE is answered.
+        allow_delete: bool = true,
     }
 }
 section! {
@@ -69,6 +102,8 @@ section! {
         bind: Option<SocketAddr> = None,
         /// Our AE title.
         ae_title: String = "ENGRAM".into(),
+        /// AE titles that may call; none: any, on loopback alone.
+        calling_ae_titles: Vec<String> = Vec::new(),
         /// Associations served at a time.
         max_associations: usize = 16,
         /// Seconds of silence after which an association is dropped.
@@ -85,8 +120,20 @@ section! {
     }
 }
 section! {
-    /// `[limits]`, all in MiB but the count.
+    /// `[limits]`: sizes in MiB.
     Limits {
+        /// Connections held at a time; further ones wait.
+        max_connections: usize = 1024,
+        /// Requests answered at a time; further ones get 503.
+        max_requests: usize = 256,
+        /// Seconds a request's head, or a TLS handshake, may take.
+        request_head_seconds: u64 = 10,
+        /// Seconds that a STOW-RS body may stand still, or a body of the API may take.
+        request_body_seconds: u64 = 60,
+        /// Seconds an idle connection is kept.
+        keep_alive_seconds: u64 = 75,
+        /// Free space below which nothing is stored.
+        min_free_disk_mb: u64 = 512,
         /// Body of one request.
         max_request_mb: u64 = 16384,
         /// One Part 10 object.
@@ -181,6 +228,9 @@ pub enum LogFormat {
 #[allow(missing_docs)] // each section documents itself
 pub struct Config {
     pub server: Server,
+    pub auth: Auth,
+    pub audit: Audit,
+    pub dicomweb: Dicomweb,
     pub dimse: Dimse,
     pub storage: Storage,
     pub limits: Limits,
@@ -207,7 +257,13 @@ impl Config {
 
     fn resolve(&mut self, folder: &Path) {
         self.storage.data = folder.join(&self.storage.data);
-        let named = [&mut self.models.bundle, &mut self.models.onnxruntime].into_iter().flatten();
+        let named = [
+            &mut self.models.bundle,
+            &mut self.models.onnxruntime,
+            &mut self.server.tls_certificate,
+            &mut self.server.tls_key,
+        ];
+        let named = named.into_iter().flatten();
         for path in named.chain(&mut self.models.bundles) {
             *path = folder.join(&path);
         }
@@ -239,11 +295,12 @@ mod tests {
     fn relative_paths_start_at_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("c.toml");
-        std::fs::write(&file, "[storage]\ndata = \"kept\"\n[models]\nbundle = \"b\"\nbundles = [\"c\"]")
+        std::fs::write(&file, "[storage]\ndata = \"kept\"\n[models]\nbundle = \"b\"\nbundles = [\"c\"]\n[server]\ntls_key = \"k\"")
             .unwrap();
         let config = Config::load(Some(&file)).unwrap();
         assert_eq!(config.storage.data, folder.path().join("kept"));
         assert_eq!(config.models.bundle, Some(folder.path().join("b")));
         assert_eq!(config.models.bundles, [folder.path().join("c")]);
+        assert_eq!(config.server.tls_key, Some(folder.path().join("k")));
     }
 }

@@ -1,4 +1,4 @@
-//! The `engram` binary: CLI, configuration, HTTP assembly and telemetry. Knows nothing of how things are stored
+//! The `engram` binary: CLI, configuration, HTTP assembly, auth and telemetry. Knows nothing of how things are stored
 //! or computed; it opens the rooms and joins them.
 
 mod assembly;
@@ -9,10 +9,12 @@ mod config;
 mod demo;
 mod dimse;
 mod evaluate;
+mod guard;
 mod http;
 mod montage;
 mod phantom;
 mod telemetry;
+mod tls;
 
 use std::process::ExitCode;
 

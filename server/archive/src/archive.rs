@@ -125,7 +125,8 @@ impl Archive {
     pub fn incoming(&self) -> Result<Incoming> {
         let shared = self.shared();
         shared.refuse_if_broken()?;
-        Incoming::create(&shared.layout.incoming(), shared.options.max_instance_bytes)
+        let ArchiveOptions { max_instance_bytes, min_free_bytes, .. } = shared.options;
+        Incoming::create(&shared.layout.incoming(), max_instance_bytes, min_free_bytes)
     }
 
     /// Hands the object over to be verified, synced and committed. Refusals wait in the ticket too. Tickets

@@ -152,8 +152,8 @@ pub enum StoreError {
         /// The SOP instance UID both have.
         sop_instance_uid: String,
     },
-    /// The disk has no room left.
-    #[snafu(display("could not store: the disk is full"))]
+    /// The disk has no room left, or less than is to stay free.
+    #[snafu(display("could not store: the disk is full, or nearly so"))]
     NoSpace,
     /// The archive itself failed.
     #[snafu(display("could not store: {source}"))]

@@ -13,7 +13,8 @@ use std::{
 /// stored, it leaves nothing.
 ///
 /// [`write`](io::Write::write) fails with [`io::ErrorKind::FileTooLarge`] past
-/// [`max_instance_bytes`](crate::ArchiveOptions::max_instance_bytes), and as the disk does. What failed can
+/// [`max_instance_bytes`](crate::ArchiveOptions::max_instance_bytes), with [`io::ErrorKind::StorageFull`] where less than
+/// [`min_free_bytes`](crate::ArchiveOptions::min_free_bytes) are free, and as the disk does. What failed can
 /// still be handed to `store`, which refuses it by the right reason, so that the answer names it.
 #[derive(Debug)]
 pub struct Incoming {
@@ -21,19 +22,26 @@ pub struct Incoming {
     path: PathBuf,
     written: u64,
     limit: u64,
+    min_free: u64,
+    /// Bytes received at which the disk's free space is looked at next.
+    next_look: u64,
     failed: Option<io::ErrorKind>,
     is_placed: bool,
 }
 
+/// Bytes received between two looks at the disk's free space: an object overshoots by no more.
+const LOOK_EVERY: u64 = 64 << 20;
+
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Incoming {
-    /// A new file in `folder` that takes `limit` bytes.
-    pub(crate) fn create(folder: &Path, limit: u64) -> Result<Self> {
+    /// A new file in `folder` that takes `limit` bytes, as long as `min_free` stay free on its disk.
+    pub(crate) fn create(folder: &Path, limit: u64, min_free: u64) -> Result<Self> {
         let path = folder.join(format!("{:016x}.part", NEXT.fetch_add(1, Ordering::Relaxed)));
         let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
         let file = file.context(FileSnafu { action: "create", path: &path })?;
-        Ok(Incoming { file, path, written: 0, limit, failed: None, is_placed: false })
+        let (written, next_look, failed, is_placed) = (0, 0, None, false);
+        Ok(Incoming { file, path, written, limit, min_free, next_look, failed, is_placed })
     }
 
     /// Bytes received until now.
@@ -55,6 +63,19 @@ impl Incoming {
         }
     }
 
+    fn refuse_if_little_is_free(&mut self) -> io::Result<()> {
+        if self.min_free == 0 || self.written < self.next_look {
+            return Ok(());
+        }
+        self.next_look = self.written.saturating_add(LOOK_EVERY);
+        let disk = rustix::fs::fstatvfs(&self.file)?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < self.min_free {
+            let message = format!("less than {} MiB are free on the disk", self.min_free >> 20);
+            return Err(io::Error::new(io::ErrorKind::StorageFull, message));
+        }
+        Ok(())
+    }
+
     /// Renames the file to where it belongs. The folder is the caller's to sync.
     pub(crate) fn place(mut self, path: &Path) -> io::Result<()> {
         fs::rename(&self.path, path)?;
@@ -68,7 +89,7 @@ impl io::Write for Incoming {
         let result = if self.written.saturating_add(bytes.len() as u64) > self.limit {
             Err(io::Error::new(io::ErrorKind::FileTooLarge, "the instance is larger than this archive takes"))
         } else {
-            self.file.write(bytes)
+            self.refuse_if_little_is_free().and_then(|()| self.file.write(bytes))
         };
         match &result {
             Ok(count) => self.written += *count as u64,

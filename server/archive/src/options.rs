@@ -11,6 +11,8 @@ pub struct ArchiveOptions {
     pub database: PathBuf,
     /// The largest Part 10 object taken, in bytes. Default 4 GiB.
     pub max_instance_bytes: u64,
+    /// Bytes that must stay free on the disk: with less, nothing more is received. Default 0.
+    pub min_free_bytes: u64,
     /// The most DICOM JSON, in bytes, that one instance may make without its bulk data. Default 64 MiB.
     pub max_metadata_bytes: usize,
     /// Binary values longer than this many bytes become a BulkDataURI; pixel data always does. Default 1024.
@@ -26,6 +28,7 @@ impl ArchiveOptions {
         ArchiveOptions {
             database: database.into(),
             max_instance_bytes: 4 << 30,
+            min_free_bytes: 0,
             max_metadata_bytes: 64 << 20,
             inline_binary_bytes: 1024,
             max_pending: 512,

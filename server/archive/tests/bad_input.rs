@@ -9,6 +9,7 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use engram_archive::{Archive, StoreError, StoreRequirements};
 use proptest::prelude::*;
+use std::io::{ErrorKind, Write};
 
 fn refused(archive: &Archive, bytes: &[u8]) -> StoreError {
     store(archive, bytes).unwrap_err().error
@@ -154,6 +155,22 @@ fn limits_are_kept() {
     assert!(matches!(refused(&archive, &bomb), StoreError::TooLarge { .. }));
     store(&archive, &Slice::new(1, 1, 2).bytes()).unwrap();
     assert_consistent(&archive);
+}
+
+#[test]
+fn nothing_is_received_where_too_little_is_free() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = open_with(root.path(), |options| options.min_free_bytes = u64::MAX);
+    let mut incoming = archive.incoming().unwrap();
+    let error = incoming.write(&Slice::new(1, 1, 1).bytes()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::StorageFull);
+    let failure = archive.store(incoming, &StoreRequirements::default()).unwrap_err();
+    assert!(matches!(failure.error, StoreError::NoSpace) && failure.error.is_ours());
+    assert_eq!(failure.error.failure_reason(), 0xA700);
+    assert_consistent(&archive);
+    drop(archive);
+    let archive = open_with(root.path(), |options| options.min_free_bytes = 1);
+    store(&archive, &Slice::new(1, 1, 1).bytes()).unwrap();
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod command;
 mod scp;
 
 pub use command::{Command, CommandField};
-pub use scp::{Scp, ScpOptions};
+pub use scp::{ANY_AE_TITLE, Scp, ScpOptions};
 
 /// Why an instance sent by C-STORE was not taken: a DIMSE status (PS3.4 B.2.3) and words for the sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,24 @@ pub struct Refusal {
     pub status: u16,
     /// For Error Comment (0000,0902), 64 characters of it.
     pub comment: String,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    /// Its calling AE title, which it chose itself.
+    pub ae_title: String,
+    /// Address and port that it calls from.
+    pub address: std::net::SocketAddr,
+}
+
+/// An instance as a C-STORE names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    /// Affected SOP Instance UID (0000,1000).
+    pub sop_instance_uid: String,
+    /// Bytes of its data set.
+    pub bytes: u64,
 }
 
 /// Takes what C-STORE brings. Called on the association's own thread; it may block.
@@ -27,6 +45,9 @@ pub trait Receiver: Send + Sync + 'static {
 
     /// Returns once the instance is durably stored, or says why not.
     fn finish(&self, instance: Self::Instance) -> Result<(), Refusal>;
+
+    /// A C-STORE is over, with this status; the sender is answered when this returns.
+    fn stored(&self, peer: &Peer, instance: &Named, status: u16);
 }
 
 /// Why the SCP could not start, or why an association ended early.
@@ -38,6 +59,12 @@ pub enum Error {
     Listen {
         /// Address and port asked for.
         address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The connection was gone before it could be served.
+    #[snafu(display("could not learn who calls: {source}"))]
+    Peer {
         /// What the system said.
         source: std::io::Error,
     },

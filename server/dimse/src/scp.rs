@@ -7,23 +7,32 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dicom_object::FileMetaTableBuilder;
+use dicom_ul::association::Association;
 use dicom_ul::association::server::{
-    AcceptAny, DefaultNegotiation, ServerAssociation, ServerAssociationOptions,
+    AccessControl, DefaultNegotiation, ServerAssociation, ServerAssociationOptions,
 };
-use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu, PresentationContextResultReason};
+use dicom_ul::pdu::{
+    AssociationRJServiceUserReason, PDataValue, PDataValueType, Pdu, PresentationContextResultReason,
+    UserIdentity,
+};
 use snafu::ResultExt;
 
 use crate::{
-    AssociationSnafu, BadCommandSnafu, Command, CommandField, Error, ListenSnafu, Receiver, Refusal,
-    UnexpectedSnafu,
+    AssociationSnafu, BadCommandSnafu, Command, CommandField, Error, ListenSnafu, Named, Peer, PeerSnafu,
+    Receiver, Refusal, UnexpectedSnafu,
 };
 
 /// A command set larger than this is no command set.
 const MAX_COMMAND_BYTES: usize = 64 << 10;
+/// Status: success (PS3.7 C.1).
+const SUCCESS: u16 = 0;
 /// Status: unrecognised operation (PS3.7 C.5.25).
 const UNRECOGNISED_OPERATION: u16 = 0x0211;
 /// Status: cannot understand (PS3.4 B.2.3).
 const CANNOT_UNDERSTAND: u16 = 0xC000;
+
+/// Among [`ScpOptions::calling_ae_titles`]: any.
+pub const ANY_AE_TITLE: &str = "*";
 
 /// How the SCP presents itself and what it allows.
 #[derive(Debug, Clone)]
@@ -32,6 +41,9 @@ pub struct ScpOptions {
     pub bind: SocketAddr,
     /// Our AE title, 16 characters at most.
     pub ae_title: String,
+    /// AE titles that may call; [`ANY_AE_TITLE`] for any. Another is rejected (PS3.8 9.3.4: calling AE title not
+    /// recognised).
+    pub calling_ae_titles: Vec<String>,
     /// Associations served at a time; further ones are closed at once.
     pub max_associations: usize,
     /// A peer silent for longer than this is dropped.
@@ -100,9 +112,27 @@ impl Drop for Slot {
     }
 }
 
-fn acceptor(options: &ScpOptions) -> ServerAssociationOptions<'_, AcceptAny, DefaultNegotiation> {
+/// Who may call, whatever they call us.
+struct Callers<'a>(&'a [String]);
+
+impl AccessControl for Callers<'_> {
+    fn check_access(
+        &self,
+        _ours: &str,
+        calling: &str,
+        _called: &str,
+        _user: Option<&UserIdentity>,
+    ) -> Result<(), AssociationRJServiceUserReason> {
+        match self.0.iter().any(|title| title == ANY_AE_TITLE || title == calling.trim()) {
+            true => Ok(()),
+            false => Err(AssociationRJServiceUserReason::CallingAETitleNotRecognized),
+        }
+    }
+}
+
+fn acceptor(options: &ScpOptions) -> ServerAssociationOptions<'_, Callers<'_>, DefaultNegotiation> {
     let acceptor = ServerAssociationOptions::new()
-        .accept_any()
+        .ae_access_control(Callers(&options.calling_ae_titles))
         .ae_title(options.ae_title.as_str())
         .promiscuous(true)
         .read_timeout(options.timeout)
@@ -119,8 +149,10 @@ fn serve_association<R: Receiver>(
     options: &ScpOptions,
     receiver: &R,
 ) -> Result<(), Error> {
+    let address = stream.peer_addr().context(PeerSnafu)?;
     let mut association = acceptor(options).establish(stream).context(AssociationSnafu)?;
-    let mut conversation = Conversation { receiver, command_bytes: Vec::new(), pending: None };
+    let peer = Peer { ae_title: association.peer_ae_title().trim().to_owned(), address };
+    let mut conversation = Conversation { receiver, peer, command_bytes: Vec::new(), pending: None };
     loop {
         match association.receive().context(AssociationSnafu)? {
             Pdu::PData { data } => {
@@ -138,6 +170,7 @@ fn serve_association<R: Receiver>(
 /// An association's state between PDUs.
 struct Conversation<'a, R: Receiver> {
     receiver: &'a R,
+    peer: Peer,
     command_bytes: Vec<u8>,
     pending: Option<PendingStore<R::Instance>>,
 }
@@ -146,6 +179,7 @@ struct Conversation<'a, R: Receiver> {
 struct PendingStore<I> {
     command: Command,
     instance: Result<I, Refusal>,
+    bytes: u64,
 }
 
 impl<R: Receiver> Conversation<'_, R> {
@@ -175,10 +209,10 @@ impl<R: Receiver> Conversation<'_, R> {
         let command = Command::parse(&std::mem::take(&mut self.command_bytes))?;
         let context = value.presentation_context_id;
         match command.field {
-            CommandField::Echo => reply(association, context, &command.response(0, None)?),
+            CommandField::Echo => reply(association, context, &command.response(SUCCESS, None)?),
             CommandField::Store if command.has_data_set => {
                 let instance = self.begin(association, context, &command)?;
-                self.pending = Some(PendingStore { command, instance });
+                self.pending = Some(PendingStore { command, instance, bytes: 0 });
                 Ok(())
             }
             CommandField::Store => BadCommandSnafu { problem: "a C-STORE without a data set" }.fail(),
@@ -223,6 +257,7 @@ impl<R: Receiver> Conversation<'_, R> {
         let Some(mut store) = self.pending.take() else {
             return UnexpectedSnafu { what: "a data set without a command" }.fail();
         };
+        store.bytes += value.data.len() as u64;
         if let Ok(instance) = &mut store.instance
             && let Err(error) = instance.write_all(&value.data)
         {
@@ -233,10 +268,11 @@ impl<R: Receiver> Conversation<'_, R> {
             return Ok(());
         }
         let outcome = store.instance.and_then(|instance| self.receiver.finish(instance));
-        let response = match outcome {
-            Ok(()) => store.command.response(0, None)?,
-            Err(refusal) => store.command.response(refusal.status, Some(&refusal.comment))?,
-        };
+        let status = outcome.as_ref().map_or_else(|refusal| refusal.status, |()| SUCCESS);
+        let comment = outcome.as_ref().err().map(|refusal| refusal.comment.as_str());
+        let named = Named { sop_instance_uid: store.command.sop_instance_uid.clone(), bytes: store.bytes };
+        self.receiver.stored(&self.peer, &named, status);
+        let response = store.command.response(status, comment)?;
         reply(association, value.presentation_context_id, &response)
     }
 }

@@ -12,11 +12,12 @@ use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::entries::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN};
 use dicom_ul::association::client::{ClientAssociation, ClientAssociationOptions};
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
-use engram_dimse::{Receiver, Refusal, Scp, ScpOptions};
+use engram_dimse::{ANY_AE_TITLE, Named, Peer, Receiver, Refusal, Scp, ScpOptions};
 
 /// Keeps what it is sent; refuses what does not fit.
 struct Shelf {
     kept: Mutex<Vec<Vec<u8>>>,
+    heard: Mutex<Vec<(String, String, u16)>>,
     largest: usize,
 }
 
@@ -34,13 +35,24 @@ impl Receiver for Shelf {
         self.kept.lock().unwrap().push(instance);
         Ok(())
     }
+
+    fn stored(&self, peer: &Peer, instance: &Named, status: u16) {
+        assert!(peer.address.ip().is_loopback() && instance.bytes > 0);
+        let heard = (peer.ae_title.clone(), instance.sop_instance_uid.clone(), status);
+        self.heard.lock().unwrap().push(heard);
+    }
 }
 
 fn start(largest: usize) -> (std::net::SocketAddr, Arc<Shelf>) {
-    let shelf = Arc::new(Shelf { kept: Mutex::default(), largest });
+    start_for(ANY_AE_TITLE, largest)
+}
+
+fn start_for(calling_ae_title: &str, largest: usize) -> (std::net::SocketAddr, Arc<Shelf>) {
+    let shelf = Arc::new(Shelf { kept: Mutex::default(), heard: Mutex::default(), largest });
     let options = ScpOptions {
         bind: "127.0.0.1:0".parse().unwrap(),
         ae_title: "ENGRAM".into(),
+        calling_ae_titles: vec![calling_ae_title.into()],
         max_associations: 2,
         timeout: Duration::from_secs(5),
     };
@@ -133,4 +145,21 @@ fn a_refusal_reaches_the_sender_and_the_association_lives_on() {
     }
     peer.release().unwrap();
     assert!(shelf.kept.lock().unwrap().is_empty());
+    let heard = ("THIS-SCU".to_owned(), "1.2.3.4".to_owned(), 0xA700);
+    assert_eq!(*shelf.heard.lock().unwrap(), [heard.clone(), heard]);
+}
+
+#[test]
+fn only_callers_that_are_named_get_an_association() {
+    let (address, _) = start_for("CT1", 0);
+    let call = |title| {
+        ClientAssociationOptions::new()
+            .with_presentation_context(uids::VERIFICATION, vec![uids::EXPLICIT_VR_LITTLE_ENDIAN])
+            .calling_ae_title(title)
+            .establish(address)
+    };
+    call("CT1").unwrap().release().unwrap();
+    for title in ["CT2", "ct1", "*"] {
+        assert!(call(title).is_err(), "{title}");
+    }
 }

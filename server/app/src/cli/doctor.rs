@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use super::{Common, Failure, print_json};
 use crate::config::Config;
-use crate::{assembly, bundles};
+use crate::http::cors;
+use crate::tls::Certificate;
+use crate::{assembly, bundles, guard};
 
 /// Less free space than this is a warning, bytes.
 const LITTLE_SPACE: u64 = 2 << 30;
@@ -64,8 +66,9 @@ impl Check {
 /// Runs every check; fails when one is bad.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let config = options.common.load()?;
-    let mut checks = vec![disk(&config), port(&config), runtime_library(&config), bundle(&config)];
-    if checks.iter().skip(2).all(|check| check.verdict == Verdict::Good) {
+    let mut checks =
+        vec![disk(&config), port(&config), access(&config), runtime_library(&config), bundle(&config)];
+    if checks.iter().skip(3).all(|check| check.verdict == Verdict::Good) {
         checks.push(device(&config));
     }
     checks
@@ -123,13 +126,28 @@ fn port(config: &Config) -> Check {
         Ok(_) => Check::warning(
             WHAT,
             format!("{bind} is free, and can be reached from other machines"),
-            "Whoever reaches the port can read, store and delete; put it behind something that asks who they are.",
+            "Requests need a token there; see to TLS and the firewall as well (docs/security.md).",
         ),
         Err(error) => Check::warning(
             WHAT,
             format!("{bind} cannot be opened: {error}"),
             "If that is Engram itself, all is well; else choose another [server] bind.",
         ),
+    }
+}
+
+/// Whether the server would start as it is to be reached.
+fn access(config: &Config) -> Check {
+    const WHAT: &str = "access";
+    let checked = guard::check_addresses(config)
+        .and_then(|()| cors::check(&config.server.cors_origins))
+        .and_then(|()| Certificate::configured(&config.server));
+    match checked {
+        Ok(None) => Check::good(WHAT, "HTTP, as configured"),
+        Ok(Some(_)) => Check::good(WHAT, "HTTPS, as configured"),
+        Err(failure) => {
+            Check::bad(WHAT, failure.to_string(), "The server does not start until that is mended.")
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, print_json, write_file};
+use super::{Failure, ServerToken, print_json, write_file};
 use crate::config::Config;
 use crate::evaluate::{self, OutsideMethod, RemoteWishes, Report, Wishes};
 use crate::telemetry;
@@ -30,6 +30,8 @@ pub struct Options {
     /// Instead: the bank of the server at this address, each annotated series from the exemplars of other patients.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    #[command(flatten)]
+    token: ServerToken,
     /// A label of the server's bank, by key or in words; several by repeating it. None: all of them.
     #[arg(long, value_name = "LABEL", requires = "server")]
     label: Vec<String>,
@@ -112,7 +114,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     telemetry::start(&config.log);
     let report = match &options.server {
-        Some(url) => evaluate::evaluate_server(url, &remote_wishes(options))?,
+        Some(url) => evaluate::evaluate_server(url, &options.token, &remote_wishes(options))?,
         None => on_cases(&config, options)?,
     };
     if let Some(path) = &options.markdown {

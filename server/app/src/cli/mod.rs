@@ -1,5 +1,6 @@
 //! The command line. One module a command; each returns a [`Failure`] that says what to do.
 
+mod api;
 mod doctor;
 mod evaluate;
 pub mod import;
@@ -7,14 +8,21 @@ mod models;
 mod rebuild;
 mod segment;
 mod serve;
+mod tokens;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use ureq::SendBody;
+use ureq::http::Request;
+use ureq::http::header::{AUTHORIZATION, HeaderValue};
+use ureq::middleware::MiddlewareNext;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::config::Config;
-use crate::{demo, telemetry};
+use crate::{demo, telemetry, tls};
 
 /// A DICOMweb server that remembers annotated cases and segments the next one from them.
 #[derive(Debug, Parser)]
@@ -38,6 +46,8 @@ enum Command {
     Evaluate(evaluate::Options),
     /// List, verify, measure and choose bundles.
     Models(models::Options),
+    /// Make, list and revoke API tokens.
+    Tokens(tokens::Options),
     /// Make catalogue, exemplars and index anew from the stored objects.
     Rebuild(rebuild::Options),
     /// Check store, bundle, ONNX Runtime, disk and port, and say what to do.
@@ -113,19 +123,58 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Segment(options) => segment::run(&options),
         Command::Evaluate(options) => evaluate::run(&options),
         Command::Models(options) => models::run(&options),
+        Command::Tokens(options) => tokens::run(&options),
         Command::Rebuild(options) => rebuild::run(&options),
         Command::Doctor(options) => doctor::run(&options),
     }
 }
 
-/// What speaks HTTP to a running server; a status of failure is an answer.
-pub fn http_agent() -> ureq::Agent {
-    ureq::Agent::config_builder()
+/// What a running server asks for.
+#[derive(Clone, Default, Args)]
+pub struct ServerToken {
+    /// The token that the server of --server asks for.
+    #[arg(long, env = "ENGRAM_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+impl std::fmt::Debug for ServerToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.token.is_some() { "a token" } else { "no token" })
+    }
+}
+
+/// What speaks HTTP to the running server at `url`, and shows it the token; a status of failure is an answer.
+pub fn http_agent(url: &str, token: &ServerToken) -> Result<ureq::Agent, Failure> {
+    let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_connect(Some(Duration::from_secs(5)))
-        .timeout_global(Some(Duration::from_secs(300)))
+        .timeout_global(Some(Duration::from_secs(300)));
+    let config = match url.starts_with("https:") {
+        true => config.tls_config(trusting_the_system()),
+        false => config,
+    };
+    let Some(token) = &token.token else { return Ok(config.build().into()) };
+    let authorization: HeaderValue = format!("Bearer {token}")
+        .parse()
+        .map_err(|_| Failure::say("--token holds characters that no token has"))?;
+    let with_token = move |mut request: Request<SendBody<'_>>, next: MiddlewareNext<'_>| {
+        request.headers_mut().insert(AUTHORIZATION, authorization.clone());
+        next.handle(request)
+    };
+    Ok(config.middleware(with_token).build().into())
+}
+
+/// Trusts the system's certificate authorities, or those in the file that SSL_CERT_FILE names.
+fn trusting_the_system() -> TlsConfig {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "could not read a certificate authority of the system");
+    }
+    let roots = found.certs.iter().map(|root| Certificate::from_der(root).to_owned());
+    TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(roots.collect())))
+        .unversioned_rustls_crypto_provider(tls::provider())
         .build()
-        .into()
 }
 
 /// Writes a file that a person asked for.

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
 use clap::Args;
 use engram_dicomweb::{DicomWeb, DicomWebOptions};
@@ -10,6 +12,9 @@ use engram_dicomweb::{DicomWeb, DicomWebOptions};
 use super::{Common, Failure};
 use crate::assembly::{self, House};
 use crate::config::{Config, mebibytes};
+use crate::guard::{self, AuditLog, Guard, Tokens};
+use crate::http::{compression, cors};
+use crate::tls::{self, Certificate};
 use crate::{dimse, http};
 
 /// Run the server.
@@ -28,44 +33,110 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     if let Some(bind) = options.bind {
         config.server.bind = bind;
     }
+    cors::check(&config.server.cors_origins)?;
+    guard::check_addresses(&config)?;
+    let certificate = Certificate::configured(&config.server)?;
     let house = assembly::open(&config)?;
+    let (audit, writer) = AuditLog::start(&config.storage.data, &config.audit)?;
     let workers = house.workflow.start_workers(config.jobs.segmentation_workers).map_err(Failure::of)?;
-    dimse::start(&config.dimse, &house)?;
-    let served = actix_web::rt::System::new().block_on(serve(&config, &house));
+    dimse::start(&config.dimse, &house, audit.clone())?;
+    let served = actix_web::rt::System::new().block_on(serve(&config, &house, audit, certificate));
     workers.stop();
+    writer.into_iter().for_each(guard::Writer::stop);
     served
 }
 
-async fn serve(config: &Config, house: &House) -> Result<(), Failure> {
-    let state =
-        web::Data::new(http::State { workflow: Arc::clone(&house.workflow), rules: config.rules.clone() });
+async fn serve(
+    config: &Config,
+    house: &House,
+    audit: AuditLog,
+    certificate: Option<Arc<Certificate>>,
+) -> Result<(), Failure> {
+    let state = web::Data::new(http::State {
+        workflow: Arc::clone(&house.workflow),
+        rules: config.rules.clone(),
+        patience: at_least_a_second(config.limits.request_body_seconds),
+    });
+    let tokens: web::Data<Tokens> = Arc::clone(&house.tokens).into();
+    let guard = web::Data::new(Guard::new(config, Arc::clone(&house.tokens), audit));
     let dicomweb = DicomWeb::new(house.archive.clone(), dicomweb_options(config))
         .with_observer(Arc::new(assembly::Observer(Arc::clone(&house.workflow))));
+    let origins = config.server.cors_origins.clone();
     let threads = match config.server.workers {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         n => n,
     };
     let server = HttpServer::new(move || {
-        let dicomweb = dicomweb.clone();
-        let state = state.clone();
+        let (dicomweb, state, tokens) = (dicomweb.clone(), state.clone(), tokens.clone());
+        // The last to be wrapped stands before the others: preflights carry no token, so CORS comes first.
         App::new()
-            .configure(|services| http::configure(services, state))
+            .app_data(guard.clone())
+            .wrap(from_fn(compression::compress))
+            .wrap(from_fn(guard::watch))
+            .wrap(Condition::new(!origins.is_empty(), cors::allowing(&origins)))
+            .configure(|services| http::configure(services, state, tokens))
             .configure(|services| engram_dicomweb::configure_wado_uri(services, dicomweb.clone()))
             .service(web::scope("/dicomweb").configure(|scope| engram_dicomweb::configure(scope, dicomweb)))
     })
     .workers(threads)
-    .shutdown_timeout(config.server.shutdown_seconds)
-    .bind(config.server.bind)
-    .map_err(|error| {
+    .max_connections(config.limits.max_connections.div_ceil(threads).max(1))
+    .client_request_timeout(at_least_a_second(config.limits.request_head_seconds))
+    .tls_handshake_timeout(at_least_a_second(config.limits.request_head_seconds))
+    .keep_alive(Duration::from_secs(config.limits.keep_alive_seconds))
+    .shutdown_timeout(config.server.shutdown_seconds);
+    let bind = config.server.bind;
+    let bound = match &certificate {
+        None => server.bind(bind),
+        Some(certificate) => server.bind_rustls_0_23(bind, tls::server_config(Arc::clone(certificate))?),
+    };
+    let server = bound.map_err(|error| {
         Failure::say(format!(
-            "could not listen on {}: {error}. Is another program on that port? Choose one with --bind.",
-            config.server.bind
+            "could not listen on {bind}: {error}. Is another program on that port? Choose one with --bind."
         ))
     })?;
-    for address in server.addrs() {
-        tracing::info!(%address, data = %config.storage.data.display(), "Engram listens: DICOMweb at /dicomweb, API at /api/v1");
+    for (address, scheme) in server.addrs_with_scheme() {
+        tracing::info!(%address, scheme, data = %config.storage.data.display(), "Engram listens: DICOMweb at /dicomweb, API at /api/v1");
     }
+    warn_of_what_is_open(config);
+    certificate.into_iter().try_for_each(reload_on_hangup)?;
     server.run().await.map_err(Failure::of)
+}
+
+fn warn_of_what_is_open(config: &Config) {
+    if config.server.tls_certificate.is_none() && !config.server.bind.ip().is_loopback() {
+        tracing::warn!(
+            "tokens and images cross the network unencrypted: set [server] tls_certificate, or put a proxy with TLS \
+             before this port"
+        );
+    }
+}
+
+/// Reads the certificate again whenever the process gets SIGHUP.
+#[cfg(unix)]
+fn reload_on_hangup(certificate: Arc<Certificate>) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangups = signal(SignalKind::hangup()).map_err(Failure::of)?;
+    drop(actix_web::rt::spawn(async move {
+        while hangups.recv().await.is_some() {
+            let certificate = Arc::clone(&certificate);
+            match web::block(move || certificate.reload()).await {
+                Ok(Ok(())) => tracing::info!("the TLS certificate was read again"),
+                Ok(Err(failure)) => tracing::error!(%failure, "the TLS certificate before stays"),
+                Err(error) => tracing::error!(%error, "the TLS certificate before stays"),
+            }
+        }
+    }));
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn reload_on_hangup(_certificate: Arc<Certificate>) -> Result<(), Failure> {
+    Ok(())
+}
+
+/// No time at all would refuse everyone.
+fn at_least_a_second(seconds: u64) -> Duration {
+    Duration::from_secs(seconds.max(1))
 }
 
 fn dicomweb_options(config: &Config) -> DicomWebOptions {
@@ -73,6 +144,8 @@ fn dicomweb_options(config: &Config) -> DicomWebOptions {
         max_request_bytes: mebibytes(config.limits.max_request_mb),
         max_parts: config.limits.max_instances_per_request,
         max_decode_bytes: mebibytes(config.limits.max_instance_mb),
+        read_timeout: at_least_a_second(config.limits.request_body_seconds),
+        allow_delete: config.dicomweb.allow_delete,
         ..DicomWebOptions::default()
     }
 }

@@ -67,7 +67,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 
     say("starting a server with a fresh store");
     let mut server = Server::start(&folder, options.config.as_deref())?;
-    let client = server.client();
+    let client = server.client()?;
     let stored = store(&client, exemplars, targets)?;
     let remembered = remember(&client, exemplars.len())?;
 

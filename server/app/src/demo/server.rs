@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::cli::Failure;
+use crate::cli::{Failure, ServerToken};
 use crate::client::Client;
 
 /// How long a server may take until it answers.
@@ -47,8 +47,8 @@ impl Server {
     }
 
     /// A client of it.
-    pub fn client(&self) -> Client {
-        Client::new(&self.url)
+    pub fn client(&self) -> Result<Client, Failure> {
+        Client::new(&self.url, &ServerToken::default())
     }
 
     /// Waits until it ends by itself, or by Ctrl-C.
@@ -61,7 +61,7 @@ impl Server {
 
     fn wait_until_ready(&mut self) -> Result<(), Failure> {
         let began = Instant::now();
-        let client = self.client();
+        let client = self.client()?;
         while !client.is_ready() {
             if let Ok(Some(status)) = self.process.try_wait() {
                 return Err(Failure::say(format!(

@@ -15,8 +15,8 @@ use super::cases::evenly;
 use super::report::{Names, Report, told_apart};
 use super::score::{Scores, Took};
 use super::truth;
-use crate::cli::Failure;
 use crate::cli::import::progress_bar;
+use crate::cli::{Failure, ServerToken};
 use crate::client::{Client, Exemplar, Job};
 
 /// How often a job is asked how it does.
@@ -51,8 +51,8 @@ struct AnnotatedSeries {
 }
 
 /// Measures a server's bank.
-pub fn evaluate(url: &str, wishes: &RemoteWishes) -> Result<Report, Failure> {
-    let client = Client::new(url.trim_end_matches('/'));
+pub fn evaluate(url: &str, token: &ServerToken, wishes: &RemoteWishes) -> Result<Report, Failure> {
+    let client = Client::new(url.trim_end_matches('/'), token)?;
     let names = wanted(&client, &wishes.labels)?;
     let series = annotated(&client, &names, wishes.collection.as_deref())?;
     let patients: BTreeSet<&str> = series.values().map(|series| series.patient.as_str()).collect();

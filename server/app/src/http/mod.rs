@@ -1,5 +1,7 @@
 //! The HTTP face beside DICOMweb: `/api/v1` and `/metrics`. Routes are thin; the work is `workflow`'s.
 
+pub mod compression;
+pub mod cors;
 mod events;
 mod exemplars;
 mod health;
@@ -7,13 +9,20 @@ mod job_view;
 mod jobs;
 mod metrics;
 mod models;
+mod patience;
 mod problem;
 mod segmentations;
+pub mod tokens;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use actix_web::error::JsonPayloadError;
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use engram_workflow::Workflow;
+
+use crate::guard::Tokens;
 
 pub use problem::Problem;
 
@@ -26,19 +35,23 @@ pub struct State {
     pub workflow: Arc<Workflow>,
     /// The rules in force, for `/api/v1/rules`.
     pub rules: Vec<engram_routing::Rule>,
+    /// How long a request's body may take to arrive.
+    pub patience: Duration,
 }
 
 /// Mounts `/api/v1` and `/metrics`.
-pub fn configure(config: &mut ServiceConfig, state: web::Data<State>) {
-    let json = web::JsonConfig::default().limit(MAX_JSON_BYTES).error_handler(|error, _| {
-        Problem::bad_request(format!("the body is not the JSON expected: {error}")).into()
-    });
+pub fn configure(config: &mut ServiceConfig, state: web::Data<State>, tokens: web::Data<Tokens>) {
+    let patience = state.patience;
+    let json = web::JsonConfig::default()
+        .limit(MAX_JSON_BYTES)
+        .error_handler(|error, _| unreadable_json(&error).into());
     let query = web::QueryConfig::default()
         .error_handler(|error, _| Problem::bad_request(format!("the query is wrong: {error}")).into());
     let path = web::PathConfig::default()
         .error_handler(|error, _| Problem::bad_request(format!("the path is wrong: {error}")).into());
-    config.app_data(state).route("/metrics", web::get().to(metrics::get)).service(
+    config.app_data(state).app_data(tokens).route("/metrics", web::get().to(metrics::get)).service(
         web::scope("/api/v1")
+            .wrap(from_fn(move |request, next| patience::limit(patience, request, next)))
             .app_data(json)
             .app_data(query)
             .app_data(path)
@@ -68,6 +81,19 @@ pub fn configure(config: &mut ServiceConfig, state: web::Data<State>) {
             )
             .route("/jobs/{id}/events", web::get().to(events::get))
             .route("/jobs/{id}/result", web::get().to(jobs::result))
-            .route("/jobs/{id}/provenance", web::get().to(jobs::provenance)),
+            .route("/jobs/{id}/provenance", web::get().to(jobs::provenance))
+            .service(
+                web::resource("/tokens")
+                    .route(web::get().to(tokens::list))
+                    .route(web::post().to(tokens::add)),
+            )
+            .route("/tokens/{name}", web::delete().to(tokens::revoke)),
     );
+}
+
+fn unreadable_json(error: &JsonPayloadError) -> Problem {
+    match error {
+        JsonPayloadError::Payload(error) if patience::is_over(error) => Problem::too_slow(),
+        _ => Problem::bad_request(format!("the body is not the JSON expected: {error}")),
+    }
 }

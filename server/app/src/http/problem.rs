@@ -49,6 +49,16 @@ impl Problem {
         )
     }
 
+    /// 408: the body did not arrive in time.
+    pub fn too_slow() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "read_timeout",
+            "could not receive the request: its body took too long",
+            "Send the request again, without pauses.",
+        )
+    }
+
     /// 500: ours.
     pub fn internal(message: impl std::fmt::Display) -> Self {
         tracing::error!(%message, "a request failed inside");

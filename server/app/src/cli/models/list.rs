@@ -9,9 +9,9 @@ use engram_workflow::{Decided, report};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::client::Client;
 use crate::bundles;
-use crate::cli::{Common, Failure, print_json};
+use crate::cli::api::Client;
+use crate::cli::{Common, Failure, ServerToken, print_json};
 use crate::config::Config;
 
 /// Show the bundles there are.
@@ -22,6 +22,8 @@ pub struct Options {
     /// Ask this running server, which also knows exemplars and progress: http://ADDR:PORT.
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "data"])]
     server: Option<String>,
+    #[command(flatten)]
+    token: ServerToken,
     /// Print the list as JSON.
     #[arg(long)]
     json: bool,
@@ -41,7 +43,7 @@ struct Listed {
 /// Lists what the configuration and the data folder lead to, or what a server says.
 pub fn run(options: &Options) -> Result<(), Failure> {
     if let Some(url) = &options.server {
-        let bundles: Vec<Value> = Client::new(url).get("/models")?;
+        let bundles: Vec<Value> = Client::new(url, &options.token)?.get("/models")?;
         if options.json {
             return print_json(&bundles);
         }

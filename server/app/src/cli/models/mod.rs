@@ -1,7 +1,6 @@
 //! `engram models`: which bundles there are, whether one is whole, how fast it is, and which is used.
 
 mod bench;
-mod client;
 mod list;
 mod rehearsal;
 mod switch;

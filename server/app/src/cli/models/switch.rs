@@ -7,10 +7,10 @@ use engram_inference::Bundle;
 use engram_workflow::ask_on_stopped_store;
 use serde_json::{Value, json};
 
-use super::client::{Client, words};
 use crate::assembly;
+use crate::cli::api::{Client, words};
 use crate::cli::import::progress_bar;
-use crate::cli::{Common, Failure, print_json};
+use crate::cli::{Common, Failure, ServerToken, print_json};
 
 /// How often a running server is asked how far it is.
 const LOOK: Duration = Duration::from_millis(300);
@@ -27,6 +27,8 @@ pub struct Options {
     /// when it starts.
     #[arg(long, value_name = "URL", conflicts_with_all = ["config", "data"])]
     server: Option<String>,
+    #[command(flatten)]
+    token: ServerToken,
     /// Do not wait until the server has encoded the exemplars.
     #[arg(long, requires = "server")]
     no_wait: bool,
@@ -38,7 +40,7 @@ pub struct Options {
 /// Asks the server, or writes the choice into the store.
 pub fn run(options: &Options) -> Result<(), Failure> {
     match &options.server {
-        Some(url) => on_server(options, &Client::new(url)),
+        Some(url) => on_server(options, &Client::new(url, &options.token)?),
         None => on_store(options),
     }
 }
