@@ -2,8 +2,9 @@
 
 use crate::{
     ArchiveOptions, BulkData, BulkDataUri, CheckReport, Deleted, Error, Incoming, InstanceEntry,
-    InstanceUids, MetadataChunks, Progress, Query, RebuildReport, Recovery, Result, SearchResult,
-    SeriesEntry, Statistics, StoreFailure, StoreOutcome, StoreRequirements, StoreTicket, StudyEntry,
+    InstanceUids, MetadataChunks, MetadataObjects, Progress, Query, RebuildReport, Recovery, Result,
+    SearchResult, SeriesEntry, Statistics, StoreFailure, StoreOutcome, StoreRequirements, StoreTicket,
+    StudyEntry,
     catalogue::Catalogue,
     durable,
     error::{FileSnafu, ObjectSnafu},
@@ -226,6 +227,17 @@ impl Archive {
         bulk: BulkDataUri<'a>,
     ) -> Result<Option<MetadataChunks<'a>>> {
         read::metadata(self.reader(), study, series, sop, bulk)
+    }
+
+    /// The same as [`Archive::metadata`], an object an instance.
+    pub fn metadata_objects<'a>(
+        &self,
+        study: &str,
+        series: Option<&str>,
+        sop: Option<&str>,
+        bulk: BulkDataUri<'a>,
+    ) -> Result<Option<MetadataObjects<'a>>> {
+        read::metadata_objects(self.reader(), study, series, sop, bulk)
     }
 
     /// One instance's DICOM JSON, with BulkDataURIs of the form `bulkdata/...`.

@@ -120,6 +120,12 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
+    /// An answer could not be written as XML.
+    #[snafu(display("could not write the answer as XML: {source}"))]
+    WriteXml {
+        /// Why.
+        source: std::io::Error,
+    },
     /// The work was given up before it was done: the server is shutting down, or the work panicked.
     #[snafu(display("could not finish the request: its work was given up"))]
     GivenUp,
@@ -201,6 +207,7 @@ impl Error {
             Self::ReadFile { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "read_file", DAMAGED),
             Self::Archive { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "archive", DAMAGED),
             Self::WriteJson { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "write_json", LATER),
+            Self::WriteXml { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "write_xml", LATER),
             Self::GivenUp => (StatusCode::SERVICE_UNAVAILABLE, "given_up", LATER),
         }
     }

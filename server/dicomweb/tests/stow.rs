@@ -11,7 +11,9 @@ use std::time::Duration;
 use actix_web::test::TestRequest;
 use actix_web::{App, HttpServer, web};
 use engram_archive::{ArchiveOptions, StoreOutcome, StoredInstance};
-use engram_dicomweb::{DicomWebOptions, InstanceObserver, ObserverError, StowOptions, configure};
+use engram_dicomweb::{
+    DicomWebOptions, InstanceObserver, ObserverError, StowOptions, configure, native_model,
+};
 use support::*;
 
 const FAILURE_REASON: &str = "00081197";
@@ -35,8 +37,10 @@ async fn all_parts_are_stored_and_named() {
     assert!(values(&data_set, "00081190")[0].as_str().unwrap().ends_with("/dicomweb/studies/1.1"));
 
     // The same again: success, and nothing stored twice.
-    let answer = fixture.call(stow("/studies/1.1", &[(DICOM, &one)])).await;
-    assert_eq!(answer.status, 200);
+    let again = stow("/studies/1.1", &[(DICOM, &one)]).insert_header(("accept", native_model::MEDIA_TYPE));
+    let answer = fixture.call(again).await;
+    assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, native_model::MEDIA_TYPE));
+    assert!(native_model::read(&answer.body).unwrap().contains_key(REFERENCED));
     assert_eq!(fixture.state.archive.statistics().unwrap().instances, 2);
 }
 

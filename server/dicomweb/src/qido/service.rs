@@ -1,20 +1,38 @@
 //! From parameters to the archive's query, and from its matches to DICOM JSON.
 
+use bytes::Bytes;
 use engram_archive::{Archive, Include, Level, MatchKey, Query};
 use serde_json::{Map, Value, json};
 use snafu::ResultExt;
 
-use crate::error::{ArchiveSnafu, Result, WriteJsonSnafu};
+use crate::error::{ArchiveSnafu, Result, WriteJsonSnafu, WriteXmlSnafu};
+use crate::native_model;
 use crate::place::Place;
 use crate::query::{attribute, count, flag};
 use crate::state::Urls;
 
 /// What a search found.
 pub struct Found {
-    /// An array of DICOM JSON objects.
-    pub json: Vec<u8>,
+    /// DICOM JSON objects.
+    pub items: Vec<Map<String, Value>>,
     /// Whether there is more beyond the limit.
     pub more: bool,
+}
+
+impl Found {
+    /// The matches as a JSON array.
+    pub fn json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(&self.items).context(WriteJsonSnafu)
+    }
+
+    /// The matches as XML documents.
+    pub fn xml(&self) -> Result<Vec<Bytes>> {
+        let document = |item| {
+            let json = serde_json::to_vec(item).context(WriteJsonSnafu)?;
+            native_model::write(&json).map(Bytes::from).context(WriteXmlSnafu)
+        };
+        self.items.iter().map(document).collect()
+    }
 }
 
 /// Reads the parameters of PS3.18 8.3.4: attributes to match, `includefield`, `fuzzymatching`, `limit`, `offset`.
@@ -61,8 +79,7 @@ pub fn search(archive: &Archive, query: &Query, urls: &Urls) -> Result<Found> {
             item.insert("00081190".into(), json!({ "vr": "UR", "Value": [url] }));
         }
     }
-    let json = serde_json::to_vec(&result.items).context(WriteJsonSnafu)?;
-    Ok(Found { json, more: result.more })
+    Ok(Found { items: result.items, more: result.more })
 }
 
 /// RetrieveURL (0008,1190) of a match, from its UIDs.

@@ -12,15 +12,16 @@ use super::response;
 use super::service::{Form, Reception};
 use crate::error::{
     BadQuerySnafu, MultipartSnafu, ReadBodySnafu, ReadTimeoutSnafu, RequestTooLargeSnafu, Result,
-    UnsupportedMediaTypeSnafu,
+    UnsupportedMediaTypeSnafu, WriteXmlSnafu,
 };
 use crate::media::MediaType;
 use crate::multipart::MultipartParser;
+use crate::native_model;
 use crate::observer::StowOptions;
 use crate::options::DicomWebOptions;
 use crate::place::Place;
 use crate::query;
-use crate::state::{DicomWeb, blocking, json_offers, negotiate};
+use crate::state::{DicomWeb, blocking, data_set_offers, negotiate};
 
 /// Longest name of a collection, in bytes.
 const MAX_COLLECTION_NAME: usize = 128;
@@ -31,7 +32,7 @@ const MAX_COLLECTION_NAME: usize = 128;
 /// archive's committer when it is complete, while the next is still arriving. What was complete is stored
 /// whatever happens to the rest; the answer says which.
 pub async fn store(request: HttpRequest, state: Data<DicomWeb>, body: Payload) -> Result<HttpResponse> {
-    let offer = negotiate(&request, &json_offers())?;
+    let offer = negotiate(&request, &data_set_offers())?;
     let place = Place::within(&request)?;
     let options = stow_options(&request)?;
     let form = form_of(&request, &state.options)?;
@@ -41,7 +42,12 @@ pub async fn store(request: HttpRequest, state: Data<DicomWeb>, body: Payload) -
     let report = receive(reception, body, &state.options).await?;
     let urls = state.urls(&request);
     let (status, dataset) = response::answer(report, &urls)?;
-    Ok(HttpResponse::build(status).content_type(offer.media_type).body(dataset.to_string()))
+    let json = dataset.to_string();
+    let body = match offer.media_type {
+        native_model::MEDIA_TYPE => native_model::write(json.as_bytes()).context(WriteXmlSnafu)?,
+        _ => json.into_bytes(),
+    };
+    Ok(HttpResponse::build(status).content_type(offer.media_type).body(body))
 }
 
 /// Pumps the body into the reception, a buffer at a time: nothing blocks here, and no thread waits for the network.
