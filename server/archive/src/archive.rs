@@ -129,6 +129,14 @@ impl Archive {
         Incoming::create(&shared.layout.incoming(), shared.options.max_instance_bytes)
     }
 
+    /// A place for up to `limit` bytes that objects are to be made of, such as bulk data that comes before or after
+    /// its instance. It is read back by [`Incoming::stretch`], and never stored.
+    pub fn spool(&self, limit: u64) -> Result<Incoming> {
+        let shared = self.shared();
+        shared.refuse_if_broken()?;
+        Incoming::create(&shared.layout.incoming(), limit)
+    }
+
     /// Hands the object over to be verified, synced and committed. Refusals wait in the ticket too. Tickets
     /// taken before the first is waited for share their syncs. Blocks while
     /// [`max_pending`](ArchiveOptions::max_pending) others wait.
@@ -162,8 +170,17 @@ impl Archive {
     }
 
     /// Searches studies, series or instances.
+    ///
+    /// # Errors
+    /// [`Error::Key`] where a key is no value of its attribute: a date that is none, a range that ends before it begins.
     pub fn search(&self, query: &Query) -> Result<SearchResult> {
         search::search(&self.reader(), query)
+    }
+
+    /// How many studies, series or instances match, whatever the query's limit and offset. Costs what a search without
+    /// limit does, less putting the results together; no instance is looked at unless a key asks for it.
+    pub fn count(&self, query: &Query) -> Result<u64> {
+        search::count(&self.reader(), query)
     }
 
     /// The study, if it is here.

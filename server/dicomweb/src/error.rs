@@ -161,8 +161,8 @@ impl Error {
             Self::UnsupportedMediaType { .. } => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
-                "Send `application/dicom`, or `multipart/related; type=\"application/dicom\"` with a boundary, \
-                 without content encoding.",
+                "Send `application/dicom`, `application/dicom+json` or `application/dicom+xml`, alone or as the `type` \
+                 of `multipart/related` with a boundary, without content encoding.",
             ),
             Self::RequestTooLarge { .. } => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -205,6 +205,11 @@ impl Error {
             ),
             Self::ReadObject { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "read_object", DAMAGED),
             Self::ReadFile { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "read_file", DAMAGED),
+            Self::Archive { source: engram_archive::Error::Key { .. } } => (
+                StatusCode::BAD_REQUEST,
+                "bad_query",
+                "Correct the value in the URL; PS3.5 section 6.2 says how values of each VR are written.",
+            ),
             Self::Archive { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "archive", DAMAGED),
             Self::WriteJson { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "write_json", LATER),
             Self::WriteXml { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "write_xml", LATER),

@@ -119,6 +119,34 @@ async fn a_cut_search_warns() {
     let fixture = filled().await;
     assert!(fixture.call(get("/studies?limit=1")).await.header("warning").starts_with("299 "));
     assert_eq!(fixture.call(get("/studies?limit=2")).await.header("warning"), "");
+    for (path, total) in [
+        ("/studies", "2"),
+        ("/studies?limit=1", ""),
+        ("/studies/1.1/instances?limit=1", "2"),
+        ("/instances?offset=2", "3"),
+    ] {
+        assert_eq!(fixture.call(get(path)).await.header("x-total-count"), total, "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn matches_are_counted() {
+    let fixture = filled().await;
+    for (path, count) in [
+        ("/studies/count", 2),
+        ("/studies/count?StudyInstanceUID=1.1&limit=0", 1),
+        ("/series/count?Modality=CT", 2),
+        ("/instances/count", 3),
+        ("/instances/count?SOPInstanceUID=1.1.1.2,2.2.1.1", 2),
+        ("/studies/1.1/series/count", 1),
+        ("/studies/1.1/instances/count?offset=1", 2),
+        ("/studies/1.1/series/1.1.1/instances/count", 2),
+        ("/studies/7.7/instances/count", 0),
+    ] {
+        let answer = fixture.call(get(path)).await;
+        assert_eq!(answer.header("content-type"), "application/json", "{path}");
+        assert_eq!(answer.json(), serde_json::json!({ "count": count }), "{path}");
+    }
 }
 
 #[actix_web::test]
@@ -128,6 +156,9 @@ async fn searches_that_do_not_read_are_refused() {
         (get("/studies?NotAnAttribute=1"), 400),
         (get("/studies?limit=many"), 400),
         (get("/studies?PatientName=%FF"), 400),
+        (get("/studies?StudyDate=20240101-20240199"), 400),
+        (get("/studies/count?StudyTime=99"), 400),
+        (get("/studies?emptyvaluematching=perhaps"), 400),
         (get("/studies/x/series"), 400),
         (accepting("/studies", "text/csv"), 406),
     ] {

@@ -1,4 +1,4 @@
-//! The six search resources of PS3.18 Table 10.6.1-1. No match is `[]` with 200, as clients
+//! The six search resources of PS3.18 Table 10.6.1-1, and how many each would find. No match is `[]` with 200, as clients
 //! expect; in XML, which would have no part then, 204.
 //!
 //! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.6.1>
@@ -32,21 +32,50 @@ pub async fn instances(request: HttpRequest, state: Data<DicomWeb>) -> Result<Ht
     search(request, state, Level::Instance).await
 }
 
+/// `GET /studies/count`
+pub async fn study_count(request: HttpRequest, state: Data<DicomWeb>) -> Result<HttpResponse> {
+    count(request, state, Level::Study).await
+}
+
+/// `GET /series/count` and `GET /studies/{study}/series/count`
+pub async fn series_count(request: HttpRequest, state: Data<DicomWeb>) -> Result<HttpResponse> {
+    count(request, state, Level::Series).await
+}
+
+/// `GET /instances/count`, and below a study and a series
+pub async fn instance_count(request: HttpRequest, state: Data<DicomWeb>) -> Result<HttpResponse> {
+    count(request, state, Level::Instance).await
+}
+
+/// `{"count": n}`, as dcm4chee answers: how many a search would find without `limit` and `offset`.
+async fn count(request: HttpRequest, state: Data<DicomWeb>, level: Level) -> Result<HttpResponse> {
+    let offer = negotiate(&request, &[Offer::single("application/json")])?;
+    let place = Place::within(&request)?;
+    let pairs = query::pairs(request.query_string())?;
+    let search = service::query(level, place, &pairs, state.options.max_search_results)?;
+    let count = blocking(move || service::count(&state.archive, &search)).await?;
+    let body = serde_json::json!({ "count": count });
+    Ok(HttpResponse::Ok().content_type(offer.media_type).body(body.to_string()))
+}
+
 async fn search(request: HttpRequest, state: Data<DicomWeb>, level: Level) -> Result<HttpResponse> {
     let offer = negotiate(&request, &attribute_offers())?;
     let place = Place::within(&request)?;
     let pairs = query::pairs(request.query_string())?;
     let search = service::query(level, place, &pairs, state.options.max_search_results)?;
     let urls = state.urls(&request);
-    let (more, body) = blocking(move || {
+    let (more, total, body) = blocking(move || {
         let found = service::search(&state.archive, &search, &urls)?;
-        Ok((found.more, Body::of(&found, &offer)?))
+        Ok((found.more, found.total, Body::of(&found, &offer)?))
     })
     .await?;
 
     // RFC 2046 has no multipart body without a part.
     let mut response = if body.content.is_empty() { HttpResponse::NoContent() } else { HttpResponse::Ok() };
     response.content_type(body.content_type);
+    if let Some(total) = total {
+        response.insert_header(("X-Total-Count", total));
+    }
     if more {
         // PS3.18 8.3.4.4: the text names no count, which would cost a search to the end.
         let warning = "299 engram \"There are additional results that can be requested\"";
