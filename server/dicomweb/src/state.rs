@@ -82,6 +82,14 @@ impl Urls {
         url
     }
 
+    /// The resource that instances of any study, or of `study`, are stored to.
+    pub fn store(&self, study: Option<&str>) -> String {
+        match study {
+            Some(study) => self.retrieve(study, None, None),
+            None => format!("{}/studies", self.absolute),
+        }
+    }
+
     /// RetrieveURL of an instance.
     pub fn retrieve_instance(&self, uids: &InstanceUids) -> String {
         self.retrieve(&uids.study_instance_uid, Some(&uids.series_instance_uid), Some(&uids.sop_instance_uid))

@@ -36,7 +36,7 @@ const GROUPS: [&str; 3] = ["Alphabetic", "Ideographic", "Phonetic"];
 const COMPONENTS: [&str; 5] = ["FamilyName", "GivenName", "MiddleName", "NamePrefix", "NameSuffix"];
 
 /// Group and element of a tag in hexadecimal digits.
-fn tag(text: &str) -> Option<(u16, u16)> {
+pub(crate) fn tag(text: &str) -> Option<(u16, u16)> {
     if text.len() != 8 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
