@@ -109,7 +109,7 @@ fn decimal_string(number: &serde_json::Number) -> (String, bool) {
     let error = |text: &String| text.parse().map_or(f64::INFINITY, |read: f64| (read - value).abs());
     let nearest = forms
         .filter(|text| text.len() <= DS_LENGTH)
-        .min_by(|a, b| error(a).total_cmp(&error(b)))
+        .min_by(|a, b| error(a).total_cmp(&error(b)).then(a.len().cmp(&b.len())))
         .unwrap_or_default();
     let is_exact = nearest.parse() == Ok(value);
     (nearest, is_exact)
