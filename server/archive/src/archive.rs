@@ -2,8 +2,9 @@
 
 use crate::{
     ArchiveOptions, BulkData, BulkDataUri, CheckReport, Deleted, Error, Incoming, InstanceEntry,
-    InstanceUids, MetadataChunks, Progress, Query, RebuildReport, Recovery, Result, SearchResult,
-    SeriesEntry, Statistics, StoreFailure, StoreOutcome, StoreRequirements, StoreTicket, StudyEntry,
+    InstanceUids, MetadataChunks, MetadataObjects, Progress, Query, RebuildReport, Recovery, Result,
+    SearchResult, SeriesEntry, Statistics, StoreFailure, StoreOutcome, StoreRequirements, StoreTicket,
+    StudyEntry,
     catalogue::Catalogue,
     durable,
     error::{FileSnafu, ObjectSnafu},
@@ -129,6 +130,14 @@ impl Archive {
         Incoming::create(&shared.layout.incoming(), max_instance_bytes, min_free_bytes)
     }
 
+    /// A place for up to `limit` bytes that objects are to be made of, such as bulk data that comes before or after
+    /// its instance. It is read back by [`Incoming::stretch`], and never stored.
+    pub fn spool(&self, limit: u64) -> Result<Incoming> {
+        let shared = self.shared();
+        shared.refuse_if_broken()?;
+        Incoming::create(&shared.layout.incoming(), limit)
+    }
+
     /// Hands the object over to be verified, synced and committed. Refusals wait in the ticket too. Tickets
     /// taken before the first is waited for share their syncs. Blocks while
     /// [`max_pending`](ArchiveOptions::max_pending) others wait.
@@ -162,8 +171,17 @@ impl Archive {
     }
 
     /// Searches studies, series or instances.
+    ///
+    /// # Errors
+    /// [`Error::Key`] where a key is no value of its attribute: a date that is none, a range that ends before it begins.
     pub fn search(&self, query: &Query) -> Result<SearchResult> {
         search::search(&self.reader(), query)
+    }
+
+    /// How many studies, series or instances match, whatever the query's limit and offset. Costs what a search without
+    /// limit does, less putting the results together; no instance is looked at unless a key asks for it.
+    pub fn count(&self, query: &Query) -> Result<u64> {
+        search::count(&self.reader(), query)
     }
 
     /// The study, if it is here.
@@ -227,6 +245,17 @@ impl Archive {
         bulk: BulkDataUri<'a>,
     ) -> Result<Option<MetadataChunks<'a>>> {
         read::metadata(self.reader(), study, series, sop, bulk)
+    }
+
+    /// The same as [`Archive::metadata`], an object an instance.
+    pub fn metadata_objects<'a>(
+        &self,
+        study: &str,
+        series: Option<&str>,
+        sop: Option<&str>,
+        bulk: BulkDataUri<'a>,
+    ) -> Result<Option<MetadataObjects<'a>>> {
+        read::metadata_objects(self.reader(), study, series, sop, bulk)
     }
 
     /// One instance's DICOM JSON, with BulkDataURIs of the form `bulkdata/...`.

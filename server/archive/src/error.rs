@@ -55,6 +55,16 @@ pub enum Error {
     /// An earlier sync or write of the catalogue failed, so that it is not known what is on the disk.
     #[snafu(display("could not change the archive: an earlier write failed; restart to recover"))]
     Broken,
+    /// A key of a search is no value of its attribute.
+    #[snafu(display("could not match {attribute} by {value:?}: {problem}"))]
+    Key {
+        /// The attribute, by tags.
+        attribute: String,
+        /// The key.
+        value: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// The thread that commits has ended.
     #[snafu(display("could not reach the archive's committer: the archive is closed"))]
     Closed,

@@ -4,7 +4,8 @@ use crate::{Result, StoreError, error::FileSnafu};
 use snafu::ResultExt;
 use std::{
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Read, Seek, SeekFrom},
+    ops::Range,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -52,6 +53,18 @@ impl Incoming {
     /// Whether nothing was received yet.
     pub fn is_empty(&self) -> bool {
         self.written == 0
+    }
+
+    /// Whether receiving failed, so that what is here is not the whole object.
+    pub fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// Reads back a stretch of what was received. It shares the file's position: write nothing meanwhile.
+    pub fn stretch(&self, range: Range<u64>) -> io::Result<impl Read> {
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(range.start))?;
+        Ok(file.take(range.end.saturating_sub(range.start)))
     }
 
     /// Why what was received cannot be the whole object, where receiving failed.

@@ -60,7 +60,7 @@ pub use entry::{InstanceEntry, InstanceUids, SeriesEntry, StudyEntry};
 pub use error::{Error, Result, StoreError, StoreFailure};
 pub use incoming::Incoming;
 pub use journal::{Journal, JournalError};
-pub use metadata::{BulkDataUri, MetadataChunks};
+pub use metadata::{BulkDataUri, MetadataChunks, MetadataObjects};
 pub use options::ArchiveOptions;
 pub use pieces::{change_in_pieces, clear_in_pieces};
 pub use query::{Include, Level, MatchKey, Query, SearchResult};

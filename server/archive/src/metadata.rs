@@ -37,6 +37,19 @@ impl Iterator for MetadataChunks<'_> {
     }
 }
 
+/// The DICOM JSON objects of some instances, one after the other, as bytes. After an error there is no more.
+pub struct MetadataObjects<'a> {
+    pub(crate) objects: Box<dyn Iterator<Item = Result<Vec<u8>>> + Send + 'a>,
+}
+
+impl Iterator for MetadataObjects<'_> {
+    type Item = Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.objects.next()
+    }
+}
+
 /// Copies kept JSON to `out` with the BulkDataURIs begun by `prefix`.
 pub(crate) fn resolve(json: &[u8], prefix: &str, out: &mut Vec<u8>) {
     let prefix = serde_json::Value::from(prefix).to_string();

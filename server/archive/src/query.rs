@@ -20,7 +20,8 @@ pub struct MatchKey {
     /// The attribute: one tag, or the way through sequences to it.
     pub path: Vec<Tag>,
     /// The value as in the URL, decoded: a single value, a UID list (`,` or `\`), `*` and `?`, a range
-    /// `a-b`; empty matches all.
+    /// `a-b`; empty matches all. Keys that lead into one sequence must be met by one item of it, and a range of
+    /// dates beside one of their times is one range of both.
     pub value: String,
 }
 
@@ -48,6 +49,11 @@ pub struct Query {
     pub include: Include,
     /// `fuzzymatching=true`: person names match by the beginning of any of their words.
     pub fuzzy: bool,
+    /// `emptyvaluematching=true`: `""` matches what is empty or absent (PS3.4 section C.2.2.2.7).
+    pub empty_value_matching: bool,
+    /// `multiplevaluematching=true`: of a key's values, set apart by `\`, each must match one of the attribute's
+    /// (PS3.4 section C.2.2.2.8). Without it, any of a code string's.
+    pub multiple_value_matching: bool,
     /// The most results to return.
     pub limit: usize,
     /// How many matches to pass over first.
@@ -64,6 +70,8 @@ impl Query {
             matches: Vec::new(),
             include: Include::Attributes(Vec::new()),
             fuzzy: false,
+            empty_value_matching: false,
+            multiple_value_matching: false,
             limit: usize::MAX,
             offset: 0,
         }
@@ -79,4 +87,6 @@ pub struct SearchResult {
     pub items: Vec<Map<String, Value>>,
     /// Whether there are matches after these.
     pub more: bool,
+    /// How many matches there are, those passed over included; known where the search came to its end.
+    pub total: Option<u64>,
 }

@@ -1,7 +1,7 @@
 //! Reading instances' kept JSON.
 
 use crate::{
-    BulkDataUri, Error, InstanceUids, MetadataChunks, Result,
+    BulkDataUri, Error, InstanceUids, MetadataChunks, MetadataObjects, Result,
     catalogue::InstanceRecord,
     metadata::{SeriesMetadata, resolve},
     shared::Shared,
@@ -85,6 +85,31 @@ pub(crate) fn metadata<'a>(
     sop: Option<&str>,
     bulk: BulkDataUri<'a>,
 ) -> Result<Option<MetadataChunks<'a>>> {
+    let objects = objects(reader, study, series, sop, bulk)?;
+    Ok(objects.map(|objects| MetadataChunks {
+        pieces: Box::new(Pieces { objects, is_first: true, state: State::Start }),
+    }))
+}
+
+/// The same as an object an instance.
+pub(crate) fn metadata_objects<'a>(
+    reader: Reader,
+    study: &str,
+    series: Option<&str>,
+    sop: Option<&str>,
+    bulk: BulkDataUri<'a>,
+) -> Result<Option<MetadataObjects<'a>>> {
+    let objects = objects(reader, study, series, sop, bulk)?;
+    Ok(objects.map(|objects| MetadataObjects { objects: Box::new(objects) }))
+}
+
+fn objects<'a>(
+    reader: Reader,
+    study: &str,
+    series: Option<&str>,
+    sop: Option<&str>,
+    bulk: BulkDataUri<'a>,
+) -> Result<Option<Objects<'a>>> {
     let catalogue = &reader.shared.catalogue;
     let single = match (series, sop) {
         (Some(series), Some(sop)) => Some(InstanceUids::new(study, series, sop)),
@@ -102,60 +127,29 @@ pub(crate) fn metadata<'a>(
     if series.is_empty() {
         return Ok(None);
     }
-    let pieces = Pieces {
-        reader,
-        study: study.to_owned(),
-        series,
-        single,
-        bulk,
-        current: None,
-        is_first: true,
-        state: State::Start,
-    };
-    Ok(Some(MetadataChunks { pieces: Box::new(pieces) }))
-}
-
-#[derive(PartialEq)]
-enum State {
-    Start,
-    Middle,
-    End,
+    Ok(Some(Objects { reader, study: study.to_owned(), series, single, bulk, current: None }))
 }
 
 /// A series being read: its kept JSON and the instances that are left.
 type Current = (SeriesMetadata, std::vec::IntoIter<(InstanceUids, InstanceRecord)>);
 
-struct Pieces<'a> {
+/// The JSON of one instance after the other.
+struct Objects<'a> {
     reader: Reader,
     study: String,
     series: VecDeque<String>,
     single: Option<InstanceUids>,
     bulk: BulkDataUri<'a>,
     current: Option<Current>,
-    is_first: bool,
-    state: State,
 }
 
-impl Pieces<'_> {
-    fn piece(&mut self) -> Result<Vec<u8>> {
-        let mut out = Vec::new();
-        if self.state == State::Start {
-            out.push(b'[');
-            self.state = State::Middle;
-        }
-        while out.len() < PIECE {
-            let Some((json, uids)) = self.next_instance()? else {
-                out.push(b']');
-                self.state = State::End;
-                break;
-            };
-            if !self.is_first {
-                out.push(b',');
-            }
-            self.is_first = false;
-            resolve(&json, &(self.bulk)(&uids), &mut out);
-        }
-        Ok(out)
+impl Objects<'_> {
+    /// Appends the next instance's JSON, with `between` before it; tells whether there was one.
+    fn append(&mut self, between: &[u8], out: &mut Vec<u8>) -> Result<bool> {
+        let Some((json, uids)) = self.next_instance()? else { return Ok(false) };
+        out.extend_from_slice(between);
+        resolve(&json, &(self.bulk)(&uids), out);
+        Ok(true)
     }
 
     fn next_instance(&mut self) -> Result<Option<(Vec<u8>, InstanceUids)>> {
@@ -182,6 +176,53 @@ impl Pieces<'_> {
             let kept = SeriesMetadata::open(&self.reader.shared.layout, &self.study, &series);
             self.current = Some((kept, instances.into_iter()));
         }
+    }
+}
+
+impl Iterator for Objects<'_> {
+    type Item = Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut object = Vec::new();
+        match self.append(b"", &mut object) {
+            Ok(true) => Some(Ok(object)),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+#[derive(PartialEq)]
+enum State {
+    Start,
+    Middle,
+    End,
+}
+
+/// The JSON array of them.
+struct Pieces<'a> {
+    objects: Objects<'a>,
+    is_first: bool,
+    state: State,
+}
+
+impl Pieces<'_> {
+    fn piece(&mut self) -> Result<Vec<u8>> {
+        let mut out = Vec::new();
+        if self.state == State::Start {
+            out.push(b'[');
+            self.state = State::Middle;
+        }
+        while out.len() < PIECE {
+            let between: &[u8] = if self.is_first { b"" } else { b"," };
+            if !self.objects.append(between, &mut out)? {
+                out.push(b']');
+                self.state = State::End;
+                break;
+            }
+            self.is_first = false;
+        }
+        Ok(out)
     }
 }
 

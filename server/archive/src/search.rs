@@ -3,14 +3,17 @@
 
 mod candidates;
 mod matching;
+mod moment;
+mod name;
 mod view;
 
 use crate::{
-    Include, Level, MatchKey, Query, Result, SearchResult, metadata::SeriesMetadata, model, read::Reader,
+    Include, InstanceUids, Level, Query, Result, SearchResult, error::KeySnafu, metadata::SeriesMetadata,
+    model, read::Reader,
 };
 use dicom_core::{DataDictionary, Tag, VR, dictionary::DataDictionaryEntry};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
-use matching::Matcher;
+use matching::{Matcher, Rules};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use view::{Home, InstanceView, SeriesView, StudyView, home};
@@ -36,8 +39,9 @@ const STUDY: [Tag; 16] = [
 ];
 
 /// What a series is returned with (PS3.18 Table 10.6.3-4).
-const SERIES: [Tag; 8] = [
+const SERIES: [Tag; 9] = [
     tags::MODALITY,
+    tags::TIMEZONE_OFFSET_FROM_UTC,
     tags::SERIES_DESCRIPTION,
     tags::SERIES_INSTANCE_UID,
     tags::SERIES_NUMBER,
@@ -48,10 +52,11 @@ const SERIES: [Tag; 8] = [
 ];
 
 /// What an instance is returned with (PS3.18 Table 10.6.3-5).
-const INSTANCE: [Tag; 8] = [
+const INSTANCE: [Tag; 9] = [
     tags::SOP_CLASS_UID,
     tags::SOP_INSTANCE_UID,
     tags::INSTANCE_AVAILABILITY,
+    tags::TIMEZONE_OFFSET_FROM_UTC,
     tags::INSTANCE_NUMBER,
     tags::ROWS,
     tags::COLUMNS,
@@ -72,40 +77,133 @@ const NEVER_LEFT_OUT: [Tag; 9] = [
     tags::STUDY_ID,
 ];
 
-/// A key with its value read.
-struct Key<'q> {
-    path: &'q [Tag],
+/// Dates and the times that belong to them.
+const DATES_AND_TIMES: [(Tag, Tag); 8] = [
+    (tags::STUDY_DATE, tags::STUDY_TIME),
+    (tags::SERIES_DATE, tags::SERIES_TIME),
+    (tags::ACQUISITION_DATE, tags::ACQUISITION_TIME),
+    (tags::CONTENT_DATE, tags::CONTENT_TIME),
+    (tags::INSTANCE_CREATION_DATE, tags::INSTANCE_CREATION_TIME),
+    (tags::PATIENT_BIRTH_DATE, tags::PATIENT_BIRTH_TIME),
+    (tags::PERFORMED_PROCEDURE_STEP_START_DATE, tags::PERFORMED_PROCEDURE_STEP_START_TIME),
+    (tags::PERFORMED_PROCEDURE_STEP_END_DATE, tags::PERFORMED_PROCEDURE_STEP_END_TIME),
+];
+
+/// An attribute and what it must be like.
+struct Key {
     first: Tag,
-    matcher: Matcher,
+    test: Test,
 }
 
-impl<'q> Key<'q> {
-    fn new(key: &'q MatchKey, fuzzy: bool) -> Option<Self> {
-        let (first, last) = (*key.path.first()?, *key.path.last()?);
-        Some(Key { path: &key.path, first, matcher: Matcher::new(vr(last), &key.value, fuzzy) })
+enum Test {
+    /// The attribute's own values.
+    Value(Matcher),
+    /// A sequence: one of its items must meet all of these (PS3.4 section C.2.2.2.6).
+    Items(Vec<Key>),
+    /// A date together with its time (C.2.2.2.5).
+    DateTime { date: Matcher, time: Tag, both: moment::Moment },
+}
+
+impl Key {
+    /// The attributes that must be known.
+    fn tags(&self) -> impl Iterator<Item = Tag> {
+        let time = match self.test {
+            Test::DateTime { time, .. } => Some(time),
+            _ => None,
+        };
+        std::iter::once(self.first).chain(time)
     }
 
-    /// Whether the first attribute of the path, as it was found, leads to a match.
+    /// Whether what `element` gives for its attributes matches.
+    fn holds(&self, element: impl Fn(Tag) -> Result<Option<Value>>) -> Result<bool> {
+        let own = element(self.first)?;
+        Ok(match &self.test {
+            Test::DateTime { time, both, .. } => {
+                let digits = |element: Option<Value>| {
+                    let text = element.as_ref().and_then(model::first_text);
+                    moment::digits(&text.unwrap_or_default())
+                };
+                let date = digits(own);
+                !date.is_empty() && both.takes(&(date + &digits(element(*time)?)))
+            }
+            _ => self.takes(own.as_ref()),
+        })
+    }
+
+    /// Whether the attribute alone, as it was found, matches.
     fn takes(&self, element: Option<&Value>) -> bool {
-        match element {
-            Some(element) => takes_along(&self.matcher, element, self.path.get(1..).unwrap_or_default()),
-            None => self.matcher.takes_absent(),
+        match &self.test {
+            Test::Value(matcher) => element.map_or(matcher.takes_absent(), |element| matcher.takes(element)),
+            Test::DateTime { date, .. } => element.is_some_and(|element| date.takes(element)),
+            Test::Items(keys) => {
+                let items = element.map(model::values).unwrap_or_default();
+                let meets_all =
+                    |item: &Value| keys.iter().all(|key| key.takes(item.get(model::key(key.first))));
+                // A sequence without items is like one item without attributes.
+                items.iter().any(meets_all) || (items.is_empty() && meets_all(&Value::Null))
+            }
         }
     }
 }
 
-/// Follows the rest of a key's path into sequences: any item may match (PS3.4 section C.2.2.2.6).
-fn takes_along(matcher: &Matcher, element: &Value, rest: &[Tag]) -> bool {
-    let Some((tag, rest)) = rest.split_first() else { return matcher.takes(element) };
-    let key = model::key(*tag);
-    let items = model::values(element);
-    if items.is_empty() {
-        return matcher.takes_absent();
+/// Reads the keys of a search.
+fn keys(query: &Query) -> Result<Vec<Key>> {
+    let rules = Rules {
+        fuzzy: query.fuzzy,
+        empty: query.empty_value_matching,
+        multiple: query.multiple_value_matching,
+    };
+    let mut keys = Vec::new();
+    for key in &query.matches {
+        let Some(last) = key.path.last() else { continue };
+        let matcher = Matcher::new(vr(*last), &key.value, rules).or_else(|problem| {
+            let attribute = key.path.iter().map(|tag| model::key(*tag)).collect::<Vec<_>>().join(".");
+            KeySnafu { attribute, value: key.value.as_str(), problem }.fail()
+        })?;
+        insert(&mut keys, &key.path, matcher);
     }
-    items.iter().any(|item| match item.get(&key) {
-        Some(element) => takes_along(matcher, element, rest),
-        None => matcher.takes_absent(),
-    })
+    combine(&mut keys);
+    Ok(keys)
+}
+
+/// Adds a key; where its path leads into a sequence that other keys lead into, beside them.
+fn insert(keys: &mut Vec<Key>, path: &[Tag], matcher: Matcher) {
+    let Some((first, rest)) = path.split_first() else { return };
+    if rest.is_empty() {
+        keys.push(Key { first: *first, test: Test::Value(matcher) });
+        return;
+    }
+    let beside = keys.iter_mut().find_map(|key| match &mut key.test {
+        Test::Items(items) if key.first == *first => Some(items),
+        _ => None,
+    });
+    match beside {
+        Some(items) => insert(items, rest, matcher),
+        None => {
+            let mut items = Vec::new();
+            insert(&mut items, rest, matcher);
+            keys.push(Key { first: *first, test: Test::Items(items) });
+        }
+    }
+}
+
+/// Makes one key of a range of dates and a range of their times, where both are of the same form.
+fn combine(keys: &mut Vec<Key>) {
+    for (date, time) in DATES_AND_TIMES {
+        let moment = |tag| {
+            keys.iter().enumerate().find_map(|(index, key)| match &key.test {
+                Test::Value(Matcher::Moment(moment)) if key.first == tag => Some((index, moment)),
+                _ => None,
+            })
+        };
+        let (Some((date_at, days)), Some((time_at, times))) = (moment(date), moment(time)) else { continue };
+        let Some(both) = days.combined(times) else { continue };
+        let test = Test::DateTime { date: Matcher::Moment(days.clone()), time, both };
+        if let Some(key) = keys.get_mut(date_at) {
+            key.test = test;
+        }
+        keys.remove(time_at);
+    }
 }
 
 /// The VR by the dictionary; LO, which compares as text, for what it does not know.
@@ -115,40 +213,53 @@ fn vr(tag: Tag) -> VR {
 
 /// Runs a search.
 pub(crate) fn search(reader: &Reader, query: &Query) -> Result<SearchResult> {
-    let keys: Vec<Key> = query.matches.iter().filter_map(|key| Key::new(key, query.fuzzy)).collect();
-    let mut search = Search { query, keys, passed: 0, result: SearchResult::default() };
-    match candidates::candidates(reader, query, &search.keys)? {
-        Some(studies) => {
-            for uid in studies {
-                if let Some(record) = reader.shared.catalogue.study(&uid)? {
-                    search.study(&StudyView::new(reader, uid, record))?;
-                }
-                if search.result.more {
-                    break;
-                }
-            }
-        }
-        None => {
-            for entry in reader.shared.catalogue.studies() {
-                let (uid, record) = entry?;
-                search.study(&StudyView::new(reader, uid, record))?;
-                if search.result.more {
-                    break;
-                }
-            }
-        }
-    }
-    Ok(search.result)
+    let mut search = Search { query, keys: keys(query)?, passed: 0, result: SearchResult::default() };
+    search.run(reader)?;
+    let found = search.passed.saturating_add(search.result.items.len());
+    Ok(SearchResult { total: (!search.result.more).then_some(found as u64), ..search.result })
+}
+
+/// How many matches there are, whatever the query's limit and offset.
+pub(crate) fn count(reader: &Reader, query: &Query) -> Result<u64> {
+    // Every match is passed over, so that nothing is put together.
+    let query = Query { offset: usize::MAX, ..query.clone() };
+    Ok(search(reader, &query)?.total.unwrap_or_default())
 }
 
 struct Search<'q> {
     query: &'q Query,
-    keys: Vec<Key<'q>>,
+    keys: Vec<Key>,
     passed: usize,
     result: SearchResult,
 }
 
 impl Search<'_> {
+    fn run(&mut self, reader: &Reader) -> Result<()> {
+        let studies = candidates::candidates(reader, self.query, &self.keys)?;
+        match studies {
+            Some(studies) => {
+                for uid in studies {
+                    if let Some(record) = reader.shared.catalogue.study(&uid)? {
+                        self.study(&StudyView::new(reader, uid, record))?;
+                    }
+                    if self.result.more {
+                        break;
+                    }
+                }
+            }
+            None => {
+                for entry in reader.shared.catalogue.studies() {
+                    let (uid, record) = entry?;
+                    self.study(&StudyView::new(reader, uid, record))?;
+                    if self.result.more {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a match is to be returned: not passed over, and not beyond the limit.
     fn is_wanted(&mut self) -> bool {
         if self.passed < self.query.offset {
@@ -161,13 +272,13 @@ impl Search<'_> {
         !self.result.more
     }
 
-    fn keys_at(&self, level: Home) -> impl Iterator<Item = &Key<'_>> {
+    fn keys_at(&self, level: Home) -> impl Iterator<Item = &Key> {
         self.keys.iter().filter(move |key| home(key.first) == level)
     }
 
     fn study(&mut self, study: &StudyView) -> Result<()> {
         for key in self.keys_at(Home::Study) {
-            if !key.takes(study.element(key.first)?.as_ref()) {
+            if !key.holds(|tag| study.element(tag))? {
                 return Ok(());
             }
         }
@@ -202,17 +313,41 @@ impl Search<'_> {
         Ok(false)
     }
 
-    /// Whether the series meets the keys from its level down to `deepest`, where its first instance speaks for all.
+    /// Whether the series meets the keys from its level down to `deepest`; those of instances, by one of them.
     fn series_matches(&self, series: &SeriesView, deepest: Home) -> Result<bool> {
-        for key in self.keys.iter().filter(|key| (Home::Series..=deepest).contains(&home(key.first))) {
-            let holds = match &key.matcher {
-                // The first instance cannot speak for the UIDs of the others.
-                Matcher::AnyOf { patterns, .. } if key.first == tags::SOP_INSTANCE_UID => {
-                    series.holds(patterns)?
-                }
-                _ => key.takes(series.element(key.first)?.as_ref()),
-            };
-            if !holds {
+        for key in self.keys_at(Home::Series) {
+            if !key.holds(|tag| series.element(tag))? {
+                return Ok(false);
+            }
+        }
+        if deepest < Home::Instance || self.keys_at(Home::Instance).next().is_none() {
+            return Ok(true);
+        }
+        let reader = series.study.reader;
+        let mut kept = SeriesMetadata::open(&reader.shared.layout, &series.study.uid, series.uid);
+        for entry in reader.shared.catalogue.instances_of(&series.study.uid, series.uid) {
+            let (sop, record) = entry?;
+            let uids = InstanceUids::new(&series.study.uid, series.uid, &sop);
+            if self.instance_matches(&InstanceView::new(reader, uids, record), &mut kept)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether the instance meets the keys of its level.
+    fn instance_matches(&self, instance: &InstanceView, kept: &mut SeriesMetadata) -> Result<bool> {
+        let tags: Vec<Tag> = self.keys_at(Home::Instance).flat_map(Key::tags).collect();
+        if tags.is_empty() {
+            return Ok(true);
+        }
+        let elements = instance.elements(&tags, kept)?;
+        let element = |wanted| {
+            let found = tags.iter().zip(&elements).find(|(tag, _)| **tag == wanted);
+            Ok(found.and_then(|(_, element)| element.clone()))
+        };
+        for key in self.keys_at(Home::Instance) {
+            if !key.holds(element)? {
                 return Ok(false);
             }
         }
@@ -263,11 +398,7 @@ impl Search<'_> {
         instance: &InstanceView,
         kept: &mut SeriesMetadata,
     ) -> Result<()> {
-        let keys: Vec<&Key> = self.keys_at(Home::Instance).collect();
-        let wanted: Vec<Tag> = keys.iter().map(|key| key.first).collect();
-        let elements = instance.elements(&wanted, kept)?;
-        if !keys.iter().zip(&elements).all(|(key, element)| key.takes(element.as_ref())) || !self.is_wanted()
-        {
+        if !self.instance_matches(instance, kept)? || !self.is_wanted() {
             return Ok(());
         }
         let required: &[&[Tag]] = match (&self.query.study_instance_uid, &self.query.series_instance_uid) {
@@ -294,7 +425,7 @@ impl Search<'_> {
     /// The attributes to return: the required ones, those matched, and those asked for.
     fn wanted(&self, required: &[&[Tag]]) -> BTreeSet<Tag> {
         let mut wanted: BTreeSet<Tag> = required.iter().flat_map(|tags| tags.iter().copied()).collect();
-        wanted.extend(self.keys.iter().map(|key| key.first));
+        wanted.extend(self.keys.iter().flat_map(Key::tags));
         if let Include::Attributes(tags) = &self.query.include {
             wanted.extend(tags);
         }

@@ -48,7 +48,8 @@ fn studies_are_found_by_every_sort_of_key() {
         path: vec![tags::REQUEST_ATTRIBUTES_SEQUENCE, tags::SCHEDULED_PROCEDURE_STEP_ID],
         value: "STEP3".to_owned(),
     };
-    let cases: [(Vec<MatchKey>, &[&str]); 18] = [
+    let time = |value: &str| key(tags::STUDY_TIME, value);
+    let cases: [(Vec<MatchKey>, &[&str]); 22] = [
         (vec![], &["1", "2", "3"]),
         (vec![key(tags::PATIENT_ID, "P2")], &["2"]),
         (vec![key(tags::PATIENT_ID, "P?")], &["1", "2", "3"]),
@@ -66,11 +67,16 @@ fn studies_are_found_by_every_sort_of_key() {
         (vec![key(tags::MODALITY, "CT"), key(tags::PATIENT_ID, "P1")], &["1"]),
         (vec![key(tags::ECHO_TIME, "4.5")], &["1"]),
         (vec![step], &["3"]),
+        (vec![key(tags::ECHO_TIME, "4.5"), key(tags::INSTANCE_NUMBER, "9")], &[]),
+        (vec![key(tags::INSTANCE_NUMBER, "9")], &["1"]),
+        (vec![key(tags::STUDY_DATE, "20240101-20240103"), time("1016-1020")], &["2", "3"]),
+        (vec![key(tags::STUDY_DATE, "20240101-20240103"), time("1015-")], &["1", "2", "3"]),
         (vec![key(tags::REFERRING_PHYSICIAN_NAME, "X")], &[]),
     ];
     for (matches, expected) in cases {
         let query = Query { matches, ..Query::at(Level::Study) };
         assert_eq!(found(&archive, &query, "0020000D"), expected, "{:?}", query.matches);
+        assert_eq!(archive.count(&query).unwrap(), expected.len() as u64, "{:?}", query.matches);
     }
     let fuzzy =
         Query { matches: vec![key(tags::PATIENT_NAME, "p2")], fuzzy: true, ..Query::at(Level::Study) };
@@ -138,4 +144,54 @@ fn instances_come_by_number_and_in_pages() {
     assert_eq!(found(&archive, &ct, "00080018"), ["1.2.1"]);
     let rows = Query { matches: vec![key(tags::ROWS, "16"), key(tags::INSTANCE_NUMBER, "9")], ..everything };
     assert_eq!(found(&archive, &rows, "00080018"), ["1.1.9"]);
+}
+
+#[test]
+fn keys_of_one_sequence_are_met_by_one_item() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = open(root.path());
+    let item = |step: &str, procedure: &str| {
+        let text = |tag, value: &str| DataElement::new(tag, VR::SH, PrimitiveValue::from(value));
+        dicom_object::InMemDicomObject::from_element_iter([
+            text(tags::SCHEDULED_PROCEDURE_STEP_ID, step),
+            text(tags::REQUESTED_PROCEDURE_ID, procedure),
+        ])
+    };
+    let items = dicom_core::value::DataSetSequence::from(vec![item("S1", "P1"), item("S2", "P2")]);
+    let mut object = Slice::new(1, 1, 1).object();
+    object.put(DataElement::new(tags::REQUEST_ATTRIBUTES_SEQUENCE, VR::SQ, items));
+    store(&archive, &part10(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)).unwrap();
+    for (step, procedure, expected) in [("S1", "P1", 1), ("S2", "P*", 1), ("S1", "P2", 0), ("S3", "", 0)] {
+        let key = |tag, value: &str| MatchKey {
+            path: vec![tags::REQUEST_ATTRIBUTES_SEQUENCE, tag],
+            value: value.to_owned(),
+        };
+        let matches =
+            vec![key(tags::SCHEDULED_PROCEDURE_STEP_ID, step), key(tags::REQUESTED_PROCEDURE_ID, procedure)];
+        let query = Query { matches, ..Query::at(Level::Series) };
+        assert_eq!(archive.count(&query).unwrap(), expected, "{step} {procedure}");
+    }
+}
+
+#[test]
+fn a_total_is_told_where_the_search_came_to_its_end() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = filled(root.path());
+    for (level, total) in [(Level::Study, 3), (Level::Series, 4), (Level::Instance, 6)] {
+        let everything = Query::at(level);
+        assert_eq!(archive.search(&everything).unwrap().total, Some(total));
+        assert_eq!(archive.search(&Query { offset: 2, ..everything.clone() }).unwrap().total, Some(total));
+        assert_eq!(archive.search(&Query { limit: 2, ..everything.clone() }).unwrap().total, None);
+        assert_eq!(archive.count(&Query { limit: 2, offset: 1, ..everything }).unwrap(), total);
+    }
+}
+
+#[test]
+fn keys_that_do_not_read_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = filled(root.path());
+    for value in ["20240101-20249999", "yesterday", "20240102-20240101", "-"] {
+        let query = Query { matches: vec![key(tags::STUDY_DATE, value)], ..Query::at(Level::Study) };
+        assert!(matches!(archive.search(&query), Err(engram_archive::Error::Key { .. })), "{value}");
+    }
 }

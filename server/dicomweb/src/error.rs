@@ -140,6 +140,12 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
+    /// An answer could not be written as XML.
+    #[snafu(display("could not write the answer as XML: {source}"))]
+    WriteXml {
+        /// Why.
+        source: std::io::Error,
+    },
     /// The work was given up before it was done: the server is shutting down, or the work panicked.
     #[snafu(display("could not finish the request: its work was given up"))]
     GivenUp,
@@ -175,8 +181,8 @@ impl Error {
             Self::UnsupportedMediaType { .. } => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
-                "Send `application/dicom`, or `multipart/related; type=\"application/dicom\"` with a boundary, \
-                 without content encoding.",
+                "Send `application/dicom`, `application/dicom+json` or `application/dicom+xml`, alone or as the `type` \
+                 of `multipart/related` with a boundary, without content encoding.",
             ),
             Self::RequestTooLarge { .. } => (
                 StatusCode::PAYLOAD_TOO_LARGE,
@@ -227,8 +233,14 @@ impl Error {
             ),
             Self::ReadObject { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "read_object", DAMAGED),
             Self::ReadFile { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "read_file", DAMAGED),
+            Self::Archive { source: engram_archive::Error::Key { .. } } => (
+                StatusCode::BAD_REQUEST,
+                "bad_query",
+                "Correct the value in the URL; PS3.5 section 6.2 says how values of each VR are written.",
+            ),
             Self::Archive { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "archive", DAMAGED),
             Self::WriteJson { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "write_json", LATER),
+            Self::WriteXml { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "write_xml", LATER),
             Self::GivenUp => (StatusCode::SERVICE_UNAVAILABLE, "given_up", LATER),
         }
     }

@@ -14,6 +14,7 @@ mod delete;
 mod error;
 pub mod media;
 pub mod multipart;
+pub mod native_model;
 mod observer;
 mod options;
 mod place;

@@ -17,6 +17,9 @@ pub struct DicomWebOptions {
     pub max_parts: usize,
     /// Most bytes of headers in a part.
     pub max_part_header_bytes: usize,
+    /// Most bytes of metadata in a STOW request that carries its instances as metadata and bulk data. Bulk data goes to
+    /// a temporary file; metadata stays in memory until the request ends.
+    pub max_metadata_bytes: usize,
     /// How long a request body may stand still before the request is given up.
     pub read_timeout: Duration,
     /// Bytes gathered from the network before they are written, and read from a file before they are sent. A
@@ -44,6 +47,7 @@ impl Default for DicomWebOptions {
             max_request_bytes: 16 << 30,
             max_parts: 20_000,
             max_part_header_bytes: 8 << 10,
+            max_metadata_bytes: 64 << 20,
             read_timeout: Duration::from_secs(60),
             buffer_bytes: 512 << 10,
             max_search_results: 10_000,

@@ -32,6 +32,13 @@ pub fn configure(services: &mut ServiceConfig, state: DicomWeb) {
                 .route(get().to(qido::routes::studies))
                 .route(web::post().to(stow::routes::store)),
         )
+        // Before the resources whose UID `count` would be.
+        .service(read_only("/studies/count").route(get().to(qido::routes::study_count)))
+        .service(read_only("/series/count").route(get().to(qido::routes::series_count)))
+        .service(read_only("/instances/count").route(get().to(qido::routes::instance_count)))
+        .service(read_only(&below(STUDY, "series/count")).route(get().to(qido::routes::series_count)))
+        .service(read_only(&below(STUDY, "instances/count")).route(get().to(qido::routes::instance_count)))
+        .service(read_only(&below(SERIES, "instances/count")).route(get().to(qido::routes::instance_count)))
         .service(
             resource(STUDY, "GET, HEAD, POST, DELETE, OPTIONS")
                 .route(get().to(wado::instances::routes::instances))

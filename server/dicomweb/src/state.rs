@@ -7,6 +7,7 @@ use engram_archive::{Archive, InstanceUids};
 
 use crate::error::{Error, Result};
 use crate::media::{Accept, Offer};
+use crate::native_model;
 use crate::observer::{InstanceObserver, NoObserver};
 use crate::options::DicomWebOptions;
 use crate::query;
@@ -81,6 +82,14 @@ impl Urls {
         url
     }
 
+    /// The resource that instances of any study, or of `study`, are stored to.
+    pub fn store(&self, study: Option<&str>) -> String {
+        match study {
+            Some(study) => self.retrieve(study, None, None),
+            None => format!("{}/studies", self.absolute),
+        }
+    }
+
     /// RetrieveURL of an instance.
     pub fn retrieve_instance(&self, uids: &InstanceUids) -> String {
         self.retrieve(&uids.study_instance_uid, Some(&uids.series_instance_uid), Some(&uids.sop_instance_uid))
@@ -116,10 +125,20 @@ pub(crate) fn negotiate(request: &HttpRequest, offers: &[Offer]) -> Result<Offer
     })
 }
 
-/// DICOM JSON, or plain JSON for clients that know no better (PS3.18 8.7.3.2).
-pub(crate) fn json_offers() -> [Offer; 2] {
-    [Offer::single("application/dicom+json"), Offer::single("application/json")]
+/// How attributes are sent (PS3.18 Table 8.7.3-4): as DICOM JSON, or plain JSON for clients that know no better; or
+/// as XML, a part for each data set.
+pub(crate) fn attribute_offers() -> [Offer; 3] {
+    let [dicom_json, json] = JSON.map(Offer::single);
+    [dicom_json, json, Offer::multipart(native_model::MEDIA_TYPE)]
 }
+
+/// How a single data set is sent.
+pub(crate) fn data_set_offers() -> [Offer; 3] {
+    let [dicom_json, json] = JSON.map(Offer::single);
+    [dicom_json, json, Offer::single(native_model::MEDIA_TYPE)]
+}
+
+const JSON: [&str; 2] = ["application/dicom+json", "application/json"];
 
 /// Runs a plain call where blocking is allowed.
 pub(crate) async fn blocking<T, F>(call: F) -> Result<T>

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix_web::test::TestRequest;
 use engram_archive::ArchiveOptions;
-use engram_dicomweb::{DicomWebOptions, NoObserver};
+use engram_dicomweb::{DicomWebOptions, NoObserver, native_model};
 use support::*;
 
 const STUDY: &str = "/studies/1.1";
@@ -60,6 +60,50 @@ async fn searches_answer_dicom_json() {
     }
 }
 
+const XML: &str = "multipart/related; type=\"application/dicom+xml\"";
+
+/// Every part of an XML answer as DICOM JSON.
+fn documents(answer: &Answer) -> Vec<serde_json::Value> {
+    let document = |(content_type, content): (String, Vec<u8>)| {
+        assert_eq!(content_type, native_model::MEDIA_TYPE);
+        native_model::read(&content).unwrap().into()
+    };
+    answer.parts().into_iter().map(document).collect()
+}
+
+#[actix_web::test]
+async fn xml_says_what_json_says() {
+    let fixture = filled().await;
+    for path in [
+        "/studies",
+        "/instances?includefield=all",
+        "/studies/1.1/series",
+        "/studies/1.1/metadata",
+        "/studies/1.1/series/1.1.1/metadata",
+        "/studies/1.1/series/1.1.1/instances/1.1.1.2/metadata",
+    ] {
+        let answer = fixture.call(accepting(path, XML)).await;
+        assert_eq!(answer.status, 200, "{path}: {:?}", answer.body);
+        assert_eq!(documents(&answer), *fixture.call(get(path)).await.json().as_array().unwrap(), "{path}");
+    }
+    assert_eq!(fixture.call(accepting("/studies?PatientID=nobody", XML)).await.status, 204);
+    assert_eq!(fixture.call(accepting("/studies/9.9/metadata", XML)).await.status, 404);
+    assert_eq!(fixture.call(accepting("/studies", "application/dicom+xml")).await.status, 406);
+}
+
+#[actix_web::test]
+async fn a_validator_names_the_same_metadata_under_any_boundary() {
+    let fixture = filled().await;
+    let path = "/studies/1.1/metadata";
+    let tag = fixture.call(accepting(path, XML)).await.header("etag").to_owned();
+    let json = fixture.call(get(path)).await.header("etag").to_owned();
+    assert_ne!(tag, json);
+    for (known, status) in [(&tag, 304), (&json, 200)] {
+        let request = accepting(path, XML).insert_header(("if-none-match", known.as_str()));
+        assert_eq!(fixture.call(request).await.status.as_u16(), status);
+    }
+}
+
 #[actix_web::test]
 async fn matches_name_their_resource_and_what_was_asked_for() {
     let fixture = filled().await;
@@ -75,6 +119,34 @@ async fn a_cut_search_warns() {
     let fixture = filled().await;
     assert!(fixture.call(get("/studies?limit=1")).await.header("warning").starts_with("299 "));
     assert_eq!(fixture.call(get("/studies?limit=2")).await.header("warning"), "");
+    for (path, total) in [
+        ("/studies", "2"),
+        ("/studies?limit=1", ""),
+        ("/studies/1.1/instances?limit=1", "2"),
+        ("/instances?offset=2", "3"),
+    ] {
+        assert_eq!(fixture.call(get(path)).await.header("x-total-count"), total, "{path}");
+    }
+}
+
+#[actix_web::test]
+async fn matches_are_counted() {
+    let fixture = filled().await;
+    for (path, count) in [
+        ("/studies/count", 2),
+        ("/studies/count?StudyInstanceUID=1.1&limit=0", 1),
+        ("/series/count?Modality=CT", 2),
+        ("/instances/count", 3),
+        ("/instances/count?SOPInstanceUID=1.1.1.2,2.2.1.1", 2),
+        ("/studies/1.1/series/count", 1),
+        ("/studies/1.1/instances/count?offset=1", 2),
+        ("/studies/1.1/series/1.1.1/instances/count", 2),
+        ("/studies/7.7/instances/count", 0),
+    ] {
+        let answer = fixture.call(get(path)).await;
+        assert_eq!(answer.header("content-type"), "application/json", "{path}");
+        assert_eq!(answer.json(), serde_json::json!({ "count": count }), "{path}");
+    }
 }
 
 #[actix_web::test]
@@ -84,6 +156,9 @@ async fn searches_that_do_not_read_are_refused() {
         (get("/studies?NotAnAttribute=1"), 400),
         (get("/studies?limit=many"), 400),
         (get("/studies?PatientName=%FF"), 400),
+        (get("/studies?StudyDate=20240101-20240199"), 400),
+        (get("/studies/count?StudyTime=99"), 400),
+        (get("/studies?emptyvaluematching=perhaps"), 400),
         (get("/studies/x/series"), 400),
         (accepting("/studies", "text/csv"), 406),
     ] {

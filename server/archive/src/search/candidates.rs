@@ -1,6 +1,6 @@
 //! Which studies a search has to look at.
 
-use super::{Key, matching::Matcher};
+use super::{Key, Test, matching::Matcher};
 use crate::{Query, Result, catalogue::Index, draft::INDEX_LENGTH, read::Reader};
 use dicom_dictionary_std::tags;
 use std::collections::BTreeSet;
@@ -12,8 +12,12 @@ pub(super) fn candidates(reader: &Reader, query: &Query, keys: &[Key]) -> Result
         return Ok(Some(BTreeSet::from([study.clone()])));
     }
     let mut narrowest: Option<BTreeSet<String>> = None;
-    for key in keys.iter().filter(|key| key.path.len() == 1 && !key.matcher.takes_absent()) {
-        let found = match (key.first, &key.matcher) {
+    for key in keys {
+        let matcher = match &key.test {
+            Test::Value(matcher) | Test::DateTime { date: matcher, .. } if !matcher.takes_absent() => matcher,
+            _ => continue,
+        };
+        let found = match (key.first, matcher) {
             (tags::STUDY_INSTANCE_UID, Matcher::AnyOf { patterns, .. }) => patterns.iter().cloned().collect(),
             (tags::SERIES_INSTANCE_UID, Matcher::AnyOf { patterns, .. }) => {
                 let mut studies = BTreeSet::new();
@@ -30,16 +34,13 @@ pub(super) fn candidates(reader: &Reader, query: &Query, keys: &[Key]) -> Result
                 studies
             }
             (tags::PATIENT_ID, Matcher::AnyOf { patterns, .. }) => {
-                indexed_text(reader, Index::PatientId, key, patterns)?
+                indexed_text(reader, Index::PatientId, matcher, patterns)?
             }
             (tags::ACCESSION_NUMBER, Matcher::AnyOf { patterns, .. }) => {
-                indexed_text(reader, Index::AccessionNumber, key, patterns)?
+                indexed_text(reader, Index::AccessionNumber, matcher, patterns)?
             }
-            (tags::STUDY_DATE, matcher) => {
-                let beginning = if let Matcher::Moment(date) = matcher { date.as_str() } else { "" };
-                // A date of old has dots, which the index keeps.
-                let beginning = beginning.get(..4).unwrap_or("");
-                catalogue.indexed(Index::StudyDate, beginning, |value| matcher.takes_text(value))?
+            (tags::STUDY_DATE, Matcher::Moment(date)) => {
+                catalogue.indexed(Index::StudyDate, date.year(), |value| date.takes(value))?
             }
             _ => continue,
         };
@@ -51,13 +52,18 @@ pub(super) fn candidates(reader: &Reader, query: &Query, keys: &[Key]) -> Result
 }
 
 /// Studies by an index of text: what precedes the first wildcard bounds the scan.
-fn indexed_text(reader: &Reader, index: Index, key: &Key, patterns: &[String]) -> Result<BTreeSet<String>> {
+fn indexed_text(
+    reader: &Reader,
+    index: Index,
+    matcher: &Matcher,
+    patterns: &[String],
+) -> Result<BTreeSet<String>> {
     let mut studies = BTreeSet::new();
     for pattern in patterns {
         let beginning = pattern.split(['*', '?']).next().unwrap_or_default();
         let beginning: String = beginning.chars().take(INDEX_LENGTH).collect();
         // A value that fills the index may go on beyond it: the match itself decides.
-        let wanted = |value: &str| value.chars().count() >= INDEX_LENGTH || key.matcher.takes_text(value);
+        let wanted = |value: &str| value.chars().count() >= INDEX_LENGTH || matcher.takes_text(value);
         studies.extend(reader.shared.catalogue.indexed(index, &beginning, wanted)?);
     }
     Ok(studies)

@@ -1,52 +1,74 @@
 //! Whether an element matches a key (PS3.4 section C.2.2.2, PS3.18 section 8.3.4.1).
 
+use super::{moment::Moment, name::NameKey};
 use crate::model;
 use dicom_core::VR;
 use serde_json::Value;
 
+/// How keys are read beyond what their VRs say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rules {
+    /// Person names match by the beginnings of their words.
+    pub fuzzy: bool,
+    /// `""` matches what is empty or absent.
+    pub empty: bool,
+    /// Of several values, all must match.
+    pub multiple: bool,
+}
+
 /// A key's value, read as its attribute's VR demands.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Matcher {
-    /// An empty key matches everything (C.2.2.2.3).
+    /// An empty key matches everything (C.2.2.2.3), and so does `*` where it is a wildcard (C.2.2.2.4).
     Universal,
     /// `""` matches an attribute that is empty or absent (C.2.2.2.7).
     Empty,
-    /// Any of these, wildcards allowed; `folded` where case and trailing component separators do not count.
-    AnyOf { patterns: Vec<String>, wildcards: bool, folded: bool },
+    /// Any of these, wildcards allowed.
+    AnyOf { patterns: Vec<String>, wildcards: bool },
+    /// Each of these matches one of the values (C.2.2.2.8).
+    AllOf(Vec<Matcher>),
+    /// A person name.
+    Name(NameKey),
     /// The beginnings of words of a person name, in lower case.
     Fuzzy(Vec<String>),
-    /// From and to, both included, and either open (C.2.2.2.5).
-    Range { from: Option<String>, to: Option<String> },
-    /// A date or time whose digits begin so.
-    Moment(String),
+    /// A date or time, or a range of them.
+    Moment(Moment),
     /// A number.
     Number(f64),
 }
 
 impl Matcher {
-    pub(crate) fn new(vr: VR, value: &str, fuzzy: bool) -> Self {
+    /// Reads a key; where it does not read, why.
+    pub(crate) fn new(vr: VR, value: &str, rules: Rules) -> Result<Self, &'static str> {
         if value.is_empty() {
-            return Matcher::Universal;
+            return Ok(Matcher::Universal);
         }
-        if value == "\"\"" {
-            return Matcher::Empty;
+        if value == "\"\"" && rules.empty {
+            return Ok(Matcher::Empty);
         }
-        match vr {
-            VR::DA | VR::TM | VR::DT => moment(vr, value),
-            VR::PN if fuzzy => Matcher::Fuzzy(words(value).collect()),
-            VR::PN => any_of(vec![fold_name(value)], true, true),
-            VR::UI => {
-                any_of(value.split([',', '\\']).map(|uid| uid.trim().to_owned()).collect(), false, false)
-            }
-            VR::CS => any_of(value.split('\\').map(str::to_owned).collect(), true, false),
+        if rules.multiple && value.contains('\\') && has_multiple_value_matching(vr) {
+            let single = |value: &str| match vr {
+                VR::PN => Matcher::Name(NameKey::new(value)),
+                _ => any_of([value], false),
+            };
+            return Ok(Matcher::AllOf(value.split('\\').map(single).collect()));
+        }
+        Ok(match vr {
+            VR::DA | VR::TM | VR::DT => Matcher::Moment(Moment::read(vr, value)?),
+            VR::PN if value == "*" => Matcher::Universal,
+            VR::PN if rules.fuzzy => Matcher::Fuzzy(words(value).collect()),
+            VR::PN => Matcher::Name(NameKey::new(value)),
+            VR::UI => any_of(value.split([',', '\\']).map(str::trim), false),
             VR::IS | VR::DS | VR::FL | VR::FD | VR::SL | VR::SS | VR::SV | VR::UL | VR::US | VR::UV => {
                 match value.trim().parse() {
                     Ok(number) => Matcher::Number(number),
-                    Err(_) => any_of(vec![value.to_owned()], false, false),
+                    Err(_) => any_of([value], false),
                 }
             }
-            _ => any_of(vec![value.to_owned()], true, false),
-        }
+            _ if value == "*" => Matcher::Universal,
+            VR::CS => any_of(value.split('\\'), true),
+            _ => any_of([value], true),
+        })
     }
 
     /// Whether an attribute that is not there matches.
@@ -60,100 +82,39 @@ impl Matcher {
         match self {
             Matcher::Universal => true,
             Matcher::Empty => values.iter().all(Value::is_null),
-            _ => values.iter().any(|value| self.takes_value(value)),
+            Matcher::AllOf(each) => each.iter().all(|matcher| matcher.takes(element)),
+            Matcher::Name(key) => values.iter().any(|value| key.takes(value)),
+            _ => values.iter().filter_map(model::text).any(|text| self.takes_text(&text)),
         }
     }
 
-    /// Whether this text is a value that matches.
+    /// Whether this text, alone, is a value that matches.
     pub(crate) fn takes_text(&self, text: &str) -> bool {
         match self {
             Matcher::Universal => true,
             Matcher::Empty => text.is_empty(),
-            Matcher::AnyOf { patterns, wildcards, folded } => {
-                let folded_name = if *folded { fold_name(text) } else { String::new() };
-                let text = if *folded { &folded_name } else { text };
+            Matcher::AnyOf { patterns, wildcards } => {
                 patterns.iter().any(|pattern| if *wildcards { like(pattern, text) } else { pattern == text })
             }
+            Matcher::AllOf(each) => each.iter().all(|matcher| matcher.takes_text(text)),
+            Matcher::Name(key) => key.takes(&text.into()),
             Matcher::Fuzzy(wanted) => {
                 let words: Vec<String> = words(text).collect();
                 wanted.iter().all(|want| words.iter().any(|word| word.starts_with(want)))
             }
-            Matcher::Range { from, to } => {
-                let digits = digits(text);
-                let above = from.as_ref().is_none_or(|from| *from <= padded(&digits, from.len(), '0'));
-                let below = to.as_ref().is_none_or(|to| cut(&digits, to.len()) <= to.as_str());
-                !digits.is_empty() && above && below
-            }
-            Matcher::Moment(wanted) => digits(text).starts_with(wanted.as_str()),
+            Matcher::Moment(moment) => moment.takes(text),
             Matcher::Number(number) => text.trim().parse() == Ok(*number),
         }
     }
-
-    fn takes_value(&self, value: &Value) -> bool {
-        if let (Value::Object(groups), Matcher::AnyOf { .. }) = (value, self) {
-            // A key without `=` may match any one component group.
-            let any_group = groups.values().filter_map(Value::as_str).any(|group| self.takes_text(group));
-            if any_group {
-                return true;
-            }
-        }
-        model::text(value).is_some_and(|text| self.takes_text(&text))
-    }
 }
 
-fn any_of(patterns: Vec<String>, wildcards: bool, folded: bool) -> Matcher {
-    Matcher::AnyOf { patterns, wildcards, folded }
+/// The VRs that C.2.2.2.8 names.
+fn has_multiple_value_matching(vr: VR) -> bool {
+    matches!(vr, VR::AE | VR::AS | VR::AT | VR::CS | VR::LO | VR::PN | VR::SH | VR::UC)
 }
 
-/// A date, time or both, or a range of them.
-fn moment(vr: VR, value: &str) -> Matcher {
-    match split_range(vr, value) {
-        Some((from, to)) => {
-            let bound = |text: &str| Some(digits(text)).filter(|digits| !digits.is_empty());
-            Matcher::Range { from: bound(from), to: bound(to) }
-        }
-        None => Matcher::Moment(digits(value)),
-    }
-}
-
-/// The two ends of a range; `None` for a single value. A date and time may end in an offset from UTC
-/// (`-0500`), which is no range.
-fn split_range(vr: VR, value: &str) -> Option<(&str, &str)> {
-    let (from, to) = value.split_once('-')?;
-    let is_offset = |text: &str| text.len() == 4 && text.parse::<u16>().is_ok_and(|offset| offset <= 1400);
-    if vr != VR::DT || from.is_empty() {
-        return Some((from, to));
-    }
-    match to.split_once('-') {
-        None if is_offset(to) => None,
-        Some((offset, to)) if is_offset(offset) => Some((from, to)),
-        _ => Some((from, to)),
-    }
-}
-
-/// The digits before an offset from UTC; dates may have dots and times colons of old (PS3.5 section 6.2).
-fn digits(text: &str) -> String {
-    let text = match text.char_indices().skip(1).find(|(_, character)| matches!(character, '+' | '-')) {
-        Some((at, _)) => text.get(..at).unwrap_or(text),
-        None => text,
-    };
-    text.chars().filter(char::is_ascii_digit).collect()
-}
-
-fn padded(digits: &str, length: usize, with: char) -> String {
-    let missing = length.saturating_sub(digits.len());
-    digits.chars().chain(std::iter::repeat_n(with, missing)).collect()
-}
-
-fn cut(digits: &str, length: usize) -> &str {
-    digits.get(..length).unwrap_or(digits)
-}
-
-/// A name as it is compared: lower case, no empty trailing components or groups.
-fn fold_name(name: &str) -> String {
-    let groups: Vec<_> =
-        name.split('=').map(|group| group.trim_end_matches(['^', ' ']).to_lowercase()).collect();
-    groups.join("=").trim_end_matches('=').to_owned()
+fn any_of<'v>(patterns: impl IntoIterator<Item = &'v str>, wildcards: bool) -> Matcher {
+    Matcher::AnyOf { patterns: patterns.into_iter().map(str::to_owned).collect(), wildcards }
 }
 
 fn words(name: &str) -> impl Iterator<Item = String> + '_ {
@@ -164,7 +125,7 @@ fn words(name: &str) -> impl Iterator<Item = String> + '_ {
 
 /// Whether `text` is like `pattern`, in which `*` stands for any characters and `?` for one. Linear in the
 /// product of the lengths, so that no pattern takes long.
-fn like(pattern: &str, text: &str) -> bool {
+pub(super) fn like(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut read) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
@@ -197,15 +158,20 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    fn matcher(vr: VR, key: &str) -> Matcher {
+        Matcher::new(vr, key, Rules::default()).unwrap()
+    }
+
     #[test]
     fn keys_match_as_the_standard_says() {
-        let name = json!({"Alphabetic": "Doe^John", "Ideographic": "山田^太郎"});
         let cases = [
             (VR::LO, "", json!("x"), true),
+            (VR::LO, "*", json!("x"), true),
             (VR::LO, "Head*", json!("Head CT"), true),
             (VR::LO, "head*", json!("Head CT"), false),
             (VR::LO, "H??d", json!("Head"), true),
             (VR::LO, "H?d", json!("Head"), false),
+            (VR::LO, "\"\"", json!("x"), false),
             (VR::UI, "1.2.*", json!("1.2.3"), false),
             (VR::UI, "1.2.4,1.2.3", json!("1.2.3"), true),
             (VR::UI, "1.2.4\\1.2.3", json!("1.2.3"), true),
@@ -222,46 +188,53 @@ mod tests {
             (VR::TM, "1000-1030", json!("10"), true),
             (VR::DT, "20200101120000-0500", json!("20200101120000"), true),
             (VR::DT, "20200101-20200102", json!("20200101235959.5-0500"), true),
-            (VR::PN, "doe^john", name.clone(), true),
-            (VR::PN, "DOE*", name.clone(), true),
-            (VR::PN, "Doe^John^^", name.clone(), true),
-            (VR::PN, "山田*", name.clone(), true),
-            (VR::PN, "doe^john=山田^太郎", name.clone(), true),
-            (VR::PN, "John", name.clone(), false),
+            (VR::PN, "doe^john", json!({"Alphabetic": "Doe^John"}), true),
+            (VR::PN, "*", json!({"Phonetic": "x"}), true),
             (VR::IS, "7", json!(7), true),
             (VR::DS, "0.50", json!(0.5), true),
             (VR::US, "7", json!(8), false),
         ];
         for (vr, key, value, expected) in cases {
             let element = json!({"vr": vr.to_string(), "Value": [value]});
-            assert_eq!(Matcher::new(vr, key, false).takes(&element), expected, "{vr:?} {key} {value}");
+            assert_eq!(matcher(vr, key).takes(&element), expected, "{vr:?} {key} {value}");
         }
     }
 
     #[test]
     fn fuzzy_names_match_by_the_beginnings_of_words() {
         let element = json!({"vr": "PN", "Value": [{"Alphabetic": "BENCH^Case003"}]});
+        let rules = Rules { fuzzy: true, ..Rules::default() };
         for (key, expected) in [("case003", true), ("bench case", true), ("ench", false), ("case004", false)]
         {
-            assert_eq!(Matcher::new(VR::PN, key, true).takes(&element), expected, "{key}");
+            assert_eq!(Matcher::new(VR::PN, key, rules).unwrap().takes(&element), expected, "{key}");
         }
     }
 
     #[test]
-    fn emptiness_is_matched() {
-        let empty = Matcher::new(VR::LO, "\"\"", false);
-        assert!(empty.takes(&json!({"vr": "LO"})) && empty.takes_absent());
-        assert!(!empty.takes(&json!({"vr": "LO", "Value": ["x"]})));
-        assert!(!Matcher::new(VR::LO, "x", false).takes_absent());
+    fn emptiness_is_matched_where_that_is_asked_for() {
+        let empty = Matcher::new(VR::DA, "\"\"", Rules { empty: true, ..Rules::default() }).unwrap();
+        assert!(empty.takes(&json!({"vr": "DA"})) && empty.takes_absent());
+        assert!(!empty.takes(&json!({"vr": "DA", "Value": ["20200101"]})));
+        assert!(!matcher(VR::LO, "x").takes_absent());
+    }
+
+    #[test]
+    fn several_values_are_all_there_where_that_is_asked_for() {
+        let rules = Rules { multiple: true, ..Rules::default() };
+        let element = json!({"vr": "CS", "Value": ["MR", "CT", "SEG"]});
+        for (key, expected) in [("CT\\MR", true), ("CT\\PT", false), ("C*\\MR", false), ("C*", true)] {
+            assert_eq!(Matcher::new(VR::CS, key, rules).unwrap().takes(&element), expected, "{key}");
+        }
     }
 
     proptest! {
         #[test]
-        fn no_key_makes_it_panic(key in "\\PC{0,30}", text in "\\PC{0,30}") {
+        fn no_key_makes_it_panic(key in "\\PC{0,30}", text in "\\PC{0,30}", flags in any::<[bool; 3]>()) {
+            let [fuzzy, empty, multiple] = flags;
+            let element = json!({"vr": "LO", "Value": [text, null, {"Alphabetic": text}]});
             for vr in [VR::PN, VR::DA, VR::TM, VR::DT, VR::UI, VR::LO, VR::IS, VR::CS] {
-                for fuzzy in [false, true] {
-                    let _taken = Matcher::new(vr, &key, fuzzy).takes(&json!({"vr": "LO", "Value": [text, null, {"Alphabetic": text}]}));
-                }
+                let matcher = Matcher::new(vr, &key, Rules { fuzzy, empty, multiple });
+                let _taken = matcher.map(|matcher| matcher.takes(&element));
             }
         }
 
@@ -274,14 +247,6 @@ mod tests {
             let questioned = "?".repeat(text.len());
             prop_assert!(like(&starred, &text));
             prop_assert!(like(&questioned, &text));
-        }
-
-        #[test]
-        fn a_range_takes_exactly_what_lies_within(from in 0u32..9999, to in 0u32..9999, day in 0u32..9999) {
-            let [from, to, day] = [from, to, day].map(|days| 20_000_000 + days);
-            let element = json!({"vr": "DA", "Value": [day.to_string()]});
-            let matcher = Matcher::new(VR::DA, &format!("{from}-{to}"), false);
-            prop_assert_eq!(matcher.takes(&element), (from..=to).contains(&day));
         }
     }
 }

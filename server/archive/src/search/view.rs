@@ -115,17 +115,6 @@ impl<'r, 's> SeriesView<'r, 's> {
         })
     }
 
-    /// Whether one of these instances is in the series.
-    pub(crate) fn holds(&self, sops: &[String]) -> Result<bool> {
-        for sop in sops {
-            let uids = InstanceUids::new(&self.study.uid, self.uid, sop);
-            if self.study.reader.shared.catalogue.instance(&uids)?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// The JSON of the first instance by SOPInstanceUID.
     pub(crate) fn first(&self) -> Result<&Option<Map<String, Value>>> {
         if self.first.get().is_none() {

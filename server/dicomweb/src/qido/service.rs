@@ -1,23 +1,43 @@
 //! From parameters to the archive's query, and from its matches to DICOM JSON.
 
+use bytes::Bytes;
 use engram_archive::{Archive, Include, Level, MatchKey, Query};
 use serde_json::{Map, Value, json};
 use snafu::ResultExt;
 
-use crate::error::{ArchiveSnafu, Result, WriteJsonSnafu};
+use crate::error::{ArchiveSnafu, Result, WriteJsonSnafu, WriteXmlSnafu};
+use crate::native_model;
 use crate::place::Place;
-use crate::query::{attribute, count, flag};
+use crate::query::{self, attribute, flag};
 use crate::state::Urls;
 
 /// What a search found.
 pub struct Found {
-    /// An array of DICOM JSON objects.
-    pub json: Vec<u8>,
+    /// DICOM JSON objects.
+    pub items: Vec<Map<String, Value>>,
     /// Whether there is more beyond the limit.
     pub more: bool,
+    /// How many matches there are in all, where that costs no more than the search did.
+    pub total: Option<u64>,
 }
 
-/// Reads the parameters of PS3.18 8.3.4: attributes to match, `includefield`, `fuzzymatching`, `limit`, `offset`.
+impl Found {
+    /// The matches as a JSON array.
+    pub fn json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(&self.items).context(WriteJsonSnafu)
+    }
+
+    /// The matches as XML documents.
+    pub fn xml(&self) -> Result<Vec<Bytes>> {
+        let document = |item| {
+            let json = serde_json::to_vec(item).context(WriteJsonSnafu)?;
+            native_model::write(&json).map(Bytes::from).context(WriteXmlSnafu)
+        };
+        self.items.iter().map(document).collect()
+    }
+}
+
+/// Reads the parameters of PS3.18 8.3.4: attributes to match, and how; `includefield`, `limit`, `offset`.
 /// An attribute nobody knows is refused, so that a misspelt one does not match everything.
 ///
 /// <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_8.3.4>
@@ -29,9 +49,11 @@ pub fn query(level: Level, place: Option<Place>, pairs: &[(String, String)], mos
     }
     for (name, value) in pairs {
         match name.as_str() {
-            "limit" => query.limit = count(name, value)?.min(most),
-            "offset" => query.offset = count(name, value)?,
+            "limit" => query.limit = query::count(name, value)?.min(most),
+            "offset" => query.offset = query::count(name, value)?,
             "fuzzymatching" => query.fuzzy = flag(name, value)?,
+            "emptyvaluematching" => query.empty_value_matching = flag(name, value)?,
+            "multiplevaluematching" => query.multiple_value_matching = flag(name, value)?,
             "includefield" => include(&mut query.include, value)?,
             // Of the request as a whole (PS3.18 8.3.3).
             "accept" | "charset" => {}
@@ -61,8 +83,22 @@ pub fn search(archive: &Archive, query: &Query, urls: &Urls) -> Result<Found> {
             item.insert("00081190".into(), json!({ "vr": "UR", "Value": [url] }));
         }
     }
-    let json = serde_json::to_vec(&result.items).context(WriteJsonSnafu)?;
-    Ok(Found { json, more: result.more })
+    let total = match result.total {
+        None if is_cheap_to_count(query) => Some(archive.count(query).context(ArchiveSnafu)?),
+        total => total,
+    };
+    Ok(Found { items: result.items, more: result.more, total })
+}
+
+/// Counts. Blocks on the archive.
+pub fn count(archive: &Archive, query: &Query) -> Result<u64> {
+    archive.count(query).context(ArchiveSnafu)
+}
+
+/// Whether the archive knows the count from the records of one study alone. Beyond it, a count looks at all studies,
+/// which a page of a search must not cost: `/count` tells then.
+fn is_cheap_to_count(query: &Query) -> bool {
+    query.study_instance_uid.is_some() && query.matches.is_empty()
 }
 
 /// RetrieveURL (0008,1190) of a match, from its UIDs.

@@ -3,10 +3,9 @@
 //! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.5.3>
 
 use actix_web::http::StatusCode;
-use engram_archive::StoreOutcome;
 use serde_json::{Map, Value, json};
 
-use super::service::{Failure, StoreReport};
+use super::service::{Failure, StoreReport, Stored};
 use crate::error::{Error, Result};
 use crate::state::Urls;
 
@@ -15,7 +14,7 @@ const LO_LENGTH: usize = 64;
 
 /// The status of PS3.18 Table 10.5.3-1 and the Store Instances Response Module (Table 10.5.3-2) as DICOM JSON.
 ///
-/// 200: everything is stored. 202: some is. 409: nothing is, by the instances' fault; 503 or 500: by ours. A body
+/// 200: everything is stored. 202: some is, or some with a warning. 409: nothing is, by the instances' fault; 503 or 500: by ours. A body
 /// that carried no readable part at all is an error of the request: 400.
 pub fn answer(report: StoreReport, urls: &Urls) -> Result<(StatusCode, Value)> {
     let StoreReport { stored, failures, problem } = report;
@@ -27,7 +26,8 @@ pub fn answer(report: StoreReport, urls: &Urls) -> Result<(StatusCode, Value)> {
             return Err(Error::NoInstances);
         }
     }
-    let status = match (stored.is_empty(), failures.is_empty()) {
+    let as_sent = failures.is_empty() && stored.iter().all(|stored| stored.warning.is_none());
+    let status = match (stored.is_empty(), as_sent) {
         (false, true) if problem.is_none() => StatusCode::OK,
         (false, _) => StatusCode::ACCEPTED,
         (true, _) if failures.iter().any(|failure| failure.ours && failure.reason == 0xA700) => {
@@ -39,7 +39,7 @@ pub fn answer(report: StoreReport, urls: &Urls) -> Result<(StatusCode, Value)> {
     Ok((status, dataset(&stored, &failures, urls)))
 }
 
-fn dataset(stored: &[StoreOutcome], failures: &[Failure], urls: &Urls) -> Value {
+fn dataset(stored: &[Stored], failures: &[Failure], urls: &Urls) -> Value {
     let mut dataset = Map::new();
     if let Some(study) = common_study(stored) {
         dataset.insert("00081190".into(), element("UR", json!(urls.retrieve(study, None, None))));
@@ -47,7 +47,7 @@ fn dataset(stored: &[StoreOutcome], failures: &[Failure], urls: &Urls) -> Value 
     let (named, other): (Vec<_>, Vec<_>) =
         failures.iter().partition(|failure| failure.sop_instance_uid.is_some());
     for (tag, items) in [
-        ("00081199", stored.iter().map(|outcome| referenced(outcome, urls)).collect::<Vec<_>>()),
+        ("00081199", stored.iter().map(|stored| referenced(stored, urls)).collect::<Vec<_>>()),
         ("00081198", named.into_iter().map(failed).collect()),
         ("0008119A", other.into_iter().map(failed).collect()),
     ] {
@@ -59,20 +59,24 @@ fn dataset(stored: &[StoreOutcome], failures: &[Failure], urls: &Urls) -> Value 
 }
 
 /// The study of all stored instances, if they have one in common.
-fn common_study(stored: &[StoreOutcome]) -> Option<&str> {
-    let mut studies = stored.iter().map(|outcome| outcome.instance().uids.study_instance_uid.as_str());
+fn common_study(stored: &[Stored]) -> Option<&str> {
+    let mut studies = stored.iter().map(|stored| stored.outcome.instance().uids.study_instance_uid.as_str());
     let first = studies.next()?;
     studies.all(|study| study == first).then_some(first)
 }
 
 /// An item of ReferencedSOPSequence (0008,1199).
-fn referenced(outcome: &StoreOutcome, urls: &Urls) -> Value {
-    let instance = outcome.instance();
-    json!({
-        "00081150": element("UI", json!(instance.sop_class_uid)),
-        "00081155": element("UI", json!(instance.uids.sop_instance_uid)),
-        "00081190": element("UR", json!(urls.retrieve_instance(&instance.uids))),
-    })
+fn referenced(stored: &Stored, urls: &Urls) -> Value {
+    let instance = stored.outcome.instance();
+    let mut item = Map::from_iter([
+        ("00081150".to_owned(), element("UI", json!(instance.sop_class_uid))),
+        ("00081155".to_owned(), element("UI", json!(instance.uids.sop_instance_uid))),
+        ("00081190".to_owned(), element("UR", json!(urls.retrieve_instance(&instance.uids)))),
+    ]);
+    if let Some(warning) = stored.warning {
+        item.insert("00081196".to_owned(), element("US", json!(warning)));
+    }
+    Value::Object(item)
 }
 
 /// An item of FailedSOPSequence (0008,1198), or of OtherFailuresSequence (0008,119A) where the part had no UID.

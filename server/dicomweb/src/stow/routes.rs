@@ -6,21 +6,23 @@ use actix_web::http::header;
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
-use snafu::ResultExt;
+use snafu::{OptionExt, ResultExt};
 
+use super::metadata::{BulkData, Encoding, Gathering};
 use super::response;
-use super::service::{Form, Reception};
+use super::service::{Form, Reception, Representation};
 use crate::error::{
     BadQuerySnafu, MultipartSnafu, ReadBodySnafu, ReadTimeoutSnafu, RequestTooLargeSnafu, Result,
-    UnsupportedMediaTypeSnafu,
+    UnsupportedMediaTypeSnafu, WriteXmlSnafu,
 };
 use crate::media::MediaType;
 use crate::multipart::MultipartParser;
+use crate::native_model;
 use crate::observer::StowOptions;
 use crate::options::DicomWebOptions;
 use crate::place::Place;
 use crate::query;
-use crate::state::{DicomWeb, blocking, json_offers, negotiate};
+use crate::state::{DicomWeb, blocking, data_set_offers, negotiate};
 
 /// Longest name of a collection, in bytes.
 const MAX_COLLECTION_NAME: usize = 128;
@@ -29,19 +31,32 @@ const MAX_COLLECTION_NAME: usize = 128;
 ///
 /// The body is read as it comes: each part goes to a temporary file of the archive and is handed to the
 /// archive's committer when it is complete, while the next is still arriving. What was complete is stored
-/// whatever happens to the rest; the answer says which.
+/// whatever happens to the rest; the answer says which. Instances that come as metadata and bulk data are put together
+/// when the body has ended.
 pub async fn store(request: HttpRequest, state: Data<DicomWeb>, body: Payload) -> Result<HttpResponse> {
-    let offer = negotiate(&request, &json_offers())?;
+    let offer = negotiate(&request, &data_set_offers())?;
     let place = Place::within(&request)?;
     let options = stow_options(&request)?;
-    let form = form_of(&request, &state.options)?;
+    let study = place.map(|place| place.study);
+    let urls = state.urls(&request);
+    let (form, encoding) = form_of(&request, &state.options)?;
     refuse_announced_excess(&request, &state.options)?;
 
-    let reception = Reception::new(state.get_ref().clone(), form, place.map(|place| place.study), options);
+    let representation = encoding.map_or(Representation::Objects, |encoding| {
+        let (archive, limits) = (state.archive.clone(), &state.options);
+        let base = urls.store(study.as_deref());
+        let bulk_data = BulkData::new(archive.clone(), limits.max_request_bytes, &base);
+        Representation::Metadata(Gathering::new(archive, encoding, limits.max_metadata_bytes, bulk_data))
+    });
+    let reception = Reception::new(state.get_ref().clone(), form, representation, study, options);
     let report = receive(reception, body, &state.options).await?;
-    let urls = state.urls(&request);
     let (status, dataset) = response::answer(report, &urls)?;
-    Ok(HttpResponse::build(status).content_type(offer.media_type).body(dataset.to_string()))
+    let json = dataset.to_string();
+    let body = match offer.media_type {
+        native_model::MEDIA_TYPE => native_model::write(json.as_bytes()).context(WriteXmlSnafu)?,
+        _ => json.into_bytes(),
+    };
+    Ok(HttpResponse::build(status).content_type(offer.media_type).body(body))
 }
 
 /// Pumps the body into the reception, a buffer at a time: nothing blocks here, and no thread waits for the network.
@@ -90,8 +105,9 @@ async fn gather(body: &mut Payload, options: &DicomWebOptions) -> Result<(Vec<By
     Ok((chunks, false))
 }
 
-/// How the body is to be read, from `Content-Type` and `Content-Encoding`.
-fn form_of(request: &HttpRequest, options: &DicomWebOptions) -> Result<Form> {
+/// How the body is to be read, from `Content-Type` and `Content-Encoding`; and how its metadata is written, where it
+/// carries no Part 10 objects (PS3.18 Table 10.5.2-1).
+fn form_of(request: &HttpRequest, options: &DicomWebOptions) -> Result<(Form, Option<Encoding>)> {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let encoding = header(header::CONTENT_ENCODING);
     if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
@@ -100,16 +116,21 @@ fn form_of(request: &HttpRequest, options: &DicomWebOptions) -> Result<Form> {
     let text = header(header::CONTENT_TYPE);
     let unsupported = || UnsupportedMediaTypeSnafu { found: text.chars().take(200).collect::<String>() };
     let Some(media_type) = MediaType::parse(text) else { return unsupported().fail() };
-    let part = media_type.parameter("type").unwrap_or("application/dicom");
-    match media_type.essence.as_str() {
-        "application/dicom" => Ok(Form::Single),
-        "multipart/related" if part.eq_ignore_ascii_case("application/dicom") => {
-            let boundary = media_type.parameter("boundary").unwrap_or_default();
-            let parser = MultipartParser::new(boundary, options.multipart()).context(MultipartSnafu)?;
-            Ok(Form::Multipart(parser))
-        }
-        _ => unsupported().fail(),
+    let is_multipart = media_type.essence == "multipart/related";
+    let part = match is_multipart {
+        true => media_type.parameter("type").unwrap_or("application/dicom").to_ascii_lowercase(),
+        false => media_type.essence.clone(),
+    };
+    let encoding = match part.as_str() {
+        "application/dicom" => None,
+        part => Some(Encoding::of(part).with_context(unsupported)?),
+    };
+    if !is_multipart {
+        return Ok((Form::Single(media_type), encoding));
     }
+    let boundary = media_type.parameter("boundary").unwrap_or_default();
+    let parser = MultipartParser::new(boundary, options.multipart()).context(MultipartSnafu)?;
+    Ok((Form::Multipart(parser), encoding))
 }
 
 /// `?collection=` and `?partial=`; other parameters are not this transaction's and pass.

@@ -1,11 +1,12 @@
 //! Receives the parts of a STOW request and stores them. Plain blocking calls; knows nothing of HTTP.
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::mem;
 
 use bytes::Bytes;
 use engram_archive::{Incoming, StoreFailure, StoreOutcome, StoreRequirements, StoreTicket};
 
+use super::metadata::{self, Attributes, BulkPart, Encoding, Gathering};
 use crate::media::MediaType;
 use crate::multipart::{Event, MultipartError, MultipartParser, PartHeaders};
 use crate::observer::StowOptions;
@@ -16,13 +17,24 @@ const CANNOT_UNDERSTAND: u16 = 0xC000;
 const PROCESSING_FAILURE: u16 = 0x0110;
 const OUT_OF_RESOURCES: u16 = 0xA700;
 
-/// How the body carries its instances.
+/// PS3.18 Table I.2-1: WarningReason (0008,1196) where data elements were coerced.
+const COERCION_OF_DATA_ELEMENTS: u16 = 0xB000;
+
+/// How the body is cut into parts.
 #[derive(Debug)]
 pub enum Form {
-    /// `application/dicom`: the body is one Part 10 object.
-    Single,
-    /// `multipart/related; type="application/dicom"`.
+    /// Not at all: it is one part, of this type.
+    Single(MediaType),
+    /// `multipart/related`.
     Multipart(MultipartParser),
+}
+
+/// What instances come as.
+pub enum Representation {
+    /// Part 10 objects.
+    Objects,
+    /// Metadata, and bulk data.
+    Metadata(Gathering),
 }
 
 /// An instance, or a part that was none, that was not stored.
@@ -45,6 +57,19 @@ impl Failure {
         let ours = matches!(reason, PROCESSING_FAILURE | OUT_OF_RESOURCES);
         Self { sop_class_uid: None, sop_instance_uid: None, reason, message: message.into(), ours }
     }
+
+    fn of_disk(error: io::Error) -> Self {
+        let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+        let reason = if full { OUT_OF_RESOURCES } else { PROCESSING_FAILURE };
+        Self::of_part(reason, format!("could not keep the part: {error}"))
+    }
+}
+
+impl From<metadata::AssembleError> for Failure {
+    fn from(error: metadata::AssembleError) -> Self {
+        let ours = error.is_ours();
+        Self { ours, ..Self::of_part(error.failure_reason(), error.to_string()) }
+    }
 }
 
 impl From<StoreFailure> for Failure {
@@ -63,34 +88,54 @@ impl From<StoreFailure> for Failure {
 #[derive(Debug, Default)]
 pub struct StoreReport {
     /// Stored, or there already: durable, in the order of the parts.
-    pub stored: Vec<StoreOutcome>,
+    pub stored: Vec<Stored>,
     /// Not stored.
     pub failures: Vec<Failure>,
     /// Why the body could not be read to its end, if it could not.
     pub problem: Option<MultipartError>,
 }
 
+/// An instance that is stored.
+#[derive(Debug)]
+pub struct Stored {
+    /// What was stored.
+    pub outcome: StoreOutcome,
+    /// WarningReason (0008,1196).
+    pub warning: Option<u16>,
+}
+
 /// The part that is being received.
 enum Part {
     /// Between parts.
     None,
-    /// Bytes go to a temporary file.
-    Receiving { incoming: Incoming, announced: Option<u64>, length: u64 },
+    /// Its bytes are being kept.
+    Receiving { content: Content, announced: Option<u64>, length: u64 },
     /// Failed already; its remaining bytes are skipped.
     Refused(Failure),
 }
 
-/// What became of a complete part.
+/// What a part is, and where its bytes go.
+enum Content {
+    /// A Part 10 object: to a temporary file of its own.
+    Object(Incoming),
+    /// Metadata: to memory.
+    Attributes(Attributes),
+    /// Bulk data of that location: to the request's temporary file.
+    BulkData { location: String, part: BulkPart },
+}
+
+/// What became of an instance, or of a part that was none.
 enum Outcome {
-    Submitted(StoreTicket),
+    Submitted { ticket: StoreTicket, warning: Option<u16> },
     Refused(Failure),
 }
 
-/// Receives one request. If it is dropped before [`Reception::finish`], because the client went away, the parts
+/// Receives one request. If it is dropped before [`Reception::finish`], because the client went away, the objects
 /// that were complete are stored all the same, and the observer hears of them.
 pub struct Reception {
     state: DicomWeb,
     form: Form,
+    representation: Representation,
     requirements: StoreRequirements,
     options: StowOptions,
     part: Part,
@@ -100,10 +145,16 @@ pub struct Reception {
 
 impl Reception {
     /// For a request in that form; `study` is the study of its path.
-    pub fn new(state: DicomWeb, form: Form, study: Option<String>, options: StowOptions) -> Self {
+    pub fn new(
+        state: DicomWeb,
+        form: Form,
+        representation: Representation,
+        study: Option<String>,
+        options: StowOptions,
+    ) -> Self {
         let requirements = StoreRequirements { study_instance_uid: study };
         let (part, outcomes, problem) = (Part::None, Vec::new(), None);
-        Self { state, form, requirements, options, part, outcomes, problem }
+        Self { state, form, representation, requirements, options, part, outcomes, problem }
     }
 
     /// Takes the next bytes of the body. What goes wrong is kept for the report.
@@ -111,11 +162,12 @@ impl Reception {
         let mut events = Vec::new();
         for chunk in chunks {
             match &mut self.form {
-                Form::Single => {
+                Form::Single(media_type) => {
                     if matches!(self.part, Part::None) && !chunk.is_empty() {
-                        self.part = self.begin(&PartHeaders::default());
+                        let media_type = media_type.clone();
+                        self.part = self.receive(media_type, None, None).unwrap_or_else(Part::Refused);
                     }
-                    self.part.append(&chunk);
+                    self.append(&chunk);
                 }
                 Form::Multipart(_) if self.problem.is_some() => {}
                 Form::Multipart(parser) => {
@@ -127,11 +179,12 @@ impl Reception {
         }
     }
 
-    /// Ends the body: waits until everything that was complete is durable, and tells the observer.
+    /// Ends the body: puts together what came in pieces, waits until everything that was complete is durable, and
+    /// tells the observer.
     pub fn finish(mut self) -> StoreReport {
         if self.problem.is_none() {
             match &self.form {
-                Form::Single => self.end_part(),
+                Form::Single(_) => self.end_part(),
                 Form::Multipart(parser) => self.problem = parser.finish().err(),
             }
         }
@@ -141,57 +194,161 @@ impl Reception {
             let failure = Failure::of_part(CANNOT_UNDERSTAND, problem.to_string());
             self.outcomes.push(Outcome::Refused(failure));
         }
+        if let Representation::Metadata(gathering) =
+            mem::replace(&mut self.representation, Representation::Objects)
+        {
+            self.assemble(gathering);
+        }
         let outcomes = mem::take(&mut self.outcomes);
         StoreReport { problem, ..settle(&self.state, &self.options, outcomes) }
     }
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::PartStart(headers) => self.part = self.begin(&headers),
-            Event::Data(data) => self.part.append(&data),
+            Event::PartStart(headers) => self.part = self.begin(&headers).unwrap_or_else(Part::Refused),
+            Event::Data(data) => self.append(&data),
             Event::PartEnd => self.end_part(),
             Event::End => {}
         }
     }
 
-    fn begin(&self, headers: &PartHeaders) -> Part {
+    fn begin(&mut self, headers: &PartHeaders) -> Result<Part, Failure> {
         if headers.overlong {
-            return Part::Refused(Failure::of_part(CANNOT_UNDERSTAND, "the part's headers do not end"));
+            return Err(Failure::of_part(CANNOT_UNDERSTAND, "the part's headers do not end"));
         }
         // A part without a type is of the type that the whole body announced.
-        let content_type = headers.get("content-type").unwrap_or("application/dicom");
-        let essence = MediaType::parse(content_type).map(|media_type| media_type.essence);
-        if essence.as_deref() != Some("application/dicom") {
-            let message = format!("the part is of type {content_type}, not application/dicom");
-            return Part::Refused(Failure::of_part(CANNOT_UNDERSTAND, message));
-        }
+        let content_type = headers.get("content-type").unwrap_or(self.representation.part_type());
+        let Some(media_type) = MediaType::parse(content_type) else {
+            let message = format!("the part's type {content_type} does not read");
+            return Err(Failure::of_part(CANNOT_UNDERSTAND, message));
+        };
         let announced = match headers.get("content-length").map(str::parse) {
             Some(Err(_)) => {
                 let message = "the part's Content-Length is not a number";
-                return Part::Refused(Failure::of_part(CANNOT_UNDERSTAND, message));
+                return Err(Failure::of_part(CANNOT_UNDERSTAND, message));
             }
             Some(Ok(length)) => Some(length),
             None => None,
         };
-        match self.state.archive.incoming() {
-            Ok(incoming) => Part::Receiving { incoming, announced, length: 0 },
-            Err(error) => Part::Refused(Failure::of_part(PROCESSING_FAILURE, error.to_string())),
+        self.receive(media_type, headers.get("content-location"), announced)
+    }
+
+    fn receive(
+        &mut self,
+        media_type: MediaType,
+        location: Option<&str>,
+        announced: Option<u64>,
+    ) -> Result<Part, Failure> {
+        let essence = media_type.essence.as_str();
+        let refused = |message: String| Failure::of_part(CANNOT_UNDERSTAND, message);
+        let content = match &mut self.representation {
+            Representation::Objects if essence == "application/dicom" => {
+                match self.state.archive.incoming() {
+                    Ok(incoming) => Content::Object(incoming),
+                    Err(error) => return Err(Failure::of_part(PROCESSING_FAILURE, error.to_string())),
+                }
+            }
+            Representation::Objects => {
+                return Err(refused(format!("the part is of type {essence}, not application/dicom")));
+            }
+            Representation::Metadata(gathering) => match (Encoding::of(essence), location) {
+                (Some(encoding), _) => Content::Attributes(Gathering::begin(encoding, &media_type)),
+                (None, Some(location)) => {
+                    let part = gathering.bulk_data.begin(media_type).map_err(Failure::of_disk)?;
+                    Content::BulkData { location: location.to_owned(), part }
+                }
+                (None, None) => {
+                    return Err(refused(format!("the part of type {essence} has no Content-Location")));
+                }
+            },
+        };
+        Ok(Part::Receiving { content, announced, length: 0 })
+    }
+
+    fn append(&mut self, data: &[u8]) {
+        let Part::Receiving { content, length, .. } = &mut self.part else { return };
+        *length += data.len() as u64;
+        let appended = match (content, &mut self.representation) {
+            (Content::Object(incoming), _) => match incoming.write_all(data) {
+                // The archive names the instance when it refuses what came until now.
+                Err(error) if error.kind() == ErrorKind::FileTooLarge => Ok(()),
+                written => written.map_err(Failure::of_disk),
+            },
+            (Content::Attributes(part), Representation::Metadata(gathering)) => {
+                match gathering.has_room(part.bytes.len(), data.len()) {
+                    true => {
+                        part.bytes.extend_from_slice(data);
+                        Ok(())
+                    }
+                    false => Err(Failure {
+                        ours: false,
+                        ..Failure::of_part(OUT_OF_RESOURCES, "the request has too much metadata")
+                    }),
+                }
+            }
+            (Content::BulkData { part, .. }, Representation::Metadata(gathering)) => {
+                gathering.bulk_data.append(part, data).map_err(Failure::of_disk)
+            }
+            (_, Representation::Objects) => Ok(()),
+        };
+        if let Err(failure) = appended {
+            self.part = Part::Refused(failure);
         }
     }
 
     fn end_part(&mut self) {
-        let outcome = match mem::replace(&mut self.part, Part::None) {
+        let content = match mem::replace(&mut self.part, Part::None) {
             Part::None => return,
-            Part::Refused(failure) => Outcome::Refused(failure),
+            Part::Refused(failure) => return self.outcomes.push(Outcome::Refused(failure)),
             Part::Receiving { announced: Some(announced), length, .. } if announced != length => {
                 let message = format!("the part announces {announced} bytes and has {length}");
-                Outcome::Refused(Failure::of_part(CANNOT_UNDERSTAND, message))
+                let failure = Failure::of_part(CANNOT_UNDERSTAND, message);
+                return self.outcomes.push(Outcome::Refused(failure));
             }
-            Part::Receiving { incoming, .. } => {
-                Outcome::Submitted(self.state.archive.submit(incoming, &self.requirements))
-            }
+            Part::Receiving { content, .. } => content,
         };
-        self.outcomes.push(outcome);
+        match (content, &mut self.representation) {
+            (Content::Object(incoming), _) => self.submit(incoming, None),
+            (Content::Attributes(part), Representation::Metadata(gathering)) => gathering.keep(part),
+            (Content::BulkData { location, part }, Representation::Metadata(gathering)) => {
+                gathering.bulk_data.keep(&location, part);
+            }
+            (_, Representation::Objects) => {}
+        }
+    }
+
+    fn submit(&mut self, incoming: Incoming, warning: Option<u16>) {
+        let ticket = self.state.archive.submit(incoming, &self.requirements);
+        self.outcomes.push(Outcome::Submitted { ticket, warning });
+    }
+
+    fn assemble(&mut self, gathering: Gathering) {
+        let unreferenced = gathering.assemble(|instance| {
+            let metadata::Outcome { sop_class_uid, sop_instance_uid, object } = instance;
+            match object {
+                Ok((incoming, assembled)) => {
+                    self.submit(incoming, assembled.rounded.then_some(COERCION_OF_DATA_ELEMENTS));
+                }
+                Err(error) => {
+                    let failure = Failure { sop_class_uid, sop_instance_uid, ..error.into() };
+                    self.outcomes.push(Outcome::Refused(failure));
+                }
+            }
+        });
+        self.outcomes.extend(unreferenced.into_iter().map(|location| {
+            let message = format!("no instance refers to {location}");
+            Outcome::Refused(Failure::of_part(CANNOT_UNDERSTAND, message))
+        }));
+    }
+}
+
+impl Representation {
+    /// The type of a part that does not say its own.
+    fn part_type(&self) -> &'static str {
+        match self {
+            Self::Objects => "application/dicom",
+            Self::Metadata(gathering) => gathering.encoding.media_type(),
+        }
     }
 }
 
@@ -217,50 +374,39 @@ impl Drop for Reception {
     }
 }
 
-impl Part {
-    fn append(&mut self, data: &[u8]) {
-        let Part::Receiving { incoming, length, .. } = self else { return };
-        match incoming.write_all(data) {
-            Ok(()) => *length += data.len() as u64,
-            // The archive names the instance when it refuses what came until now.
-            Err(error) if error.kind() == ErrorKind::FileTooLarge => *length += data.len() as u64,
-            Err(error) => {
-                let full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-                let reason = if full { OUT_OF_RESOURCES } else { PROCESSING_FAILURE };
-                *self = Part::Refused(Failure::of_part(reason, format!("could not keep the part: {error}")));
-            }
-        }
-    }
-}
-
 /// Waits for the archive, makes the request's options durable, and only then lets anything count as stored.
 fn settle(state: &DicomWeb, options: &StowOptions, outcomes: Vec<Outcome>) -> StoreReport {
     let mut report = StoreReport::default();
+    let (mut stored, mut warnings) = (Vec::new(), Vec::new());
     for outcome in outcomes {
         match outcome {
             Outcome::Refused(failure) => report.failures.push(failure),
-            Outcome::Submitted(ticket) => match ticket.wait() {
-                Ok(stored) => report.stored.push(stored),
+            Outcome::Submitted { ticket, warning } => match ticket.wait() {
+                Ok(outcome) => {
+                    stored.push(outcome);
+                    warnings.push(warning);
+                }
                 Err(failure) => report.failures.push(failure.into()),
             },
         }
     }
-    if report.stored.is_empty() {
+    if stored.is_empty() {
         return report;
     }
-    if let Err(error) = state.observer.before_acknowledge(&report.stored, options) {
+    if let Err(error) = state.observer.before_acknowledge(&stored, options) {
         tracing::error!(%error, "could not keep the options of a STOW request");
-        report.failures.extend(report.stored.drain(..).map(|outcome| Failure {
+        report.failures.extend(stored.into_iter().map(|outcome| Failure {
             sop_class_uid: Some(outcome.instance().sop_class_uid.clone()),
             sop_instance_uid: Some(outcome.instance().uids.sop_instance_uid.clone()),
             ..Failure::of_part(PROCESSING_FAILURE, format!("could not keep the request's options: {error}"))
         }));
         return report;
     }
-    for outcome in &report.stored {
+    for outcome in &stored {
         if let StoreOutcome::Stored(instance) = outcome {
             state.observer.instance_stored(instance, options);
         }
     }
-    report
+    let stored = stored.into_iter().zip(warnings).map(|(outcome, warning)| Stored { outcome, warning });
+    StoreReport { stored: stored.collect(), ..report }
 }
