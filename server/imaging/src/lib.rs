@@ -7,6 +7,7 @@
 //!
 //! - [`read_part10`]: a file to an object, forgiving where nothing depends on it.
 //! - [`PixelReader`]: the frames of an object, decoded ([`Frame`]) or as stored ([`StoredFrame`]).
+//! - [`transcode`], [`encode_frame`]: an object or a frame in another transfer syntax.
 //! - [`Modality`], [`Voi`], [`render`]: from stored values to a picture.
 //! - [`assemble`]: from a series' objects to [`Volume`]s.
 //! - [`resample`]: the letterbox and windowing that models want, and the way back.
@@ -19,6 +20,7 @@ mod pixels;
 pub mod resample;
 #[cfg(test)]
 mod testing;
+mod transcode;
 mod transform;
 mod volume;
 
@@ -26,5 +28,6 @@ pub use codec::CodecError;
 pub use error::{Error, Result};
 pub use part10::read_part10;
 pub use pixels::{DecodeLimits, Frame, FrameData, Photometric, PixelReader, StoredFrame};
+pub use transcode::{SampleFormat, TargetSyntax, TranscodeLimits, Transcoded, encode_frame, transcode};
 pub use transform::{Lut, Modality, Picture, PictureFormat, RenderOptions, Voi, VoiFunction, Window, render};
 pub use volume::{NotAVolume, SliceSource, Volume, VolumeGeometry, VolumeLimits, VolumeNote, assemble};

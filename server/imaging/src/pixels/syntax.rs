@@ -22,7 +22,7 @@ pub(super) enum Encoding {
 }
 
 /// Retired, and still on disks.
-pub(super) const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+pub(crate) const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 
 /// Looks a transfer syntax up.
 pub(super) fn encoding(transfer_syntax: &str) -> Encoding {
