@@ -27,7 +27,7 @@ mod volume;
 pub use codec::CodecError;
 pub use error::{Error, Result};
 pub use part10::read_part10;
-pub use pixels::{DecodeLimits, Frame, FrameData, Photometric, PixelReader, StoredFrame};
+pub use pixels::{DecodeLimits, Frame, FrameData, Photometric, PixelReader, StoredFrame, is_decodable};
 pub use transcode::{SampleFormat, TargetSyntax, TranscodeLimits, Transcoded, encode_frame, transcode};
 pub use transform::{Lut, Modality, Picture, PictureFormat, RenderOptions, Voi, VoiFunction, Window, render};
 pub use volume::{NotAVolume, SliceSource, Volume, VolumeGeometry, VolumeLimits, VolumeNote, assemble};

@@ -41,8 +41,12 @@ pub fn body(
     buffer_bytes: usize,
 ) -> SizedStream<impl Stream<Item = io::Result<Bytes>>> {
     let length = segments.iter().map(Segment::length).sum();
-    let reader = SegmentReader { segments: segments.into_iter(), current: None, buffer_bytes };
-    SizedStream::new(length, read_ahead(reader))
+    SizedStream::new(length, pieces(segments, buffer_bytes))
+}
+
+/// The same without the length.
+pub fn pieces(segments: Vec<Segment>, buffer_bytes: usize) -> impl Stream<Item = io::Result<Bytes>> {
+    read_ahead(SegmentReader { segments: segments.into_iter(), current: None, buffer_bytes })
 }
 
 /// Reads a stretch of a file whole.

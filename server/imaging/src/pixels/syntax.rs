@@ -51,3 +51,8 @@ pub(super) fn encoding(transfer_syntax: &str) -> Encoding {
     };
     Encoding::Coded { codec, media_type }
 }
+
+/// Whether frames in a transfer syntax can be decoded.
+pub fn is_decodable(transfer_syntax: &str) -> bool {
+    !matches!(encoding(transfer_syntax), Encoding::Unsupported { .. })
+}

@@ -3,7 +3,7 @@
 use super::TargetSyntax;
 use crate::codec::{self, PlainImage};
 use crate::error::{CannotHoldSnafu, EncodeFrameSnafu, Result};
-use crate::pixels::{Frame, FrameData, Photometric, PixelReader, with_samples};
+use crate::pixels::{Frame, FrameData, Photometric, PixelReader, pack_bits, with_samples};
 use snafu::ResultExt;
 
 /// Quality of a baseline JPEG, 1 to 100: what a viewer shows without visible loss.
@@ -11,7 +11,8 @@ const BASELINE_QUALITY: u8 = 90;
 
 /// The bytes of a frame, counted from 1, in a transfer syntax: compressed, or its samples in little endian.
 ///
-/// Uncompressed samples are by pixel, each as many bytes as BitsAllocated asks for, its sign extended. Baseline
+/// Uncompressed samples are by pixel, each as many bytes as BitsAllocated asks for, its sign extended; single bits
+/// are packed, from the frame's first byte on. Baseline
 /// JPEG turns RGB into luminance and chrominance, of which its JFIF segment tells.
 ///
 /// # Errors
@@ -21,10 +22,11 @@ pub fn encode_frame(reader: &PixelReader, frame: usize, target: TargetSyntax) ->
     if let Some(reason) = target.obstacle(&reader.sample_format()) {
         return CannotHoldSnafu { uid: target.uid(), reason }.fail();
     }
-    encode(&reader.frame(frame)?, reader.bits_allocated(), reader.is_signed(), frame, target)
+    let encoded = encode(&reader.frame(frame)?, reader.bits_allocated(), reader.is_signed(), frame, target)?;
+    Ok(if reader.bits_allocated() == 1 { pack_bits(&encoded) } else { encoded })
 }
 
-/// Encodes a decoded frame. `number`: which it is, for errors.
+/// Encodes a decoded frame; single bits are left a byte each. `number`: which it is, for errors.
 pub(super) fn encode(
     frame: &Frame,
     bits_allocated: u16,

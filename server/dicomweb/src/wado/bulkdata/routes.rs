@@ -26,24 +26,26 @@ const PIXEL_DATA: &str = "7FE00010";
 enum Found {
     /// A value that goes out as it is stored.
     Value(Segment),
-    /// Pixel data that must be taken frame by frame: compressed, or big endian.
+    /// Pixel data that must be taken frame by frame: compressed, to be compressed, or big endian.
     Frames(FrameSet),
 }
 
-/// Sends one value as `application/octet-stream`, little endian. Compressed pixel data goes out as
-/// [`frames`](crate::wado::frames) sends it, a part for each frame.
+/// Sends one value as `application/octet-stream`, little endian. Pixel data that is compressed, or that the client
+/// accepts only so, goes out as [`frames`](crate::wado::frames) sends it, a part for each frame.
 pub async fn bulkdata(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
     let path = request.match_info().get("path").unwrap_or_default().to_owned();
+    let octets = "application/octet-stream";
+    let offers = [Offer::multipart(octets), Offer::single(octets)];
+    let as_octets = negotiate(&request, &offers).is_ok();
     let data = state.clone();
-    let segment = match blocking(move || find(&data, &place, &path)).await? {
+    let segment = match blocking(move || find(&data, &place, &path, as_octets)).await? {
         Found::Value(segment) => segment,
         Found::Frames(set) => {
             let all = (1..=set.len()).collect();
             return send(&request, set, all).await;
         }
     };
-    let octets = "application/octet-stream";
-    let offer = negotiate(&request, &[Offer::multipart(octets), Offer::single(octets)])?;
+    let offer = negotiate(&request, &offers)?;
     let mut response = HttpResponse::Ok();
     if !offer.multipart {
         return Ok(response.content_type(octets).body(body(vec![segment], state.options.buffer_bytes)));
@@ -55,14 +57,15 @@ pub async fn bulkdata(request: HttpRequest, state: Data<DicomWeb>, place: Place)
     Ok(response.body(body(segments, state.options.buffer_bytes)))
 }
 
-fn find(state: &DicomWeb, place: &Place, path: &str) -> Result<Found> {
+/// `as_octets`: whether the client accepts `application/octet-stream`.
+fn find(state: &DicomWeb, place: &Place, path: &str, as_octets: bool) -> Result<Found> {
     let entry = object::entry(&state.archive, place)?;
     let found = state.archive.bulk_data(&entry, path).context(ArchiveSnafu)?;
     let Some(BulkData { vr, big_endian, value }) = found else {
         return NotFoundSnafu { what: format!("bulk data {path:.120} of {place}") }.fail();
     };
     let encapsulated = matches!(value, BulkValue::Encapsulated { .. });
-    if encapsulated || (big_endian && path == PIXEL_DATA) {
+    if encapsulated || (path == PIXEL_DATA && (big_endian || !as_octets)) {
         return FrameSet::open(&state.archive, &entry, 1, &state.options).map(Found::Frames);
     }
     Ok(Found::Value(match value {

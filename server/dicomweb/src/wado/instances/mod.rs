@@ -4,3 +4,4 @@
 
 pub mod routes;
 mod service;
+mod transcoded;
