@@ -2,6 +2,7 @@
 //! writes more samples than that. Encoders are lossless, but for baseline JPEG.
 
 pub(crate) mod deflate;
+pub(crate) mod htj2k;
 pub(crate) mod jpeg;
 pub(crate) mod jpeg2000;
 pub(crate) mod jpegls;

@@ -107,6 +107,38 @@ proptest! {
         prop_assert_eq!(decoded.colour, colour);
         prop_assert_eq!(as_i32(decoded.samples), picture.samples);
     }
+
+    #[test]
+    fn high_throughput_jpeg_2000_gives_back_what_went_in(picture in pictures(), transform in any::<bool>()) {
+        let bytes = htj2k::encode(&picture.image(), transform).unwrap();
+        let decoded = jpeg2000::decode(&bytes, (picture.rows, picture.columns)).unwrap();
+        prop_assert_eq!((decoded.precision, decoded.signed), (u32::from(picture.precision), picture.signed));
+        prop_assert_eq!(as_i32(decoded.samples), picture.samples);
+    }
+}
+
+#[test]
+fn images_of_many_code_blocks_come_back() {
+    // Rows, columns, precision: blocks of 64 x 64 in several rows and columns, some of them without content.
+    for (rows, columns, precision) in
+        [(200, 300, 12), (513, 130, 16), (1, 700, 8), (700, 1, 8), (129, 65, 16)]
+    {
+        for (signed, components) in [(false, 1), (true, 1), (false, 3)] {
+            let offset = if signed { 1 << (precision - 1) } else { 0 };
+            let sample = |index: usize| {
+                let (row, column) = (index / components / columns, index / components % columns);
+                let noise = (index as u32).wrapping_mul(2_654_435_761) >> (32 - precision);
+                if row / 100 % 2 == column / 100 % 2 { noise as i32 - offset } else { 0 }
+            };
+            let samples = (0..rows * columns * components).map(sample).collect();
+            let picture = Picture { rows, columns, components, precision: precision as u8, signed, samples };
+            for encode in [htj2k::encode, jpeg2000::encode] {
+                let bytes = encode(&picture.image(), true).unwrap();
+                let decoded = jpeg2000::decode(&bytes, (rows, columns)).unwrap();
+                assert!(as_i32(decoded.samples) == picture.samples, "{rows} x {columns}, {components}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -52,6 +52,9 @@ pub(super) fn encode(
         TargetSyntax::Jpeg2000Lossless => {
             codec::jpeg2000::encode(&plain(frame, signed, &numbers(frame)), is_transformed(frame))
         }
+        TargetSyntax::Htj2kLossless => {
+            codec::htj2k::encode(&plain(frame, signed, &numbers(frame)), is_transformed(frame))
+        }
         TargetSyntax::JpegBaseline => {
             let frame = frame.to_rgb();
             codec::jpeg::encode_baseline(&plain(&frame, signed, &numbers(&frame)), BASELINE_QUALITY)
@@ -63,7 +66,9 @@ pub(super) fn encode(
 /// PhotometricInterpretation of what [`encode`] makes of a frame (PS3.5 8.2).
 pub(super) fn photometric(frame: &Frame, target: TargetSyntax) -> String {
     match target {
-        TargetSyntax::Jpeg2000Lossless if is_transformed(frame) => "YBR_RCT".to_owned(),
+        TargetSyntax::Jpeg2000Lossless | TargetSyntax::Htj2kLossless if is_transformed(frame) => {
+            "YBR_RCT".to_owned()
+        }
         _ => frame.photometric.to_string(),
     }
 }

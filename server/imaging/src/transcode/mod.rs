@@ -50,6 +50,8 @@ pub struct Transcoded {
 /// compressed transfer syntax is asked for, it comes in Explicit VR Little Endian, which those syntaxes encode
 /// their elements in.
 ///
+/// As [`read_part10`] does, this trusts the lengths of elements: bytes from a network are to be walked first.
+///
 /// # Errors
 /// A file that does not read; pixels that the transfer syntax cannot hold ([`TargetSyntax::obstacle`]), or that
 /// do not decode; an object above the limits.

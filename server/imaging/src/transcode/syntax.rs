@@ -14,6 +14,8 @@ pub enum TargetSyntax {
     JpegLsLossless,
     /// 1.2.840.10008.1.2.4.90
     Jpeg2000Lossless,
+    /// 1.2.840.10008.1.2.4.201, High-Throughput JPEG 2000
+    Htj2kLossless,
     /// 1.2.840.10008.1.2.5
     RleLossless,
     /// 1.2.840.10008.1.2.4.70, lossless with Selection Value 1
@@ -24,19 +26,21 @@ pub enum TargetSyntax {
 
 impl TargetSyntax {
     /// Those an object can be written in: all without loss, since it keeps its SOPInstanceUID.
-    pub const OF_OBJECTS: [Self; 6] = [
+    pub const OF_OBJECTS: [Self; 7] = [
         Self::ExplicitVrLittleEndian,
         Self::ImplicitVrLittleEndian,
         Self::JpegLsLossless,
         Self::Jpeg2000Lossless,
+        Self::Htj2kLossless,
         Self::RleLossless,
         Self::JpegLosslessSv1,
     ];
 
     /// Those that compress a frame, of each media type the default first (PS3.18 Table 8.7.3-5).
-    pub const OF_FRAMES: [Self; 5] = [
+    pub const OF_FRAMES: [Self; 6] = [
         Self::JpegLsLossless,
         Self::Jpeg2000Lossless,
+        Self::Htj2kLossless,
         Self::RleLossless,
         Self::JpegLosslessSv1,
         Self::JpegBaseline,
@@ -49,6 +53,7 @@ impl TargetSyntax {
             Self::ExplicitVrLittleEndian => uids::EXPLICIT_VR_LITTLE_ENDIAN,
             Self::JpegLsLossless => uids::JPEGLS_LOSSLESS,
             Self::Jpeg2000Lossless => uids::JPEG2000_LOSSLESS,
+            Self::Htj2kLossless => uids::HTJ2K_LOSSLESS,
             Self::RleLossless => uids::RLE_LOSSLESS,
             Self::JpegLosslessSv1 => uids::JPEG_LOSSLESS_SV1,
             Self::JpegBaseline => uids::JPEG_BASELINE8_BIT,
@@ -61,6 +66,7 @@ impl TargetSyntax {
             Self::ImplicitVrLittleEndian | Self::ExplicitVrLittleEndian => "application/octet-stream",
             Self::JpegLsLossless => "image/jls",
             Self::Jpeg2000Lossless => "image/jp2",
+            Self::Htj2kLossless => "image/jphc",
             Self::RleLossless => "image/dicom-rle",
             Self::JpegLosslessSv1 | Self::JpegBaseline => "image/jpeg",
         }
