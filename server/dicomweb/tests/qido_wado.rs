@@ -218,6 +218,17 @@ async fn what_is_named_is_transcoded() {
 }
 
 #[actix_web::test]
+async fn what_is_too_large_to_be_transcoded_is_refused_before_the_answer_begins() {
+    let small = DicomWebOptions { max_decode_bytes: 100, ..DicomWebOptions::default() };
+    let fixture = Fixture::with(small, ArchiveOptions::new(""), Arc::new(NoObserver));
+    let object = ct("1.1", "1.1.1", "1.1.1.1");
+    assert_eq!(fixture.call(stow("/studies", &[(DICOM, &object)])).await.status, 200);
+    let answer =
+        fixture.call(accepting(INSTANCE, "application/dicom; transfer-syntax=1.2.840.10008.1.2.5")).await;
+    assert_eq!((answer.status.as_u16(), answer.json()["code"].as_str()), (406, Some("too_large_to_decode")));
+}
+
+#[actix_web::test]
 async fn pictures_are_rendered() {
     let fixture = filled().await;
     for (path, accept, media_type, begins) in [

@@ -1,10 +1,9 @@
 //! One frame, compressed.
 
 use super::TargetSyntax;
-use crate::codec::{self, PlainImage};
-use crate::error::{CannotHoldSnafu, EncodeFrameSnafu, Result};
+use crate::codec::{self, CodecError, PlainImage};
+use crate::error::{CannotHoldSnafu, Error, Result};
 use crate::pixels::{Frame, FrameData, Photometric, PixelReader, pack_bits, with_samples};
-use snafu::ResultExt;
 
 /// Quality of a baseline JPEG, 1 to 100: what a viewer shows without visible loss.
 const BASELINE_QUALITY: u8 = 90;
@@ -60,7 +59,10 @@ pub(super) fn encode(
             codec::jpeg::encode_baseline(&plain(&frame, signed, &numbers(&frame)), BASELINE_QUALITY)
         }
     };
-    encoded.context(EncodeFrameSnafu { frame: number })
+    encoded.map_err(|source| match source {
+        CodecError::Unsupported { what } => Error::CannotHold { uid: target.uid(), reason: what },
+        source => Error::EncodeFrame { frame: number, source },
+    })
 }
 
 /// PhotometricInterpretation of what [`encode`] makes of a frame (PS3.5 8.2).

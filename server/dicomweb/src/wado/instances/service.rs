@@ -86,15 +86,21 @@ impl Part {
     }
 }
 
-/// One instance in a transfer syntax; in the stored bytes where those are in it. An object without pixels comes in
+/// Fails if one of the instances that must be transcoded is too large for that.
+pub fn check_sizes(entries: &[InstanceEntry], target: TargetSyntax, options: &DicomWebOptions) -> Result<()> {
+    let limit = options.max_decode_bytes;
+    let stored_otherwise = entries.iter().filter(|entry| entry.transfer_syntax_uid != target.uid());
+    match stored_otherwise.map(|entry| entry.size).find(|size| *size > limit) {
+        Some(size) => TooLargeToDecodeSnafu { size, limit }.fail(),
+        None => Ok(()),
+    }
+}
+
+/// One instance, whose size was checked, in a transfer syntax; in the stored bytes where those are in it. An object without pixels comes in
 /// Explicit VR Little Endian where a compressed transfer syntax is asked for.
 pub fn part(entry: InstanceEntry, target: TargetSyntax, options: &DicomWebOptions) -> Result<Part> {
     if entry.transfer_syntax_uid == target.uid() {
         return Ok(Part::Stored(entry));
-    }
-    let limit = options.max_decode_bytes;
-    if entry.size > limit {
-        return TooLargeToDecodeSnafu { size: entry.size, limit }.fail();
     }
     let file = read_range(&entry.path, 0..entry.size).context(ReadFileSnafu)?;
     let transcoded = transcode(&file, target, options.transcoding())

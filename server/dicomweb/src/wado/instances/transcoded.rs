@@ -21,6 +21,7 @@ pub async fn answer(
     target: TargetSyntax,
     multipart: bool,
 ) -> Result<HttpResponse> {
+    service::check_sizes(&entries, target, &state.options)?;
     let mut entries = entries.into_iter();
     let Some(first) = entries.next() else { return NotFoundSnafu { what: "instance" }.fail() };
     let (data, alone) = (state.clone(), entries.len() == 0);

@@ -36,7 +36,7 @@ impl HeaderBits {
     }
 }
 
-/// Magnitudes and signs, the least significant bit first; after a byte of ones the next has seven (T.814 7.1.2).
+/// Magnitudes and signs, the least significant bit first; after a byte of ones the next has seven (T.814 7.1).
 #[derive(Default)]
 pub(super) struct MagnitudeBits {
     bytes: Vec<u8>,
@@ -76,10 +76,10 @@ impl MagnitudeBits {
     }
 }
 
-/// Exponents of the MEL coder's states (T.814 table 2).
+/// Exponents of the MEL coder's states (T.814 7.3).
 const MEL_EXPONENTS: [u32; 13] = [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5];
 
-/// The adaptive run-length coder of events (T.814 7.3.3).
+/// The adaptive run-length coder of events (T.814 7.3).
 #[derive(Default)]
 pub(super) struct EventBits {
     bytes: Vec<u8>,
@@ -122,7 +122,7 @@ impl EventBits {
 }
 
 /// Codewords, the least significant bit first, in bytes that are read backwards. A byte of which the one before
-/// exceeds 0x8F has seven bits if they are all ones (T.814 7.1.4).
+/// exceeds 0x8F has seven bits if they are all ones (T.814 7.1).
 pub(super) struct CodewordBits {
     /// In the order of writing; the first, and the low half of the second, are for the length of the segments.
     bytes: Vec<u8>,
@@ -151,7 +151,7 @@ impl CodewordBits {
     }
 }
 
-/// The events, then the codewords: the segment after the magnitudes, its length in its last bytes (T.814 7.1.1).
+/// The events, then the codewords: the segment after the magnitudes, its length in its last bytes (T.814 7.1).
 /// The two may share the byte in which they meet.
 pub(super) fn finish(mut events: EventBits, mut codewords: CodewordBits) -> Vec<u8> {
     if events.run > 0 {

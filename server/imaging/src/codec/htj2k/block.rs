@@ -106,7 +106,7 @@ impl Coder {
     }
 }
 
-/// The context of a quad of the first row by the one left of it (T.814 7.3.5).
+/// The context of a quad of the first row by the one left of it (T.814 7.3).
 fn first_context(left: &Quad) -> u8 {
     left.significant >> 1 | left.significant & 1
 }
@@ -118,7 +118,7 @@ fn other_context(left: &Quad, near: &[u8]) -> u8 {
     u8::from(above(0..2)) | u8::from(left.significant & 0b1100 != 0) << 1 | u8::from(above(2..4)) << 2
 }
 
-/// The exponent that a quad is taken to have by those above it (T.814 7.3.7).
+/// The exponent that a quad is taken to have by those above it (T.814 7.3).
 fn predicted_exponent(quad: &Quad, near: &[u8]) -> u8 {
     let largest = near.iter().copied().max().unwrap_or(0);
     if quad.significant.count_ones() > 1 { largest.saturating_sub(1).max(1) } else { 1 }

@@ -102,7 +102,7 @@ fn bands(image: &PlainImage, levels: u32, resolution: u32, transformed: bool) ->
     places.into_iter().zip(GAINS).map(band).collect()
 }
 
-/// SOC, SIZ, CAP, COD and QCD (T.800 A.4 to A.6, T.814 A.2).
+/// SOC, SIZ, CAP, COD and QCD (T.800 A.4 to A.6, T.814 annex A).
 fn main_header(image: &PlainImage, levels: u32, transformed: bool) -> Vec<u8> {
     let components = image.components as u8;
     let mut bytes = vec![0xFF, 0x4F, 0xFF, 0x51, 0, 38 + 3 * components];

@@ -1,4 +1,4 @@
-//! Codewords of quads and of their exponents' offsets (T.814 annex C and 7.3.6).
+//! Codewords of quads and of their exponents' offsets (T.814 annex C and 7.3).
 
 use super::bits::CodewordBits;
 use super::vlc_tables::{FIRST_ROW, OTHER_ROWS};
@@ -48,7 +48,7 @@ fn by_quad(table: &[u32]) -> Vec<Codeword> {
 
 /// Writes the offsets of two quads, of which at least one may be 0: prefixes, then suffixes. Where both exceed 2 in
 /// the first row, which an event has told, they are coded less 2; where one does, the other takes a bit (T.814
-/// 7.3.6).
+/// 7.3).
 pub(super) fn put_offsets(first_row: bool, [first, second]: [u32; 2], bits: &mut CodewordBits) {
     if first_row && first > 2 && second > 2 {
         put_prefix(first - 2, bits);
@@ -67,7 +67,7 @@ pub(super) fn put_offsets(first_row: bool, [first, second]: [u32; 2], bits: &mut
     }
 }
 
-/// T.814 table 3.
+/// The first part of an offset's code (T.814 7.3).
 fn put_prefix(offset: u32, bits: &mut CodewordBits) {
     match offset {
         0 => {}
@@ -78,6 +78,7 @@ fn put_prefix(offset: u32, bits: &mut CodewordBits) {
     }
 }
 
+/// The second part, which offsets above 2 have.
 fn put_suffix(offset: u32, bits: &mut CodewordBits) {
     match offset {
         0..=2 => {}

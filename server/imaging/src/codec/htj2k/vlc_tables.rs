@@ -1,7 +1,7 @@
 //! The codewords of T.814 Annex C, a number each: context (3 bits), significance pattern (4), whether the magnitude
 //! exponent has an offset (1), EMB known (4) and EMB 1 (4), codeword (7, its first bit the lowest), length (4).
 
-/// Table C.1: the first row of quads.
+/// Of the first row of quads.
 #[rustfmt::skip]
 pub(super) const FIRST_ROW: [u32; 444] = [
     0x0100064, 0x0188BF7, 0x0200003, 0x02917F7, 0x0300115, 0x03915F7, 0x03989F7, 0x0400023, 0x04A2136,
@@ -56,7 +56,7 @@ pub(super) const FIRST_ROW: [u32; 444] = [
     0x7FFE166, 0x7FFC044, 0x7FFA084,
 ];
 
-/// Table C.2: the other rows.
+/// Of the other rows.
 #[rustfmt::skip]
 pub(super) const OTHER_ROWS: [u32; 358] = [
     0x0100003, 0x0188A76, 0x0200063, 0x0291176, 0x03000D5, 0x03803B6, 0x0400023, 0x04A2076, 0x0500155,
