@@ -11,12 +11,12 @@ const BASELINE_QUALITY: u8 = 90;
 /// The bytes of a frame, counted from 1, in a transfer syntax: compressed, or its samples in little endian.
 ///
 /// Uncompressed samples are by pixel, each as many bytes as BitsAllocated asks for, its sign extended; single bits
-/// are packed, from the frame's first byte on. Baseline
-/// JPEG turns RGB into luminance and chrominance, of which its JFIF segment tells.
+/// are packed, from the frame's first byte on. Baseline JPEG turns RGB into luminance and chrominance, of which its
+/// JFIF segment tells.
 ///
 /// # Errors
-/// Those of [`PixelReader::frame`]; pixels that the transfer syntax cannot hold
-/// ([`TargetSyntax::obstacle`]).
+/// Those of [`PixelReader::frame`]; pixels that the transfer syntax cannot hold ([`TargetSyntax::obstacle`]), or, in
+/// HTJ2K, more than 32768 rows or columns.
 pub fn encode_frame(reader: &PixelReader, frame: usize, target: TargetSyntax) -> Result<Vec<u8>> {
     if let Some(reason) = target.obstacle(&reader.sample_format()) {
         return CannotHoldSnafu { uid: target.uid(), reason }.fail();
