@@ -135,7 +135,7 @@ impl Archive {
     pub fn spool(&self, limit: u64) -> Result<Incoming> {
         let shared = self.shared();
         shared.refuse_if_broken()?;
-        Incoming::create(&shared.layout.incoming(), limit)
+        Incoming::create(&shared.layout.incoming(), limit, shared.options.min_free_bytes)
     }
 
     /// Hands the object over to be verified, synced and committed. Refusals wait in the ticket too. Tickets

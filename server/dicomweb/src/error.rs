@@ -122,6 +122,14 @@ pub enum Error {
         /// Bytes of the whole.
         length: u64,
     },
+    /// An instance cannot be had in the transfer syntax asked for.
+    #[snafu(display("could not transcode instance {instance}: {source}"))]
+    Transcode {
+        /// SOPInstanceUID.
+        instance: String,
+        /// Why.
+        source: engram_imaging::Error,
+    },
     /// The archive failed.
     #[snafu(display("could not use the archive: {source}"))]
     Archive {
@@ -167,6 +175,8 @@ impl Error {
     fn row(&self) -> (StatusCode, &'static str, &'static str) {
         use engram_imaging::Error as Imaging;
         const LATER: &str = "Try again; if it happens again, look into the server's log.";
+        const ANOTHER_SYNTAX: &str =
+            "Accept another transfer syntax, or `transfer-syntax=*`, which gives what is stored.";
         const DAMAGED: &str = "Run `engram doctor`: the object or its storage may be damaged.";
         match self {
             Self::BadUid { .. } => (StatusCode::BAD_REQUEST, "bad_uid", "Correct the UID in the URL."),
@@ -226,6 +236,14 @@ impl Error {
             Self::RangeNotSatisfiable { .. } => {
                 (StatusCode::RANGE_NOT_SATISFIABLE, "range_not_satisfiable", "Ask for bytes that are there.")
             }
+            Self::Pixels { source: Imaging::CannotHold { .. } }
+            | Self::Transcode { source: Imaging::CannotHold { .. }, .. } => {
+                (StatusCode::NOT_ACCEPTABLE, "cannot_transcode", ANOTHER_SYNTAX)
+            }
+            Self::Transcode { source: Imaging::TooLarge { .. }, .. } => {
+                (StatusCode::NOT_ACCEPTABLE, "too_large_to_transcode", ANOTHER_SYNTAX)
+            }
+            Self::Transcode { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "transcode", ANOTHER_SYNTAX),
             Self::Pixels { .. } | Self::Segmentation { .. } => (
                 StatusCode::NOT_ACCEPTABLE,
                 "no_picture",

@@ -51,22 +51,30 @@ pub struct Offer {
     pub transfer_syntax: Option<String>,
     /// Whether it is answered as `multipart/related` with parts of `media_type`.
     pub multipart: bool,
+    /// Whether what is stored must be encoded anew for it.
+    pub transcoded: bool,
 }
 
 impl Offer {
     /// A single-part answer.
     pub fn single(media_type: &'static str) -> Self {
-        Self { media_type, transfer_syntax: None, multipart: false }
+        Self { media_type, transfer_syntax: None, multipart: false, transcoded: false }
     }
 
     /// A `multipart/related` answer.
     pub fn multipart(media_type: &'static str) -> Self {
-        Self { media_type, transfer_syntax: None, multipart: true }
+        Self { media_type, transfer_syntax: None, multipart: true, transcoded: false }
     }
 
     /// The same offer, encoded in `transfer_syntax`.
     pub fn in_syntax(mut self, transfer_syntax: impl Into<String>) -> Self {
         self.transfer_syntax = Some(transfer_syntax.into());
+        self
+    }
+
+    /// The same offer, for which what is stored must be encoded anew.
+    pub fn transcoded(mut self) -> Self {
+        self.transcoded = true;
         self
     }
 }
@@ -101,6 +109,9 @@ struct Range {
     quality: u16,
 }
 
+/// Rank of an offer: weight, whether it is cheap, specificity, and how early its range stands (higher is earlier).
+type Rank = (u16, bool, u8, usize);
+
 impl Accept {
     /// Reads an `Accept` value, or the `accept` query parameter of PS3.18 8.3.3.1, which has the same form.
     /// Text in which no media range can be read accepts anything, as an absent header does.
@@ -117,13 +128,13 @@ impl Accept {
         Self { ranges: Vec::new() }
     }
 
-    /// The offer the client prefers: highest weight, then the most specific range, then the client's order,
-    /// then the server's. `None` where nothing offered is acceptable (406).
+    /// The offer the client prefers: highest weight, then what need not be transcoded, then the most specific range,
+    /// then the client's order, then the server's. `None` where nothing offered is acceptable (406).
     pub fn choose<'a>(&self, offers: &'a [Offer]) -> Option<&'a Offer> {
         if self.ranges.is_empty() {
             return offers.first();
         }
-        let mut best: Option<((u16, u8, usize), &Offer)> = None;
+        let mut best: Option<(Rank, &Offer)> = None;
         for offer in offers {
             let Some(rank) = self.rank(offer) else { continue };
             if best.is_none_or(|(so_far, _)| rank > so_far) {
@@ -133,15 +144,15 @@ impl Accept {
         best.map(|(_, offer)| offer)
     }
 
-    /// Rank of an offer: weight, specificity, and how early its range stands (higher is earlier).
-    fn rank(&self, offer: &Offer) -> Option<(u16, u8, usize)> {
+    fn rank(&self, offer: &Offer) -> Option<Rank> {
         let (index, range) = self
             .ranges
             .iter()
             .enumerate()
             .filter(|(_, range)| range.matches(offer))
             .max_by_key(|(index, range)| (range.specificity(), range.quality, usize::MAX - index))?;
-        (range.quality > 0).then_some((range.quality, range.specificity(), usize::MAX - index))
+        let rank = (range.quality, !offer.transcoded, range.specificity(), usize::MAX - index);
+        (range.quality > 0).then_some(rank)
     }
 }
 
@@ -301,6 +312,24 @@ mod tests {
         ] {
             let expected: Option<&Offer> = chosen.map(|index: usize| &offers[index]);
             assert_eq!(Accept::parse(accept).choose(&offers), expected, "{accept}");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_wins_over_what_must_be_transcoded_at_the_same_weight() {
+        const JPEG_LS: &str = "1.2.840.10008.1.2.4.80";
+        let offers = [
+            Offer::multipart("application/dicom").in_syntax("1.2.840.10008.1.2.1"),
+            Offer::multipart("application/dicom").in_syntax(JPEG_LS).transcoded(),
+        ];
+        let range =
+            |syntax: &str| format!("multipart/related; type=\"application/dicom\"; transfer-syntax={syntax}");
+        for (accept, chosen) in [
+            (range(JPEG_LS), 1),
+            (format!("{}, {}", range(JPEG_LS), range("*")), 0),
+            (format!("{}, {}; q=0.9", range(JPEG_LS), range("*")), 1),
+        ] {
+            assert_eq!(Accept::parse(&accept).choose(&offers), Some(&offers[chosen]), "{accept}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use engram_imaging::DecodeLimits;
+use engram_imaging::{DecodeLimits, TranscodeLimits};
 
 use crate::multipart::MultipartLimits;
 
@@ -27,7 +27,8 @@ pub struct DicomWebOptions {
     pub buffer_bytes: usize,
     /// Most matches of a search without a `limit`, and with a larger one.
     pub max_search_results: usize,
-    /// Largest object that is read into memory whole, for decoding or rendering, in bytes.
+    /// Largest object that is read into memory whole, for decoding, rendering or transcoding, in bytes, and the
+    /// largest that one may be without compression. Transcoding takes a few times as much.
     pub max_decode_bytes: u64,
     /// Largest decoded frame, in bytes.
     pub max_frame_bytes: u64,
@@ -63,6 +64,10 @@ impl Default for DicomWebOptions {
 impl DicomWebOptions {
     pub(crate) fn decoding(&self) -> DecodeLimits {
         DecodeLimits { max_frame_bytes: self.max_frame_bytes }
+    }
+
+    pub(crate) fn transcoding(&self) -> TranscodeLimits {
+        TranscodeLimits { decode: self.decoding(), max_object_bytes: self.max_decode_bytes }
     }
 
     pub(crate) fn multipart(&self) -> MultipartLimits {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use actix_web::test::TestRequest;
 use engram_archive::ArchiveOptions;
 use engram_dicomweb::{DicomWebOptions, NoObserver, native_model};
+use engram_imaging::{DecodeLimits, PixelReader, TargetSyntax, read_part10};
 use support::*;
 
 const STUDY: &str = "/studies/1.1";
@@ -186,19 +187,19 @@ async fn objects_come_back_byte_for_byte() {
 #[actix_web::test]
 async fn what_is_not_there_or_not_acceptable_says_so() {
     let fixture = filled().await;
-    let jpeg_ls = "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.4.80";
+    let lossy = "multipart/related; type=\"application/dicom\"; transfer-syntax=1.2.840.10008.1.2.4.91";
     for (request, status, code) in [
         (get("/studies/9.9"), 404, "not_found"),
         (get("/studies/9.9/metadata"), 404, "not_found"),
         (get("/studies/1.1/series/9"), 404, "not_found"),
         (get("/studies/2.2/series/1.1.1/instances/1.1.1.1/metadata"), 404, "not_found"),
         (get("/studies/abc/metadata"), 400, "bad_uid"),
-        (accepting(INSTANCE, jpeg_ls), 406, "not_acceptable"),
+        (accepting(INSTANCE, lossy), 406, "not_acceptable"),
         (accepting(SERIES, "application/dicom"), 406, "not_acceptable"),
         (get(&format!("{INSTANCE}/frames/2")), 404, "no_such_frame"),
         (get(&format!("{INSTANCE}/frames/0")), 400, "bad_query"),
         (get(&format!("{INSTANCE}/frames/x")), 400, "bad_query"),
-        (accepting(&format!("{INSTANCE}/frames/1"), "image/jp2"), 406, "not_acceptable"),
+        (accepting(&format!("{INSTANCE}/frames/1"), "image/jxl"), 406, "not_acceptable"),
         (accepting(&format!("{INSTANCE}/rendered"), "video/mp4"), 406, "not_acceptable"),
         (get(&format!("{INSTANCE}/rendered?window=1")), 400, "bad_query"),
         (get(&format!("{INSTANCE}/bulkdata/00000000")), 404, "not_found"),
@@ -254,6 +255,52 @@ async fn frames_come_as_parts_or_alone() {
     assert_eq!(fixture.call(accepting(&path, "application/octet-stream")).await.body, pixels());
     let twice = fixture.call(accepting(&format!("{INSTANCE}/frames/1,1"), OCTETS)).await;
     assert_eq!(twice.parts().len(), 2);
+}
+
+#[actix_web::test]
+async fn what_is_named_is_transcoded() {
+    let fixture = filled().await;
+    let samples = |object: &[u8]| {
+        let object = read_part10(object).unwrap();
+        PixelReader::open(&object, DecodeLimits::default()).unwrap().frame(1).unwrap().data
+    };
+    let stored = fixture.call(accepting(SERIES, OBJECTS)).await.parts();
+    for target in TargetSyntax::OF_OBJECTS.into_iter().skip(1) {
+        let object = format!("application/dicom; transfer-syntax={}", target.uid());
+        let accept =
+            format!("multipart/related; type=\"application/dicom\"; transfer-syntax={}", target.uid());
+        let parts = fixture.call(accepting(SERIES, &accept)).await.parts();
+        assert_eq!(parts.len(), stored.len());
+        for ((part_type, part), (_, stored)) in parts.iter().zip(&stored) {
+            assert_eq!(*part_type, object);
+            assert_eq!(samples(part), samples(stored));
+        }
+        let alone = fixture.call(accepting(INSTANCE, &object)).await;
+        assert_eq!(
+            (alone.header("content-type"), alone.body.as_ref()),
+            (object.as_str(), parts[0].1.as_slice())
+        );
+        if !target.is_encapsulated() {
+            continue;
+        }
+        for path in ["frames/1", "bulkdata/7FE00010"] {
+            let accept = format!("{}; transfer-syntax={}", target.media_type(), target.uid());
+            let frame = fixture.call(accepting(&format!("{INSTANCE}/{path}"), &accept)).await;
+            assert_eq!(frame.header("content-type"), accept);
+            assert!(parts[0].1.windows(frame.body.len()).any(|window| window == frame.body));
+        }
+    }
+}
+
+#[actix_web::test]
+async fn what_is_too_large_to_be_transcoded_is_refused_before_the_answer_begins() {
+    let small = DicomWebOptions { max_decode_bytes: 100, ..DicomWebOptions::default() };
+    let fixture = Fixture::with(small, ArchiveOptions::new(""), Arc::new(NoObserver));
+    let object = ct("1.1", "1.1.1", "1.1.1.1");
+    assert_eq!(fixture.call(stow("/studies", &[(DICOM, &object)])).await.status, 200);
+    let answer =
+        fixture.call(accepting(INSTANCE, "application/dicom; transfer-syntax=1.2.840.10008.1.2.5")).await;
+    assert_eq!((answer.status.as_u16(), answer.json()["code"].as_str()), (406, Some("too_large_to_decode")));
 }
 
 #[actix_web::test]

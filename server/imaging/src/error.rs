@@ -100,6 +100,45 @@ pub enum Error {
         source: crate::codec::CodecError,
     },
 
+    /// A frame could not be compressed.
+    #[snafu(display("could not encode frame {frame}: {source}"))]
+    EncodeFrame {
+        /// The frame, counted from 1.
+        frame: usize,
+        /// The codec's complaint.
+        source: crate::codec::CodecError,
+    },
+
+    /// A transfer syntax has no place for pixels of this kind.
+    #[snafu(display("could not write the pixels in transfer syntax {uid}: {reason}"))]
+    CannotHold {
+        /// UID of the transfer syntax.
+        uid: &'static str,
+        /// What is in the way.
+        reason: &'static str,
+    },
+
+    /// The frames' codestreams disagree on their colour, of which an object has one only.
+    #[snafu(display("could not write frame {frame}: its colour is coded otherwise than that of the first"))]
+    MismatchedFrames {
+        /// The frame, counted from 1.
+        frame: usize,
+    },
+
+    /// The file does not parse.
+    #[snafu(display("could not read the object: {source}"))]
+    ReadObject {
+        /// The parser's complaint.
+        source: Box<dicom_object::ReadError>,
+    },
+
+    /// The bytes of the data set do not parse.
+    #[snafu(display("could not rewrite the data set: {what}"))]
+    DataSet {
+        /// What is wrong.
+        what: &'static str,
+    },
+
     /// The codestream is sound but is not the image that the attributes describe.
     #[snafu(display(
         "could not match frame {frame} with its attributes: {what} is {found}, the attributes say {expected}"

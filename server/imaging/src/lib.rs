@@ -7,6 +7,7 @@
 //!
 //! - [`read_part10`]: a file to an object, forgiving where nothing depends on it.
 //! - [`PixelReader`]: the frames of an object, decoded ([`Frame`]) or as stored ([`StoredFrame`]).
+//! - [`transcode`], [`encode_frame`]: an object or a frame in another transfer syntax.
 //! - [`Modality`], [`Voi`], [`render`]: from stored values to a picture; [`Raster`] and [`Animation`] are its steps.
 //! - [`assemble`]: from a series' objects to [`Volume`]s.
 //! - [`resample`]: the letterbox and windowing that models want, and the way back.
@@ -19,13 +20,15 @@ mod pixels;
 pub mod resample;
 #[cfg(test)]
 mod testing;
+mod transcode;
 mod transform;
 mod volume;
 
 pub use codec::CodecError;
 pub use error::{Error, Result};
 pub use part10::{read_header, read_part10};
-pub use pixels::{DecodeLimits, Frame, FrameData, Photometric, PixelReader, StoredFrame};
+pub use pixels::{DecodeLimits, Frame, FrameData, Photometric, PixelReader, StoredFrame, is_decodable};
+pub use transcode::{SampleFormat, TargetSyntax, TranscodeLimits, Transcoded, encode_frame, transcode};
 pub use transform::{
     Animation, Lut, Modality, Picture, PictureFormat, Raster, Region, RenderOptions, Voi, VoiFunction,
     Window, render, srgb_of_cielab,

@@ -56,6 +56,27 @@ fn mended<R: Read>(mut source: R) -> impl Read {
     Cursor::new(head).chain(source)
 }
 
+/// Where the data set of a Part 10 object starts: after all elements of group 2, whatever length the group claims
+/// to have. `None` where the file does not start as it should.
+pub(crate) fn data_set_offset(file: &[u8]) -> Option<usize> {
+    let starts = file.get(PREAMBLE - 4..PREAMBLE)? == b"DICM";
+    let mut position = PREAMBLE;
+    while file.get(position..position + 2) == Some(&[2, 0]) {
+        let header = file.get(position..)?.first_chunk::<SHORT_HEADER>()?;
+        let (start, length) = meta_element(header, file.get(position + SHORT_HEADER..)?)?;
+        position = position.checked_add(start)?.checked_add(length)?;
+    }
+    starts.then_some(position)
+}
+
+/// Bytes of the header of an element of the meta group, and of its value. `rest`: what follows the first eight.
+fn meta_element(header: &[u8; SHORT_HEADER], rest: &[u8]) -> Option<(usize, usize)> {
+    if matches!(header.get(4..6)?, b"OB" | b"UN") {
+        return Some((LONG_HEADER, u32::from_le_bytes(*rest.first_chunk()?) as usize));
+    }
+    Some((SHORT_HEADER, usize::from(u16::from_le_bytes(*header.get(6..8)?.first_chunk()?))))
+}
+
 /// The length of the meta group, where the file starts as it should.
 fn group_length(head: &[u8]) -> Option<usize> {
     let (header, length) = head.get(PREAMBLE..PREAMBLE + GROUP_LENGTH)?.split_at_checked(SHORT_HEADER)?;
@@ -71,12 +92,7 @@ fn repaired(head: &[u8]) -> Option<Vec<u8>> {
     while !rest.is_empty() {
         let header = rest.first_chunk::<SHORT_HEADER>()?;
         let vr = header.get(4..6)?;
-        let (start, length) = if matches!(vr, b"OB" | b"UN") {
-            let length = rest.get(SHORT_HEADER..LONG_HEADER)?.first_chunk::<4>()?;
-            (LONG_HEADER, u32::from_le_bytes(*length) as usize)
-        } else {
-            (SHORT_HEADER, usize::from(u16::from_le_bytes(*header.get(6..8)?.first_chunk()?)))
-        };
+        let (start, length) = meta_element(header, rest.get(SHORT_HEADER..)?)?;
         let (element, after) = rest.split_at_checked(start.checked_add(length)?)?;
         let value = element.get(start..)?;
         match vr {

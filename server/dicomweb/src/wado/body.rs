@@ -59,7 +59,12 @@ pub fn body(
     buffer_bytes: usize,
 ) -> SizedStream<impl Stream<Item = io::Result<Bytes>>> {
     let length = segments.iter().map(Segment::length).sum();
-    SizedStream::new(length, read_ahead(SegmentReader::new(segments, buffer_bytes)))
+    SizedStream::new(length, pieces(segments, buffer_bytes))
+}
+
+/// The same without the length.
+pub fn pieces(segments: Vec<Segment>, buffer_bytes: usize) -> impl Stream<Item = io::Result<Bytes>> {
+    read_ahead(SegmentReader::new(segments, buffer_bytes))
 }
 
 /// Reads a stretch of a file whole.

@@ -1,7 +1,8 @@
-//! Decoders of compressed frames. Each takes a bounded byte slice and the size that the attributes claim, and
-//! never writes more samples than that.
+//! Codecs of frames. A decoder takes a bounded byte slice and the size that the attributes claim, and never
+//! writes more samples than that. Encoders are lossless, but for baseline JPEG.
 
 pub(crate) mod deflate;
+pub(crate) mod htj2k;
 pub(crate) mod jpeg;
 pub(crate) mod jpeg2000;
 pub(crate) mod jpegls;
@@ -66,6 +67,27 @@ pub(crate) enum CodedColour {
     YbrFull,
 }
 
+/// What the encoders of the JPEG family take: a frame of at most 65535 rows and columns.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct PlainImage<'a> {
+    pub rows: usize,
+    pub columns: usize,
+    /// 1 or 3.
+    pub components: usize,
+    /// Bits of a sample, 1 to 16.
+    pub precision: u8,
+    pub signed: bool,
+    /// By pixel; each in the range of the precision and the sign.
+    pub samples: &'a [i32],
+}
+
+impl PlainImage<'_> {
+    /// The precision that JPEG-LS and lossless JPEG, which begin at 2 bits, code the samples with.
+    pub fn coded_precision(&self) -> u8 {
+        self.precision.max(2)
+    }
+}
+
 pub(crate) type Result<T, E = CodecError> = std::result::Result<T, E>;
 
 /// Fails unless a codestream's size is the one expected: no codec allocates by what a header claims.
@@ -94,7 +116,7 @@ pub enum CodecError {
     },
 
     /// A process of the codec's standard that DICOM does not use.
-    #[snafu(display("could not decode a codestream with {what}: not supported"))]
+    #[snafu(display("could not use a codestream with {what}: not supported"))]
     Unsupported {
         /// The process.
         what: &'static str,
@@ -122,6 +144,20 @@ pub enum CodecError {
         message: String,
     },
 
+    /// OpenJPEG's complaint, when it encodes.
+    #[snafu(display("could not encode the frame as JPEG 2000: {what}"))]
+    EncodeJpeg2000 {
+        /// What failed.
+        what: &'static str,
+    },
+
+    /// Baseline JPEG could not be written.
+    #[snafu(display("could not encode the frame as JPEG"))]
+    EncodeJpeg {
+        /// The encoder's complaint.
+        source: image::ImageError,
+    },
+
     /// A deflated frame is damaged.
     #[snafu(display("could not inflate the frame"))]
     Inflate {
@@ -129,3 +165,6 @@ pub enum CodecError {
         source: std::io::Error,
     },
 }
+
+#[cfg(test)]
+mod tests;

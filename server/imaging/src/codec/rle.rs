@@ -1,10 +1,14 @@
 //! RLE Lossless (PS3.5 annex G): byte planes, each packed by runs.
 
-use super::{CodecError, MalformedSnafu, Result, TruncatedSnafu};
+use super::{CodecError, MalformedSnafu, Result, TruncatedSnafu, UnsupportedSnafu};
 use snafu::{OptionExt, ensure};
 
 /// The header: the number of segments and 15 offsets, 32 bits each.
 const HEADER: usize = 64;
+/// Segments there is room for in the header.
+const MOST_SEGMENTS: usize = 15;
+/// Most literals, and the longest run.
+const MOST_AT_ONCE: usize = 128;
 
 /// Decodes to little-endian samples, by pixel: `pixels * samples_per_pixel * bytes_per_sample` bytes.
 pub(crate) fn decode(
@@ -72,6 +76,68 @@ fn unpack<'a>(segment: &[u8], plane: impl Iterator<Item = &'a mut u8>) -> Result
     Ok(())
 }
 
+/// Encodes little-endian samples, by pixel, of a frame whose rows have `columns` pixels. The frame is not empty
+/// and has 15 bytes a pixel at most.
+pub(crate) fn encode(
+    samples: &[u8],
+    columns: usize,
+    samples_per_pixel: usize,
+    bytes_per_sample: usize,
+) -> Result<Vec<u8>> {
+    let stride = samples_per_pixel * bytes_per_sample;
+    ensure!((1..=MOST_SEGMENTS).contains(&stride), UnsupportedSnafu { what: "more than 15 bytes a pixel" });
+    let mut header = vec![stride as u32];
+    let mut data = Vec::new();
+    for index in 0..stride {
+        header.push((HEADER + data.len()) as u32);
+        let (sample, significance) = (index / bytes_per_sample, index % bytes_per_sample);
+        let first = sample * bytes_per_sample + (bytes_per_sample - 1 - significance);
+        for row in samples.chunks(columns * stride) {
+            let plane: Vec<u8> = row.iter().skip(first).step_by(stride).copied().collect();
+            pack(&plane, &mut data);
+        }
+        if data.len() % 2 == 1 {
+            data.push(0);
+        }
+    }
+    let mut bytes: Vec<u8> = header.iter().flat_map(|word| word.to_le_bytes()).collect();
+    bytes.resize(HEADER, 0);
+    bytes.append(&mut data);
+    Ok(bytes)
+}
+
+/// PackBits of one row, whose runs do not reach into the next (PS3.5 G.3.1). Two alike are a run only where no
+/// literals are open, since they would cost a byte more otherwise.
+fn pack(row: &[u8], out: &mut Vec<u8>) {
+    let mut literals = 0;
+    let mut rest = row;
+    while let Some(first) = rest.get(literals) {
+        let ahead = &rest[literals..];
+        let run = ahead.iter().take(MOST_AT_ONCE).take_while(|byte| *byte == first).count();
+        if run < 3 && !(run == 2 && literals == 0) {
+            literals += 1;
+            if literals == MOST_AT_ONCE {
+                rest = put_literals(rest, &mut literals, out);
+            }
+            continue;
+        }
+        rest = put_literals(rest, &mut literals, out);
+        out.extend([(1 - run as isize) as u8, *first]);
+        rest = &rest[run..];
+    }
+    put_literals(rest, &mut literals, out);
+}
+
+/// Writes the open literals and returns what follows them.
+fn put_literals<'a>(rest: &'a [u8], literals: &mut usize, out: &mut Vec<u8>) -> &'a [u8] {
+    let (open, rest) = rest.split_at(std::mem::take(literals));
+    if !open.is_empty() {
+        out.push((open.len() - 1) as u8);
+        out.extend_from_slice(open);
+    }
+    rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,7 +172,29 @@ mod tests {
         }
     }
 
+    #[test]
+    fn runs_end_with_their_row_and_segments_are_even() {
+        let bytes = encode(&[7, 7, 7, 7, 1, 2], 2, 1, 1).unwrap();
+        assert_eq!(bytes[..8], [1, 0, 0, 0, 64, 0, 0, 0]);
+        assert_eq!(bytes[64..], [0xFF, 7, 0xFF, 7, 1, 1, 2, 0]);
+        assert!(encode(&[0; 16], 1, 4, 4).is_err());
+    }
+
     proptest! {
+        #[test]
+        fn what_is_packed_unpacks(
+            (columns, samples, bytes, data) in (1usize..300, 1usize..4, 1usize..5, 1usize..4).prop_flat_map(
+                |(columns, samples, bytes, rows)| {
+                    let length = columns * samples * bytes * rows;
+                    let byte = prop_oneof![4 => Just(0u8), 1 => any::<u8>()];
+                    (Just(columns), Just(samples), Just(bytes), proptest::collection::vec(byte, length))
+                })
+        ) {
+            let packed = encode(&data, columns, samples, bytes).unwrap();
+            let pixels = data.len() / samples / bytes;
+            prop_assert_eq!(decode(&packed, pixels, samples, bytes).unwrap(), data);
+        }
+
         #[test]
         fn never_panics(data in proptest::collection::vec(any::<u8>(), 0..200), offset in 0u32..300) {
             let _ = decode(&frame(&[64, offset], &data), 20, 2, 1);

@@ -90,6 +90,21 @@ pub enum Photometric {
     Other(String),
 }
 
+impl Photometric {
+    /// What a value of PhotometricInterpretation means once its frames are decoded.
+    pub fn of_name(name: &str) -> Self {
+        match name {
+            "MONOCHROME1" => Self::Monochrome1,
+            "MONOCHROME2" => Self::Monochrome2,
+            "PALETTE COLOR" => Self::PaletteColor,
+            // The colour transforms of JPEG 2000 exist in the codestream only: decoding undoes them.
+            "RGB" | "YBR_RCT" | "YBR_ICT" => Self::Rgb,
+            "YBR_FULL" | "YBR_FULL_422" => Self::YbrFull,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
 impl fmt::Display for Photometric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

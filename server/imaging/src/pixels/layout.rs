@@ -76,7 +76,7 @@ impl Layout {
             signed: integer(object, tags::PIXEL_REPRESENTATION) == Some(1),
             planar: samples_per_pixel > 1 && integer(object, tags::PLANAR_CONFIGURATION) == Some(1),
             halved_chrominance: samples_per_pixel == 3 && name == "YBR_FULL_422",
-            photometric: photometric(&name),
+            photometric: Photometric::of_name(&name),
         };
         let needed = layout.samples() as u64 * u64::from(bits_allocated.div_ceil(8));
         ensure!(
@@ -104,17 +104,5 @@ impl Layout {
             bits_allocated: self.bits_allocated,
             samples_per_pixel: self.samples_per_pixel as u16,
         })
-    }
-}
-
-fn photometric(name: &str) -> Photometric {
-    match name {
-        "MONOCHROME1" => Photometric::Monochrome1,
-        "MONOCHROME2" => Photometric::Monochrome2,
-        "PALETTE COLOR" => Photometric::PaletteColor,
-        // The colour transforms of JPEG 2000 exist in the codestream only: decoding undoes them.
-        "RGB" | "YBR_RCT" | "YBR_ICT" => Photometric::Rgb,
-        "YBR_FULL" | "YBR_FULL_422" => Photometric::YbrFull,
-        other => Photometric::Other(other.to_owned()),
     }
 }

@@ -10,7 +10,10 @@ mod syntax;
 
 pub(crate) use frame::with_samples;
 pub use frame::{Frame, FrameData, Photometric, StoredFrame};
+pub(crate) use native::pack_bits;
 pub use reader::{DecodeLimits, PixelReader};
+pub(crate) use syntax::EXPLICIT_VR_BIG_ENDIAN;
+pub use syntax::is_decodable;
 
 #[cfg(test)]
 mod tests;

@@ -90,8 +90,8 @@ pub(super) fn unpack_bits(bytes: &[u8], start: usize, count: usize) -> Option<Ve
     (start..start + count).map(|bit| Some(bytes.get(bit / 8)? >> (bit % 8) & 1)).collect()
 }
 
-/// The other way, for a frame that does not start at a byte.
-pub(super) fn pack_bits(samples: &[u8]) -> Vec<u8> {
+/// The other way.
+pub(crate) fn pack_bits(samples: &[u8]) -> Vec<u8> {
     samples
         .chunks(8)
         .map(|eight| eight.iter().enumerate().fold(0, |byte, (bit, sample)| byte | (sample & 1) << bit))

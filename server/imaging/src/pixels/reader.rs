@@ -5,6 +5,7 @@ use super::layout::Layout;
 use super::native::{self, NativeBytes};
 use super::syntax::{EXPLICIT_VR_BIG_ENDIAN, Encoding, encoding};
 use super::{Frame, FrameData, StoredFrame, encapsulated};
+use crate::SampleFormat;
 use crate::error::{
     BadAttributeSnafu, Error, NoSuchFrameSnafu, Result, ShortPixelDataSnafu, UnsupportedTransferSyntaxSnafu,
 };
@@ -35,6 +36,7 @@ pub struct PixelReader<'a> {
     layout: Layout,
     encoding: Encoding,
     transfer_syntax: &'a str,
+    tag: Tag,
     pixels: Pixels<'a>,
 }
 
@@ -79,7 +81,7 @@ impl<'a> PixelReader<'a> {
             },
             Value::Sequence(_) => return Err(Error::NoPixelData),
         };
-        Ok(Self { layout, encoding, transfer_syntax, pixels })
+        Ok(Self { layout, encoding, transfer_syntax, tag, pixels })
     }
 
     /// NumberOfFrames: at least 1.
@@ -100,6 +102,51 @@ impl<'a> PixelReader<'a> {
     /// SamplesPerPixel: 1 or 3.
     pub fn samples_per_pixel(&self) -> usize {
         self.layout.samples_per_pixel
+    }
+
+    /// BitsAllocated, 1 to 64.
+    pub fn bits_allocated(&self) -> u16 {
+        self.layout.bits_allocated
+    }
+
+    /// Whether PixelRepresentation says that samples are signed.
+    pub fn is_signed(&self) -> bool {
+        self.layout.signed
+    }
+
+    /// Whether the frames are in fragments.
+    pub fn is_encapsulated(&self) -> bool {
+        matches!(self.pixels, Pixels::Encapsulated { .. })
+    }
+
+    /// What a transfer syntax must have room for.
+    pub fn sample_format(&self) -> SampleFormat {
+        SampleFormat {
+            bits_allocated: self.layout.bits_allocated,
+            bits_stored: self.layout.bits_stored,
+            samples_per_pixel: self.layout.samples_per_pixel as u16,
+            signed: self.layout.signed,
+            float: matches!(self.pixels, Pixels::Native { float: true, .. }),
+            photometric: self.layout.photometric.clone(),
+        }
+    }
+
+    /// Bytes of all frames without compression.
+    pub(crate) fn native_bytes(&self) -> Result<u64> {
+        Ok(self.layout.native_bits()?.saturating_mul(self.layout.frames as u64).div_ceil(8))
+    }
+
+    /// The pixels of a big endian file in little endian, and the element that holds them; `None` of other files.
+    pub(crate) fn swapped_pixels(&self) -> Result<Option<(Tag, Vec<u8>)>> {
+        match &self.pixels {
+            Pixels::Native { bytes, .. } if bytes.big_endian => {
+                let found = bytes.len();
+                let short = ShortPixelDataSnafu { frame: self.layout.frames, expected: found, found };
+                let all = bytes.get(0..found as usize).context(short)?;
+                Ok(Some((self.tag, all.into_owned())))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Decodes a frame, counted from 1: stored values, before the modality LUT.

@@ -22,7 +22,7 @@ pub(super) enum Encoding {
 }
 
 /// Retired, and still on disks.
-pub(super) const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
+pub(crate) const EXPLICIT_VR_BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 
 /// Looks a transfer syntax up.
 pub(super) fn encoding(transfer_syntax: &str) -> Encoding {
@@ -50,4 +50,9 @@ pub(super) fn encoding(transfer_syntax: &str) -> Encoding {
         _ => return Encoding::Unsupported { media_type: "application/octet-stream" },
     };
     Encoding::Coded { codec, media_type }
+}
+
+/// Whether frames in a transfer syntax can be decoded.
+pub fn is_decodable(transfer_syntax: &str) -> bool {
+    !matches!(encoding(transfer_syntax), Encoding::Unsupported { .. })
 }

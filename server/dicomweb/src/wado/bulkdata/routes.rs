@@ -27,12 +27,12 @@ pub const PIXEL_DATA: &str = "7FE00010";
 pub enum Found {
     /// A value that goes out as it is stored.
     Value(Segment),
-    /// Pixel data that must be taken frame by frame: compressed, or big endian.
+    /// Pixel data that must be taken frame by frame: compressed, to be compressed, or big endian.
     Frames(FrameSet),
 }
 
-/// Sends one value as `application/octet-stream`, little endian. Compressed pixel data goes out as
-/// [`frames`](crate::wado::frames) sends it, a part for each frame.
+/// Sends one value as `application/octet-stream`, little endian. Pixel data that is compressed, or that the client
+/// accepts only so, goes out as [`frames`](crate::wado::frames) sends it, a part for each frame.
 pub async fn bulkdata(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
     let path = request.match_info().get("path").unwrap_or_default().to_owned();
     send_value(&request, state, place, path).await
@@ -45,8 +45,11 @@ pub async fn send_value(
     place: Place,
     path: String,
 ) -> Result<HttpResponse> {
+    let octets = "application/octet-stream";
+    let offers = [Offer::multipart(octets), Offer::single(octets)];
+    let as_octets = negotiate(request, &offers).is_ok();
     let data = state.clone();
-    let find = move || find(&data, &object::entry(&data.archive, &place)?, &path);
+    let find = move || find(&data, &object::entry(&data.archive, &place)?, &path, as_octets);
     let segment = match blocking(find).await? {
         Found::Value(segment) => segment,
         Found::Frames(set) => {
@@ -54,8 +57,7 @@ pub async fn send_value(
             return send(request, set, all).await;
         }
     };
-    let octets = "application/octet-stream";
-    let offer = negotiate(request, &[Offer::multipart(octets), Offer::single(octets)])?;
+    let offer = negotiate(request, &offers)?;
     if !offer.multipart {
         return single_part(request, octets, vec![segment], state.options.buffer_bytes);
     }
@@ -67,15 +69,15 @@ pub async fn send_value(
     Ok(response.body(body(segments, state.options.buffer_bytes)))
 }
 
-/// Finds the value at a path of an instance.
-pub fn find(state: &DicomWeb, entry: &InstanceEntry, path: &str) -> Result<Found> {
+/// Finds the value at a path of an instance. `as_octets`: whether the client accepts `application/octet-stream`.
+pub fn find(state: &DicomWeb, entry: &InstanceEntry, path: &str, as_octets: bool) -> Result<Found> {
     let found = state.archive.bulk_data(entry, path).context(ArchiveSnafu)?;
     let Some(BulkData { vr, big_endian, value }) = found else {
         let what = format!("bulk data {path:.120} of instance {}", entry.uids.sop_instance_uid);
         return NotFoundSnafu { what }.fail();
     };
     let encapsulated = matches!(value, BulkValue::Encapsulated { .. });
-    if encapsulated || (big_endian && path == PIXEL_DATA) {
+    if encapsulated || (path == PIXEL_DATA && (big_endian || !as_octets)) {
         return FrameSet::open(&state.archive, entry, 1, &state.options).map(Found::Frames);
     }
     Ok(Found::Value(match value {

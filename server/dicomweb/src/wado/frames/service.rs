@@ -1,12 +1,14 @@
 //! Gets frames out of stored objects. Plain blocking calls.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use dicom_object::DefaultDicomObject;
 use engram_archive::{Archive, BulkValue, InstanceEntry};
-use engram_imaging::{DecodeLimits, Error as ImagingError, FrameData, PixelReader};
+use engram_imaging::{
+    DecodeLimits, Error as ImagingError, Photometric, PixelReader, SampleFormat, TargetSyntax, encode_frame,
+    is_decodable,
+};
 use serde_json::{Map, Value};
 use snafu::ResultExt;
 
@@ -16,18 +18,23 @@ use crate::options::DicomWebOptions;
 use crate::wado::body::read_range;
 use crate::wado::{EXPLICIT_VR_LITTLE_ENDIAN, object};
 
+/// The media type of uncompressed frames.
+const OCTETS: &str = "application/octet-stream";
+
 /// The frames of one stored object. Cheap to clone.
 #[derive(Clone)]
 pub struct FrameSet {
     source: Source,
     frames: usize,
+    /// The transfer syntaxes that the frames can be encoded in.
+    encodings: Vec<TargetSyntax>,
 }
 
 #[derive(Clone)]
 enum Source {
     /// Uncompressed, little endian, each frame a whole number of bytes: read from the file as they are.
-    File { path: PathBuf, start: u64, frame_bytes: u64 },
-    /// Anything else: read whole, and decoded where the client wants it so.
+    File { entry: Arc<InstanceEntry>, start: u64, frame_bytes: u64, options: Arc<DicomWebOptions> },
+    /// Anything else: read whole, decoded and encoded as the client wants it.
     Object { object: Arc<DefaultDicomObject>, stored: Option<(&'static str, String)>, limits: DecodeLimits },
 }
 
@@ -38,23 +45,69 @@ impl FrameSet {
         archive: &Archive,
         entry: &InstanceEntry,
         first: usize,
-        options: &DicomWebOptions,
+        options: &Arc<DicomWebOptions>,
     ) -> Result<Self> {
-        let frames = entry.frames.max(1) as usize;
-        if let Some(source) = native(archive, entry, frames)? {
-            let set = Self { source, frames };
+        if let Some(set) = Self::native(archive, entry, options)? {
             set.check(first)?;
             return Ok(set);
         }
+        Self::read_whole(entry, first, options)
+    }
+
+    /// Frames that can be read from the file as they are, if they can.
+    fn native(
+        archive: &Archive,
+        entry: &InstanceEntry,
+        options: &Arc<DicomWebOptions>,
+    ) -> Result<Option<Self>> {
+        let bulk_data = archive.bulk_data(entry, "7FE00010").context(ArchiveSnafu)?;
+        let Some(bulk_data) = bulk_data.filter(|data| !data.big_endian) else { return Ok(None) };
+        let BulkValue::Native(range) = bulk_data.value else { return Ok(None) };
+        let uids = &entry.uids;
+        let attributes = archive
+            .instance_json(&uids.study_instance_uid, &uids.series_instance_uid, &uids.sop_instance_uid)
+            .context(ArchiveSnafu)?;
+        let Some(attributes) = attributes else { return Ok(None) };
+        let Some(frame_bytes) = frame_bytes(&attributes) else { return Ok(None) };
+        let frames = entry.frames.max(1) as usize;
+        let needed = frame_bytes.saturating_mul(frames as u64);
+        // What is too short is left to the pixel reader, which says so.
+        let whole = range.end.saturating_sub(range.start) >= needed;
+        Ok(whole.then(|| Self {
+            source: Source::File {
+                entry: Arc::new(entry.clone()),
+                start: range.start,
+                frame_bytes,
+                options: options.clone(),
+            },
+            frames,
+            encodings: sample_format(&attributes).map(|format| encodings(&format)).unwrap_or_default(),
+        }))
+    }
+
+    fn read_whole(entry: &InstanceEntry, first: usize, options: &DicomWebOptions) -> Result<Self> {
         let object = object::open(entry, options)?;
         let limits = options.decoding();
-        let (frames, stored) = {
+        let (frames, stored, encodings) = {
             let reader = PixelReader::open(&object, limits).context(PixelsSnafu)?;
             let frame = reader.stored_frame(first).context(PixelsSnafu)?;
-            let compressed = frame.media_type != "application/octet-stream";
-            (reader.number_of_frames(), compressed.then_some((frame.media_type, frame.transfer_syntax)))
+            let compressed = frame.media_type != OCTETS;
+            let encodings = match is_decodable(object.meta().transfer_syntax()) {
+                true => encodings(&reader.sample_format()),
+                false => Vec::new(),
+            };
+            let stored = compressed.then_some((frame.media_type, frame.transfer_syntax));
+            (reader.number_of_frames(), stored, encodings)
         };
-        Ok(Self { source: Source::Object { object: Arc::new(object), stored, limits }, frames })
+        Ok(Self { source: Source::Object { object: Arc::new(object), stored, limits }, frames, encodings })
+    }
+
+    /// The same frames, ready to be read in the form of `offer`: what must be encoded is read whole.
+    pub fn ready_for(self, offer: &Offer) -> Result<Self> {
+        match &self.source {
+            Source::File { entry, options, .. } if offer.transcoded => Self::read_whole(entry, 1, options),
+            _ => Ok(self),
+        }
     }
 
     /// NumberOfFrames.
@@ -76,55 +129,66 @@ impl FrameSet {
 
     /// What `count` frames can be sent as, what the client gets by default first: PS3.18 Tables 8.7.3-2 and 8.7.3-5.
     pub fn offers(&self, count: usize) -> Vec<Offer> {
-        let mut types = vec![("application/octet-stream", EXPLICIT_VR_LITTLE_ENDIAN)];
+        let mut types = vec![Offer::multipart(OCTETS).in_syntax(EXPLICIT_VR_LITTLE_ENDIAN)];
+        let mut stored_syntax = "";
         if let Source::Object { stored: Some((media_type, syntax)), .. } = &self.source {
-            types.push((media_type, syntax));
+            types.push(Offer::multipart(media_type).in_syntax(syntax));
+            stored_syntax = syntax;
+        }
+        for target in self.encodings.iter().filter(|target| target.uid() != stored_syntax) {
+            types.push(Offer::multipart(target.media_type()).in_syntax(target.uid()).transcoded());
         }
         let mut offers = Vec::new();
-        for (media_type, syntax) in types {
-            offers.push(Offer::multipart(media_type).in_syntax(syntax));
-            if count == 1 {
-                offers.push(Offer::single(media_type).in_syntax(syntax));
-            }
+        for multipart in types {
+            let single = Offer { multipart: false, ..multipart.clone() };
+            offers.push(multipart);
+            offers.extend((count == 1).then_some(single));
         }
         offers
     }
 
-    /// One frame, counted from 1, in the form of `offer`: samples in little endian, or the stored bytes.
+    /// One frame, counted from 1, in the form of `offer`: samples in little endian, the stored bytes, or encoded anew.
     pub fn read(&self, frame: usize, offer: &Offer) -> Result<Bytes> {
         self.check(frame)?;
         match &self.source {
-            Source::File { path, start, frame_bytes } => {
+            Source::File { entry, start, frame_bytes, .. } => {
                 let start = start.saturating_add(frame_bytes.saturating_mul(frame as u64 - 1));
                 let range = start..start.saturating_add(*frame_bytes);
-                read_range(path, range).context(ReadFileSnafu).map(Bytes::from)
+                read_range(&entry.path, range).context(ReadFileSnafu).map(Bytes::from)
             }
             Source::Object { object, stored, limits } => {
                 let reader = PixelReader::open(object, *limits).context(PixelsSnafu)?;
-                let decode = stored.is_some() && offer.media_type == "application/octet-stream";
-                match decode {
-                    true => Ok(little_endian(reader.frame(frame).context(PixelsSnafu)?.data)),
-                    false => Ok(reader.stored_frame(frame).context(PixelsSnafu)?.bytes.into_owned().into()),
+                let decode = stored.is_some() && offer.media_type == OCTETS;
+                let target = offer.transfer_syntax.as_deref().and_then(TargetSyntax::of_uid);
+                match target.filter(|_| decode || offer.transcoded) {
+                    Some(target) => {
+                        encode_frame(&reader, frame, target).context(PixelsSnafu).map(Bytes::from)
+                    }
+                    None => Ok(reader.stored_frame(frame).context(PixelsSnafu)?.bytes.into_owned().into()),
                 }
             }
         }
     }
 }
 
-/// Where the frames lie in the file, if they can be read from it as they are.
-fn native(archive: &Archive, entry: &InstanceEntry, frames: usize) -> Result<Option<Source>> {
-    let bulk_data = archive.bulk_data(entry, "7FE00010").context(ArchiveSnafu)?;
-    let Some(bulk_data) = bulk_data.filter(|data| !data.big_endian) else { return Ok(None) };
-    let BulkValue::Native(range) = bulk_data.value else { return Ok(None) };
-    let uids = &entry.uids;
-    let attributes = archive
-        .instance_json(&uids.study_instance_uid, &uids.series_instance_uid, &uids.sop_instance_uid)
-        .context(ArchiveSnafu)?;
-    let Some(frame_bytes) = attributes.as_ref().and_then(frame_bytes) else { return Ok(None) };
-    let needed = frame_bytes.saturating_mul(frames as u64);
-    // What is too short is left to the pixel reader, which says so.
-    let whole = range.end.saturating_sub(range.start) >= needed;
-    Ok(whole.then(|| Source::File { path: entry.path.clone(), start: range.start, frame_bytes }))
+/// The transfer syntaxes that compressed frames of that format can be in.
+fn encodings(format: &SampleFormat) -> Vec<TargetSyntax> {
+    TargetSyntax::OF_FRAMES.into_iter().filter(|target| target.obstacle(format).is_none()).collect()
+}
+
+/// What the Image Pixel attributes say of the samples.
+fn sample_format(attributes: &Map<String, Value>) -> Option<SampleFormat> {
+    let value = |tag: &str| attributes.get(tag)?.get("Value")?.get(0);
+    let number = |tag: &str| value(tag)?.as_u64().and_then(|number| u16::try_from(number).ok());
+    let bits_allocated = number("00280100")?;
+    Some(SampleFormat {
+        bits_allocated,
+        bits_stored: number("00280101").unwrap_or(bits_allocated),
+        samples_per_pixel: number("00280002").unwrap_or(1),
+        signed: number("00280103") == Some(1),
+        float: false,
+        photometric: Photometric::of_name(value("00280004")?.as_str()?),
+    })
 }
 
 /// Bytes of an uncompressed frame; `None` where frames do not each fill whole bytes, or chrominance is subsampled.
@@ -141,19 +205,4 @@ fn frame_bytes(attributes: &Map<String, Value>) -> Option<u64> {
     [number("00280010")?, number("00280011")?, samples]
         .iter()
         .try_fold(bits / 8, |bytes, factor| bytes.checked_mul(*factor))
-}
-
-/// Samples as Explicit VR Little Endian pixel data would hold them.
-fn little_endian(samples: FrameData) -> Bytes {
-    let bytes: Vec<u8> = match samples {
-        FrameData::U8(samples) => samples,
-        FrameData::I8(samples) => samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
-        FrameData::U16(samples) => samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
-        FrameData::I16(samples) => samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
-        FrameData::U32(samples) => samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
-        FrameData::I32(samples) => samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
-        FrameData::F32(samples) => samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
-        FrameData::F64(samples) => samples.iter().flat_map(|sample| sample.to_le_bytes()).collect(),
-    };
-    bytes.into()
 }

@@ -3,8 +3,12 @@
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::service;
-use crate::error::Result;
+use engram_archive::InstanceEntry;
+use engram_imaging::{Error as Imaging, TargetSyntax};
+
+use super::service::{self, Answer};
+use super::transcoded;
+use crate::error::{Error, Result};
 use crate::media::Offer;
 use crate::place::Place;
 use crate::state::{DicomWeb, blocking, negotiate};
@@ -14,27 +18,49 @@ use crate::wado::{body, object};
 
 const ZIP: &str = "application/zip";
 
-/// Sends the stored bytes through, from disk, as `multipart/related; type="application/dicom"`, or as
-/// `application/dicom` where there is one instance; or as `application/zip`, in the transfer syntaxes they are stored in.
+/// Sends instances as `multipart/related; type="application/dicom"`, or as `application/dicom` where there is one; or as
+/// `application/zip`, in the transfer syntaxes they are stored in.
 ///
-/// The stored transfer syntax is sent where the client names it, accepts any (`transfer-syntax=*`), or names none;
-/// a client that accepts only others gets 406. PS3.18 8.7.3.3 would have an unnamed one mean Explicit VR Little
-/// Endian; what is stored then goes out as it is, as the DICOMweb servers in use do.
+/// Where the client names the stored transfer syntax, accepts any (`transfer-syntax=*`), or names none, the stored
+/// bytes go through, from disk. PS3.18 8.7.3.3 would have an unnamed one mean Explicit VR Little Endian; what is
+/// stored then goes out as it is, as the DICOMweb servers in use do. Where it names another that can be written, what
+/// is not stored in it is transcoded.
 pub async fn instances(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
     let data = state.clone();
     let entries = blocking(move || object::entries(&data.archive, &place)).await?;
     let mut offers = service::offers(&entries);
     offers.push(Offer::single(ZIP));
-    let offer = negotiate(&request, &offers)?;
-    if offer.media_type == ZIP {
-        return Ok(HttpResponse::Ok().content_type(ZIP).body(zip(entries, state.options.buffer_bytes)));
+    loop {
+        let offer = negotiate(&request, &offers)?;
+        if offer.media_type == ZIP {
+            return Ok(HttpResponse::Ok().content_type(ZIP).body(zip(entries, state.options.buffer_bytes)));
+        }
+        let target = offer.transfer_syntax.as_deref().and_then(TargetSyntax::of_uid);
+        let Some(target) = target.filter(|_| offer.transcoded) else {
+            return stored(&request, &state, &entries, &offer);
+        };
+        match transcoded::answer(&state, entries.clone(), target, offer.multipart).await {
+            // What the one instance cannot be sent as is no offer: perhaps the client accepts another.
+            Err(Error::Transcode { source: Imaging::CannotHold { .. }, .. }) => {
+                offers.retain(|other| other.transfer_syntax != offer.transfer_syntax);
+            }
+            answer => return answer,
+        }
     }
-    let answer = service::retrieve(&entries, &offer);
+}
+
+/// The stored bytes.
+fn stored(
+    request: &HttpRequest,
+    state: &DicomWeb,
+    entries: &[InstanceEntry],
+    offer: &Offer,
+) -> Result<HttpResponse> {
+    let Answer { content_type, segments } = service::retrieve(entries, offer);
     if !offer.multipart {
-        let (content_type, segments) = (answer.content_type, answer.segments);
-        return single_part(&request, &content_type, segments, state.options.buffer_bytes);
+        return single_part(request, &content_type, segments, state.options.buffer_bytes);
     }
     Ok(HttpResponse::Ok()
-        .content_type(answer.content_type)
-        .body(body::body(answer.segments, state.options.buffer_bytes)))
+        .content_type(content_type)
+        .body(body::body(segments, state.options.buffer_bytes)))
 }

@@ -1,10 +1,18 @@
 //! What can be sent of instances, and the answer made of it.
 
+use bytes::Bytes;
 use engram_archive::InstanceEntry;
+use engram_imaging::{Error as Imaging, TargetSyntax, is_decodable, transcode};
+use snafu::ResultExt;
 
+use crate::error::{Error, ReadFileSnafu, Result, TooLargeToDecodeSnafu, TranscodeSnafu};
 use crate::media::Offer;
 use crate::multipart::MultipartWriter;
-use crate::wado::body::Segment;
+use crate::options::DicomWebOptions;
+use crate::wado::body::{Segment, read_range};
+
+/// The media type of an object.
+pub const DICOM: &str = "application/dicom";
 
 /// An answer: its `Content-Type`, and where its bytes are.
 pub struct Answer {
@@ -12,15 +20,22 @@ pub struct Answer {
     pub segments: Vec<Segment>,
 }
 
-/// What these instances can be sent as. Where they are stored in several transfer syntaxes, no single one can be
-/// offered: only a client that names none, or accepts all, is served.
+/// What these instances can be sent as: in the transfer syntax they are stored in first, which only a client that
+/// names none, or accepts all, gets where there are several; then in those that they can be transcoded to.
 pub fn offers(entries: &[InstanceEntry]) -> Vec<Offer> {
-    let mut forms = vec![Offer::multipart("application/dicom")];
+    let mut forms = vec![Offer::multipart(DICOM)];
     if entries.len() == 1 {
-        forms.push(Offer::single("application/dicom"));
+        forms.push(Offer::single(DICOM));
     }
-    let syntax = common_syntax(entries).unwrap_or("various");
-    forms.into_iter().map(|form| form.in_syntax(syntax)).collect()
+    let stored = common_syntax(entries).unwrap_or("various");
+    let mut offers: Vec<Offer> = forms.iter().map(|form| form.clone().in_syntax(stored)).collect();
+    if entries.iter().all(|entry| is_decodable(&entry.transfer_syntax_uid)) {
+        let targets = TargetSyntax::OF_OBJECTS.iter().map(|target| target.uid());
+        for target in targets.filter(|target| *target != stored) {
+            offers.extend(forms.iter().map(|form| form.clone().in_syntax(target).transcoded()));
+        }
+    }
+    offers
 }
 
 fn common_syntax(entries: &[InstanceEntry]) -> Option<&str> {
@@ -28,20 +43,86 @@ fn common_syntax(entries: &[InstanceEntry]) -> Option<&str> {
     entries.iter().all(|entry| entry.transfer_syntax_uid == first).then_some(first)
 }
 
+/// The `Content-Type` of an object.
+pub fn part_type(transfer_syntax: &str) -> String {
+    format!("{DICOM}; transfer-syntax={transfer_syntax}")
+}
+
+/// All of an instance's file.
+pub fn file(entry: &InstanceEntry) -> Segment {
+    Segment::File { path: entry.path.clone(), range: 0..entry.size }
+}
+
 /// The answer in that form, the stored bytes untouched.
 pub fn retrieve(entries: &[InstanceEntry], offer: &Offer) -> Answer {
-    let file = |entry: &InstanceEntry| Segment::File { path: entry.path.clone(), range: 0..entry.size };
-    let part_type =
-        |entry: &InstanceEntry| format!("application/dicom; transfer-syntax={}", entry.transfer_syntax_uid);
     if let (false, [entry]) = (offer.multipart, entries) {
-        return Answer { content_type: part_type(entry), segments: vec![file(entry)] };
+        return Answer { content_type: part_type(&entry.transfer_syntax_uid), segments: vec![file(entry)] };
     }
     let writer = MultipartWriter::new();
     let mut segments = Vec::with_capacity(2 * entries.len() + 1);
     for entry in entries {
-        segments.push(Segment::Bytes(writer.part_start(&part_type(entry), None)));
+        segments.push(Segment::Bytes(writer.part_start(&part_type(&entry.transfer_syntax_uid), None)));
         segments.push(file(entry));
     }
     segments.push(Segment::Bytes(writer.end()));
-    Answer { content_type: writer.content_type("application/dicom"), segments }
+    Answer { content_type: writer.content_type(DICOM), segments }
+}
+
+/// An instance as it goes out.
+pub enum Part {
+    /// The stored file.
+    Stored(InstanceEntry),
+    /// Written anew, in this transfer syntax.
+    Transcoded(Bytes, &'static str),
+}
+
+impl Part {
+    /// The UID of the transfer syntax it is in.
+    pub fn transfer_syntax(&self) -> &str {
+        match self {
+            Self::Stored(entry) => &entry.transfer_syntax_uid,
+            Self::Transcoded(_, transfer_syntax) => transfer_syntax,
+        }
+    }
+}
+
+/// Fails if one of the instances that must be transcoded is too large for that.
+pub fn check_sizes(entries: &[InstanceEntry], target: TargetSyntax, options: &DicomWebOptions) -> Result<()> {
+    let limit = options.max_decode_bytes;
+    let stored_otherwise = entries.iter().filter(|entry| entry.transfer_syntax_uid != target.uid());
+    match stored_otherwise.map(|entry| entry.size).find(|size| *size > limit) {
+        Some(size) => TooLargeToDecodeSnafu { size, limit }.fail(),
+        None => Ok(()),
+    }
+}
+
+/// One instance, whose size was checked, in a transfer syntax; in the stored bytes where those are in it. An object without pixels comes in
+/// Explicit VR Little Endian where a compressed transfer syntax is asked for.
+pub fn part(entry: InstanceEntry, target: TargetSyntax, options: &DicomWebOptions) -> Result<Part> {
+    if entry.transfer_syntax_uid == target.uid() {
+        return Ok(Part::Stored(entry));
+    }
+    let file = read_range(&entry.path, 0..entry.size).context(ReadFileSnafu)?;
+    let transcoded = transcode(&file, target, options.transcoding())
+        .context(TranscodeSnafu { instance: entry.uids.sop_instance_uid.as_str() })?;
+    let transfer_syntax = transcoded.transfer_syntax.uid();
+    if transfer_syntax == entry.transfer_syntax_uid {
+        return Ok(Part::Stored(entry));
+    }
+    Ok(Part::Transcoded(transcoded.bytes.into(), transfer_syntax))
+}
+
+/// One of several instances in a transfer syntax; in Explicit VR Little Endian where its pixels do not fit into that:
+/// a study with a segmentation of single bits in it is worth more than none.
+pub fn part_of_several(
+    entry: InstanceEntry,
+    target: TargetSyntax,
+    options: &DicomWebOptions,
+) -> Result<Part> {
+    match part(entry.clone(), target, options) {
+        Err(Error::Transcode { source: Imaging::CannotHold { .. }, .. }) => {
+            part(entry, TargetSyntax::ExplicitVrLittleEndian, options)
+        }
+        part => part,
+    }
 }

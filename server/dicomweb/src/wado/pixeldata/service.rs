@@ -46,7 +46,7 @@ impl Parts {
 
     /// The next instance's pixel data; `None` where it has none.
     fn open(&self, entry: &InstanceEntry) -> Result<Option<Part>> {
-        let found = match find(&self.state, entry, PIXEL_DATA) {
+        let found = match find(&self.state, entry, PIXEL_DATA, true) {
             Err(Error::NotFound { .. }) => return Ok(None),
             found => found?,
         };

@@ -83,3 +83,42 @@ impl<'a> BitReader<'a> {
         }
     }
 }
+
+/// Writes an entropy-coded segment behind what is already there.
+pub(super) struct BitWriter {
+    bytes: Vec<u8>,
+    /// Bits not written yet, from the top.
+    window: u64,
+    pending: u32,
+}
+
+impl BitWriter {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, window: 0, pending: 0 }
+    }
+
+    /// The low `count` bits of a number, 0 to 32; those above must be zeros.
+    pub fn number(&mut self, number: u32, count: u32) {
+        if count == 0 {
+            return;
+        }
+        self.pending += count;
+        self.window |= u64::from(number) << (64 - self.pending);
+        while self.pending >= 8 {
+            let byte = (self.window >> 56) as u8;
+            self.bytes.push(byte);
+            if byte == MARKER {
+                self.bytes.push(0);
+            }
+            self.window <<= 8;
+            self.pending -= 8;
+        }
+    }
+
+    /// Fills the last byte up with ones (T.81 F.1.2.3).
+    pub fn finish(mut self) -> Vec<u8> {
+        let missing = (8 - self.pending) % 8;
+        self.number((1 << missing) - 1, missing);
+        self.bytes
+    }
+}

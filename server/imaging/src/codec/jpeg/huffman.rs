@@ -6,6 +6,8 @@ use snafu::{OptionExt, ensure};
 
 /// Codes up to this long are found in one step.
 const FAST: u32 = 9;
+/// Bits of the longest code.
+const LONGEST: u32 = 16;
 
 /// A table ready to decode with.
 #[derive(Clone)]
@@ -72,4 +74,56 @@ impl HuffmanTable {
         }
         MalformedSnafu { what: "a Huffman code is not in its table" }.fail()
     }
+}
+
+/// A symbol's code.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Code {
+    pub symbol: u8,
+    /// 1 to 16.
+    pub length: u8,
+    pub bits: u16,
+}
+
+/// Codes for symbols of these frequencies, in their order (T.81 K.2): those that never occur have none, none is
+/// longer than 16 bits, and none is all ones. At most 255 symbols.
+pub(super) fn short_codes(frequencies: &[usize]) -> Vec<Code> {
+    let mut weights = frequencies.to_vec();
+    let mut lengths = lengths(&weights);
+    // What is too long gets shorter where the frequencies are more alike; codes of a few dozen symbols hardly suffer.
+    while lengths.iter().any(|(_, length)| *length > LONGEST) {
+        weights.iter_mut().filter(|weight| **weight > 0).for_each(|weight| *weight = *weight / 2 + 1);
+        lengths = self::lengths(&weights);
+    }
+    lengths.sort_unstable_by_key(|(symbol, length)| (*length, *symbol));
+    // The last is the one that stands in for all ones.
+    lengths.pop();
+    let (mut next, mut before) = (0u32, 0);
+    let mut codes = Vec::with_capacity(lengths.len());
+    for (symbol, length) in lengths {
+        next <<= length - before;
+        before = length;
+        codes.push(Code { symbol: symbol as u8, length: length as u8, bits: next as u16 });
+        next += 1;
+    }
+    codes
+}
+
+/// Symbols that occur, and one past the last symbol that is rarer than all, with the lengths of their Huffman codes.
+fn lengths(frequencies: &[usize]) -> Vec<(usize, u32)> {
+    let mut lengths = vec![0; frequencies.len() + 1];
+    let occurring = frequencies.iter().enumerate().filter(|(_, weight)| **weight > 0);
+    let mut trees: Vec<(usize, Vec<usize>)> =
+        occurring.map(|(symbol, weight)| (*weight, vec![symbol])).collect();
+    trees.push((0, vec![frequencies.len()]));
+    while trees.len() > 1 {
+        trees.sort_unstable_by_key(|(weight, _)| std::cmp::Reverse(*weight));
+        let (Some((weight, mut symbols)), Some((other, mut others))) = (trees.pop(), trees.pop()) else {
+            break;
+        };
+        symbols.append(&mut others);
+        symbols.iter().for_each(|symbol| lengths[*symbol] += 1);
+        trees.push((weight + other, symbols));
+    }
+    lengths.into_iter().enumerate().filter(|(_, length)| *length > 0).collect()
 }

@@ -78,3 +78,57 @@ impl<'a> BitReader<'a> {
         }
     }
 }
+
+/// Writes a scan's bits behind what is already there.
+pub(super) struct BitWriter {
+    bytes: Vec<u8>,
+    /// Bits not written yet, from the top.
+    window: u64,
+    pending: u32,
+    after_ones: bool,
+}
+
+impl BitWriter {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, window: 0, pending: 0, after_ones: false }
+    }
+
+    /// The low `count` bits of a number, 0 to 32; those above must be zeros.
+    pub fn number(&mut self, number: u32, count: u32) {
+        if count == 0 {
+            return;
+        }
+        self.pending += count;
+        self.window |= u64::from(number) << (64 - self.pending);
+        loop {
+            let bits = if self.after_ones { 7 } else { 8 };
+            if self.pending < bits {
+                return;
+            }
+            let byte = (self.window >> (64 - bits)) as u8;
+            self.bytes.push(byte);
+            self.after_ones = byte == 0xFF;
+            self.window <<= bits;
+            self.pending -= bits;
+        }
+    }
+
+    /// Zeros and the one that ends them.
+    pub fn zeros(&mut self, count: u32) {
+        let mut left = count;
+        while left > 31 {
+            self.number(0, 31);
+            left -= 31;
+        }
+        self.number(1, left + 1);
+    }
+
+    /// Fills the last byte up with zeros; after a byte of ones there is always another, so that no marker arises.
+    pub fn finish(mut self) -> Vec<u8> {
+        if self.pending > 0 || self.after_ones {
+            let bits = if self.after_ones { 7 } else { 8 };
+            self.number(0, bits - self.pending);
+        }
+        self.bytes
+    }
+}

@@ -62,7 +62,7 @@ impl Parameters {
     }
 
     /// Q of a local gradient, -4 to 4 (T.87 A.3.3).
-    pub fn quantise(&self, gradient: i32) -> i32 {
+    fn quantise(&self, gradient: i32) -> i32 {
         let [first, second, third] = self.thresholds;
         let size = match gradient.abs() {
             size if size <= self.near => 0,
@@ -72,6 +72,17 @@ impl Parameters {
             _ => 4,
         };
         if gradient < 0 { -size } else { size }
+    }
+
+    /// The three gradients around a sample as one number; its sign is the sign of the context (T.87 A.3.4).
+    pub fn context_number(&self, [a, b, c, d]: [i32; 4]) -> i32 {
+        81 * self.quantise(d - b) + 9 * self.quantise(b - c) + self.quantise(c - a)
+    }
+
+    /// An error of lossless coding modulo RANGE, the smallest in size of those it can stand for (T.87 A.4.5).
+    pub fn reduce(&self, error: i32) -> i32 {
+        let error = if error < 0 { error + self.range } else { error };
+        if error >= (self.range + 1) / 2 { error - self.range } else { error }
     }
 
     /// A sample from its prediction and the error, both in sample units (T.87 A.4.5).
@@ -126,6 +137,11 @@ impl Context {
         golomb(self.count, self.magnitude)
     }
 
+    /// Whether even numbers stand for negative errors in lossless coding: those are likelier then (T.87 A.5.2).
+    pub fn is_inverted(&self, k: u32) -> bool {
+        k == 0 && 2 * self.bias <= -i64::from(self.count)
+    }
+
     /// T.87 A.6.1 and A.6.2. `error` is in steps.
     pub fn update(&mut self, error: i32, parameters: &Parameters) {
         self.bias += i64::from(error) * i64::from(parameters.step());
@@ -166,13 +182,27 @@ impl RunContext {
         golomb(self.count, self.magnitude + i64::from((self.count >> 1) * self.alike))
     }
 
-    /// The error that a mapped one stands for (T.87 A.7.2.2); adapts the statistics.
-    pub fn take(&mut self, mapped: i32, k: u32, reset: i32) -> i32 {
+    /// The error that a mapped one stands for (T.87 A.7.2.2).
+    pub fn error(&self, mapped: i32, k: u32) -> i32 {
         let doubled = mapped + self.alike;
         let odd = doubled & 1;
         let size = (doubled + odd) / 2;
-        let negative = (k != 0 || 2 * self.negative >= self.count) == (odd == 1);
-        let error = if negative { -size } else { size };
+        if self.is_odd_negative(k) == (odd == 1) { -size } else { size }
+    }
+
+    /// The other way.
+    pub fn mapped(&self, error: i32, k: u32) -> i32 {
+        let odd = error != 0 && self.is_odd_negative(k) == (error < 0);
+        2 * error.abs() - self.alike - i32::from(odd)
+    }
+
+    /// Whether odd numbers stand for negative errors: those are rarer then.
+    fn is_odd_negative(&self, k: u32) -> bool {
+        k != 0 || 2 * self.negative >= self.count
+    }
+
+    /// T.87 A.7.2.
+    pub fn update(&mut self, error: i32, mapped: i32, reset: i32) {
         if error < 0 {
             self.negative += 1;
         }
@@ -183,7 +213,6 @@ impl RunContext {
             self.negative >>= 1;
         }
         self.count += 1;
-        error
     }
 }
 

@@ -1,16 +1,19 @@
-//! JPEG-LS (ITU-T T.87), lossless and near-lossless.
+//! JPEG-LS (ITU-T T.87): lossless both ways, near-lossless to be decoded.
 //!
-//! A decoder of our own: the bindings to CharLS build it with CMake, which a machine with only a C compiler
+//! A codec of our own: the bindings to CharLS build it with CMake, which a machine with only a C compiler
 //! lacks, and the crates in Rust decode single components only or are ports not kept for use on files from
 //! a network. Mapping tables, restart intervals and sub-sampled components, which no DICOM writer is known
 //! to use, are refused.
 
 mod bits;
 mod context;
+mod encode;
 mod header;
+mod lines;
 mod scan;
 
 use super::{CodedColour, CodedImage, MalformedSnafu, Result, Samples, check_size};
+pub(crate) use encode::encode;
 use header::{Frame, Parser, Segment};
 use snafu::ensure;
 

@@ -1,41 +1,11 @@
-//! The samples of a scan (T.87 annexes A and B).
+//! Decoding of a scan (T.87 annexes A and B).
 
 use super::bits::BitReader;
 use super::context::{Context, Parameters, RunContext};
 use super::header::{Frame, Interleave, Parser, ScanHeader};
+use super::lines::{CONTEXTS, Lines, RUN_BITS, prediction};
 use crate::codec::{MalformedSnafu, Result};
 use snafu::ensure;
-
-/// J: bits of the length of a run (T.87 A.2.1).
-const RUN_BITS: [u32; 32] =
-    [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-
-/// Regular contexts: 9 * 9 * 9 gradients, halved by sign.
-const CONTEXTS: usize = 365;
-
-/// Two lines of a component, each with a place before and after its samples for the neighbours of the edge
-/// ones (T.87 A.2.1).
-struct Lines {
-    above: Vec<i32>,
-    current: Vec<i32>,
-}
-
-impl Lines {
-    fn new(columns: usize) -> Self {
-        Self { above: vec![0; columns + 2], current: vec![0; columns + 2] }
-    }
-
-    /// Sets the neighbours of the edge samples.
-    fn start(&mut self, columns: usize) {
-        self.above[columns + 1] = self.above[columns];
-        self.current[0] = self.above[1];
-    }
-
-    /// Ra, Rb, Rc, Rd of the sample at `place`, counted from 1.
-    fn neighbours(&self, place: usize) -> [i32; 4] {
-        [self.current[place - 1], self.above[place], self.above[place - 1], self.above[place + 1]]
-    }
-}
 
 struct Decoder<'a> {
     bits: BitReader<'a>,
@@ -89,7 +59,7 @@ impl Decoder<'_> {
             let mut flat = true;
             let mut gradients = [0; 4];
             for (line, gradient) in lines.iter().zip(&mut gradients) {
-                *gradient = self.context_number(line.neighbours(place));
+                *gradient = self.parameters.context_number(line.neighbours(place));
                 flat &= *gradient == 0;
             }
             if flat {
@@ -104,28 +74,15 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// The three gradients as one number; its sign is the sign of the context (T.87 A.3.4).
-    fn context_number(&self, [a, b, c, d]: [i32; 4]) -> i32 {
-        let quantise = |gradient| self.parameters.quantise(gradient);
-        81 * quantise(d - b) + 9 * quantise(b - c) + quantise(c - a)
-    }
-
     /// T.87 A.4 to A.6.
-    fn regular(&mut self, [a, b, c, _]: [i32; 4], number: i32) -> Result<i32> {
+    fn regular(&mut self, neighbours: [i32; 4], number: i32) -> Result<i32> {
         let parameters = self.parameters;
         let sign = if number < 0 { -1 } else { 1 };
         let context = &mut self.contexts[number.unsigned_abs() as usize];
-        let prediction = if c >= a.max(b) {
-            a.min(b)
-        } else if c <= a.min(b) {
-            a.max(b)
-        } else {
-            a + b - c
-        };
-        let prediction = (prediction + sign * context.correction).clamp(0, parameters.largest);
+        let prediction = (prediction(neighbours) + sign * context.correction).clamp(0, parameters.largest);
         let k = context.golomb();
         let mapped = mapped_error(&mut self.bits, k, parameters.limit, &parameters)?;
-        let inverted = parameters.near == 0 && k == 0 && 2 * context.bias <= -i64::from(context.count);
+        let inverted = parameters.near == 0 && context.is_inverted(k);
         let error = match (mapped % 2 == 0, inverted) {
             (true, false) => mapped / 2,
             (false, false) => -(mapped + 1) / 2,
@@ -182,7 +139,9 @@ impl Decoder<'_> {
         let k = context.golomb();
         let limit = parameters.limit - RUN_BITS[run_index] - 1;
         let mapped = mapped_error(&mut self.bits, k, limit, &parameters)?;
-        let error = context.take(mapped, k, parameters.reset) * parameters.step();
+        let error = context.error(mapped, k);
+        context.update(error, mapped, parameters.reset);
+        let error = error * parameters.step();
         Ok(match alike {
             true => parameters.reconstruct(a, error),
             false => parameters.reconstruct(b, if a > b { -error } else { error }),

@@ -1,6 +1,6 @@
-//! JPEG 2000 and High-Throughput JPEG 2000 (ITU-T T.800, T.814), by OpenJPEG.
+//! Decoding.
 
-use super::{
+use crate::codec::{
     CodecError, CodedColour, CodedImage, Jpeg2000Snafu, MalformedSnafu, Result, Samples, TruncatedSnafu,
     check_size,
 };

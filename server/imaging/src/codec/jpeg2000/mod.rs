@@ -1,0 +1,8 @@
+//! JPEG 2000 and High-Throughput JPEG 2000 (ITU-T T.800, T.814), by OpenJPEG, which decodes both and encodes the
+//! former.
+
+mod decode;
+mod encode;
+
+pub(crate) use decode::decode;
+pub(crate) use encode::encode;
