@@ -1,5 +1,7 @@
 //! QIDO-RS, WADO-RS and DELETE from outside the crate, on small objects stored by STOW-RS.
 
+#![allow(clippy::unwrap_used, reason = "clippy takes helpers of tests for no tests")]
+
 mod support;
 
 use std::sync::Arc;

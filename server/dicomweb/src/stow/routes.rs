@@ -46,7 +46,8 @@ pub async fn store(request: HttpRequest, state: Data<DicomWeb>, body: Payload) -
         let (archive, limits) = (state.archive.clone(), &state.options);
         let base = urls.store(study.as_deref());
         let bulk_data = BulkData::new(archive.clone(), limits.max_request_bytes, &base);
-        Representation::Metadata(Gathering::new(archive, encoding, limits.max_metadata_bytes, bulk_data))
+        let gathering = Gathering::new(archive, encoding, limits.max_metadata_bytes, bulk_data);
+        Representation::Metadata(Box::new(gathering))
     });
     let reception = Reception::new(state.get_ref().clone(), form, representation, study, options);
     let report = receive(reception, body, &state.options).await?;

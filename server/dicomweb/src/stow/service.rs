@@ -34,7 +34,7 @@ pub enum Representation {
     /// Part 10 objects.
     Objects,
     /// Metadata, and bulk data.
-    Metadata(Gathering),
+    Metadata(Box<Gathering>),
 }
 
 /// An instance, or a part that was none, that was not stored.
@@ -197,7 +197,7 @@ impl Reception {
         if let Representation::Metadata(gathering) =
             mem::replace(&mut self.representation, Representation::Objects)
         {
-            self.assemble(gathering);
+            self.assemble(*gathering);
         }
         let outcomes = mem::take(&mut self.outcomes);
         StoreReport { problem, ..settle(&self.state, &self.options, outcomes) }
