@@ -60,7 +60,5 @@ fn stored(
     if !offer.multipart {
         return single_part(request, &content_type, segments, state.options.buffer_bytes);
     }
-    Ok(HttpResponse::Ok()
-        .content_type(content_type)
-        .body(body::body(segments, state.options.buffer_bytes)))
+    Ok(HttpResponse::Ok().content_type(content_type).body(body::body(segments, state.options.buffer_bytes)))
 }
