@@ -30,8 +30,8 @@ enum Resource {
 ///
 /// One picture is the body, or a part where the client wants parts. Several are parts, one for each frame; so are those
 /// of a study, a series or a list of frames for a client that accepts `image/jpeg` or `image/png` alone, since there is
-/// no other form for them. An instance of several frames has one: its first frame; and as `image/gif`, which moves, it
-/// is one picture, as is a list of frames.
+/// no other form for them. An instance of several frames has one, its first frame, which a client that says nothing
+/// gets too; and as `image/gif`, which moves, it is one picture, as is a list of frames.
 pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
     let list = match request.match_info().get("frames") {
         Some(list) => Some(frame_list(list, state.options.max_frames)?),
@@ -41,10 +41,6 @@ pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place)
     let data = state.clone();
     let entries = blocking(move || object::entries(&data.archive, &place)).await?;
     let count = list.as_ref().map_or_else(|| pictures(&entries), Vec::len);
-    let limit = state.options.max_frames;
-    if count > limit {
-        return TooManyPicturesSnafu { count, limit }.fail();
-    }
     let resource = match (&list, count) {
         _ if !is_instance => Resource::Instances,
         (_, 1) => Resource::Picture,
@@ -62,6 +58,10 @@ pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place)
         Resource::FrameList => (offer.multipart || !is_gif, list, !offer.multipart && is_gif),
         Resource::Instances => (true, None, is_gif),
     };
+    let (count, limit) = (frames.as_ref().map_or(count, Vec::len), state.options.max_frames);
+    if count > limit {
+        return TooManyPicturesSnafu { count, limit }.fail();
+    }
     let form = if in_parts { Form::Parts(state.urls(&request)) } else { Form::Single };
     let warning = asked.warning();
     let source = PictureSource { entries, may_lack: !is_instance, frames, options: asked.options, animated };
@@ -76,8 +76,8 @@ impl Resource {
     /// What it can be sent as, what the client gets by default first.
     fn offers(&self) -> Vec<Offer> {
         let forms: [fn(&'static str) -> Offer; 2] = match self {
-            Self::Picture => [Offer::single, Offer::multipart],
-            Self::MultiFrame | Self::FrameList | Self::Instances => [Offer::multipart, Offer::single],
+            Self::Picture | Self::MultiFrame => [Offer::single, Offer::multipart],
+            Self::FrameList | Self::Instances => [Offer::multipart, Offer::single],
         };
         let types = ["image/jpeg", "image/png", "image/gif"];
         forms.into_iter().flat_map(|form| types.map(form)).collect()
