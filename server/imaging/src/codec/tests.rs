@@ -155,3 +155,23 @@ fn baseline_jpeg_is_near_what_went_in() {
     assert!(decoded.iter().zip(&grey.samples).all(|(found, expected)| (found - expected).abs() <= 4));
     assert!(jpeg::encode_baseline(&Picture { precision: 9, ..grey }.image(), 95).is_err());
 }
+
+#[test]
+fn openjpeg_has_room_for_noise_of_few_bits() {
+    let (side, components) = (100, 3);
+    for (precision, transform) in (1..=4).flat_map(|precision| [(precision, false), (precision, true)]) {
+        let mut state = 7919u64;
+        let samples: Vec<i32> = (0..side * side * components)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                (state >> 40) as i32 & ((1 << precision) - 1)
+            })
+            .collect();
+        let image =
+            PlainImage { rows: side, columns: side, components, precision, signed: false, samples: &samples };
+        let bytes = jpeg2000::encode(&image, transform).unwrap();
+        assert_eq!(as_i32(jpeg2000::decode(&bytes, (side, side)).unwrap().samples), samples, "{precision}");
+    }
+}

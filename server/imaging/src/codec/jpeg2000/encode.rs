@@ -12,6 +12,9 @@ use std::slice;
 /// Most wavelet decompositions: five are what encoders use, and small images allow fewer.
 const MOST_DECOMPOSITIONS: u32 = 5;
 
+/// Bits of a sample from which the wavelet is used.
+const FEWEST_BITS: u8 = 4;
+
 /// Bytes that OpenJPEG gathers before it writes.
 const BUFFER: usize = 1 << 16;
 
@@ -47,13 +50,22 @@ fn parameters(image: &PlainImage, colour_transform: bool) -> opj::opj_cparameter
         opj::opj_set_default_encoder_parameters(parameters.as_mut_ptr());
         parameters.assume_init()
     };
-    let shorter = image.rows.min(image.columns).max(1);
-    parameters.numresolution = shorter.ilog2().min(MOST_DECOMPOSITIONS) as i32 + 1;
+    parameters.numresolution = decompositions(image) as i32 + 1;
     // One layer, of rate 0: without loss.
     parameters.tcp_numlayers = 1;
     parameters.cp_disto_alloc = 1;
     parameters.tcp_mct = (colour_transform && image.components == 3).into();
     parameters
+}
+
+/// None for the fewest bits: there the wavelet gains nothing, and makes more of noise than OpenJPEG has room for, which is
+/// 1.4 times what the samples take.
+fn decompositions(image: &PlainImage) -> u32 {
+    let shorter = image.rows.min(image.columns).max(1);
+    match image.precision {
+        ..FEWEST_BITS => 0,
+        _ => shorter.ilog2().min(MOST_DECOMPOSITIONS),
+    }
 }
 
 /// An image of OpenJPEG's.
