@@ -119,10 +119,13 @@ pub(crate) fn accept_of(request: &HttpRequest) -> Result<(Accept, String)> {
 /// Chooses among `offers` what the client prefers, or says 406 with the list of them.
 pub(crate) fn negotiate(request: &HttpRequest, offers: &[Offer]) -> Result<Offer> {
     let (accept, text) = accept_of(request)?;
-    accept.choose(offers).cloned().ok_or_else(|| Error::NotAcceptable {
-        accept: text,
-        offered: offers.iter().map(Offer::to_string).collect::<Vec<_>>().join(", "),
-    })
+    accept.choose(offers).cloned().ok_or_else(|| not_acceptable(text, offers))
+}
+
+/// 406, with the list of what is offered.
+pub(crate) fn not_acceptable(accept: String, offers: &[Offer]) -> Error {
+    let offered = offers.iter().map(Offer::to_string).collect::<Vec<_>>().join(", ");
+    Error::NotAcceptable { accept, offered }
 }
 
 /// How attributes are sent (PS3.18 Table 8.7.3-4): as DICOM JSON, or plain JSON for clients that know no better; or

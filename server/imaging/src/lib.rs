@@ -28,7 +28,9 @@ pub use codec::CodecError;
 pub use error::{Error, Result};
 pub use part10::{read_header, read_part10};
 pub use pixels::{DecodeLimits, Frame, FrameData, Photometric, PixelReader, StoredFrame, is_decodable};
-pub use transcode::{SampleFormat, TargetSyntax, TranscodeLimits, Transcoded, encode_frame, transcode};
+pub use transcode::{
+    SampleFormat, TargetSyntax, TranscodeLimits, Transcoded, encode_frame, transcode, word_bytes,
+};
 pub use transform::{
     Animation, Lut, Modality, Picture, PictureFormat, Raster, Region, RenderOptions, Voi, VoiFunction,
     Window, render, srgb_of_cielab,

@@ -14,8 +14,8 @@ const LO_LENGTH: usize = 64;
 
 /// The status of PS3.18 Table 10.5.3-1 and the Store Instances Response Module (Table 10.5.3-2) as DICOM JSON.
 ///
-/// 200: everything is stored. 202: some is, or some with a warning. 409: nothing is, by the instances' fault; 503 or 500: by ours. A body
-/// that carried no readable part at all is an error of the request: 400.
+/// 200: everything is stored. 202: some is, or some with a warning. 409: nothing is, by the instances' fault; 503 or
+/// 500: by ours. A body that carried no readable part at all is an error of the request: 400.
 pub fn answer(report: StoreReport, urls: &Urls) -> Result<(StatusCode, Value)> {
     let StoreReport { stored, failures, problem } = report;
     if stored.is_empty() {

@@ -18,3 +18,6 @@ mod zip;
 
 /// Explicit VR Little Endian, which uncompressed frames and bulk data are sent in.
 const EXPLICIT_VR_LITTLE_ENDIAN: &str = "1.2.840.10008.1.2.1";
+
+/// PixelData, as DICOM JSON and bulk data paths name it.
+const PIXEL_DATA: &str = "7FE00010";

@@ -6,8 +6,10 @@ use std::io::BufReader;
 use dicom_object::DefaultDicomObject;
 use engram_archive::{Archive, InstanceEntry};
 use engram_imaging::{read_header, read_part10};
+use serde_json::{Map, Value};
 use snafu::ResultExt;
 
+use super::PIXEL_DATA;
 use crate::error::{
     ArchiveSnafu, NotFoundSnafu, ReadFileSnafu, ReadObjectSnafu, Result, TooLargeToDecodeSnafu,
 };
@@ -63,10 +65,15 @@ pub fn header(entry: &InstanceEntry) -> Result<DefaultDicomObject> {
 
 /// Whether an instance has PixelData, FloatPixelData or DoubleFloatPixelData.
 pub fn has_pixels(archive: &Archive, entry: &InstanceEntry) -> Result<bool> {
-    let uids = &entry.uids;
-    let attributes = archive
-        .instance_json(&uids.study_instance_uid, &uids.series_instance_uid, &uids.sop_instance_uid)
-        .context(ArchiveSnafu)?;
+    let attributes = attributes(archive, entry)?;
     let has = |tag: &str| attributes.as_ref().is_some_and(|attributes| attributes.contains_key(tag));
-    Ok(["7FE00010", "7FE00008", "7FE00009"].into_iter().any(has))
+    Ok([PIXEL_DATA, "7FE00008", "7FE00009"].into_iter().any(has))
+}
+
+/// An instance's attributes as DICOM JSON.
+pub fn attributes(archive: &Archive, entry: &InstanceEntry) -> Result<Option<Map<String, Value>>> {
+    let uids = &entry.uids;
+    archive
+        .instance_json(&uids.study_instance_uid, &uids.series_instance_uid, &uids.sop_instance_uid)
+        .context(ArchiveSnafu)
 }

@@ -86,6 +86,17 @@ impl PlainImage<'_> {
     pub fn coded_precision(&self) -> u8 {
         self.precision.max(2)
     }
+
+    /// SOI and the frame header that JPEG-LS and lossless JPEG share (T.81 B.2.2).
+    fn start(&self, marker: u8, precision: u8) -> Vec<u8> {
+        let components = self.components as u8;
+        let mut bytes = vec![0xFF, 0xD8, 0xFF, marker, 0, 8 + 3 * components, precision];
+        bytes.extend((self.rows as u16).to_be_bytes());
+        bytes.extend((self.columns as u16).to_be_bytes());
+        bytes.push(components);
+        (1..=components).for_each(|id| bytes.extend([id, 0x11, 0]));
+        bytes
+    }
 }
 
 pub(crate) type Result<T, E = CodecError> = std::result::Result<T, E>;

@@ -1,7 +1,7 @@
 //! Rewrites the bytes of a data set in another native encoding. Values stay the bytes they are, texts in
 //! whatever character set above all; only element headers, byte order and what is to change are written anew.
 
-use super::element::{Element, has_short_length, put_delimiter, put_header};
+use super::element::{Element, ITEM, SEQUENCE_END, has_short_length, put_delimiter, put_header, word_bytes};
 use crate::error::{DataSetSnafu, Result};
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 use dicom_core::{Tag, VR};
@@ -10,9 +10,7 @@ use snafu::{OptionExt, ensure};
 
 /// A length that is told by a delimiter (PS3.5 7.1.1).
 pub(super) const UNDEFINED: u32 = u32::MAX;
-const ITEM: Tag = Tag(0xFFFE, 0xE000);
 const ITEM_END: Tag = Tag(0xFFFE, 0xE00D);
-const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
 /// Sequences within each other, at most.
 const DEEPEST: usize = 64;
 
@@ -224,15 +222,5 @@ fn inner(header: &Header, from: Encoding) -> Option<Encoding> {
         VR::OB | VR::OW => None,
         VR::UN if from.explicit => Some(IMPLICIT),
         _ => Some(from),
-    }
-}
-
-/// Bytes of the numbers that a value is made of (PS3.5 7.3).
-fn word_bytes(vr: VR) -> usize {
-    match vr {
-        VR::OW | VR::US | VR::SS | VR::AT => 2,
-        VR::OL | VR::OF | VR::UL | VR::SL | VR::FL => 4,
-        VR::OD | VR::OV | VR::UV | VR::SV | VR::FD => 8,
-        _ => 1,
     }
 }

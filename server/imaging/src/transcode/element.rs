@@ -3,6 +3,10 @@
 use super::dataset::UNDEFINED;
 use dicom_core::{Tag, VR};
 
+/// What begins an item, and what ends a sequence.
+pub(super) const ITEM: Tag = Tag(0xFFFE, 0xE000);
+pub(super) const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
+
 /// A value and its VR.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Element {
@@ -80,6 +84,16 @@ pub(super) fn has_short_length(vr: VR) -> bool {
     )
 }
 
+/// Bytes of the numbers that a value is made of (PS3.5 7.3).
+pub fn word_bytes(vr: VR) -> usize {
+    match vr {
+        VR::OW | VR::US | VR::SS | VR::AT => 2,
+        VR::OL | VR::OF | VR::UL | VR::SL | VR::FL => 4,
+        VR::OD | VR::OV | VR::UV | VR::SV | VR::FD => 8,
+        _ => 1,
+    }
+}
+
 /// An item's or a delimiter's tag and length.
 pub(super) fn put_delimiter(tag: Tag, length: u32, out: &mut Vec<u8>) {
     out.extend(tag.group().to_le_bytes());
@@ -100,8 +114,6 @@ pub(super) fn offsets(frames: &[Vec<u8>]) -> Vec<u64> {
 
 /// Pixel data in fragments behind a Basic Offset Table, which is empty where its 32 bits do not suffice.
 fn put_frames(tag: Tag, frames: Vec<Vec<u8>>, explicit: bool, out: &mut Vec<u8>) {
-    const ITEM: Tag = Tag(0xFFFE, 0xE000);
-    const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
     put_header(tag, VR::OB, UNDEFINED, explicit, out);
     let table: Option<Vec<u32>> =
         offsets(&frames).into_iter().map(|offset| u32::try_from(offset).ok()).collect();

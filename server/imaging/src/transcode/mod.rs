@@ -11,6 +11,7 @@ mod frame;
 mod pixel_data;
 mod syntax;
 
+pub use element::word_bytes;
 pub use frame::encode_frame;
 pub use syntax::{SampleFormat, TargetSyntax};
 

@@ -5,8 +5,8 @@ use std::ops::Range;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
-use dicom_core::VR;
 use engram_archive::{BulkData, BulkValue, InstanceEntry};
+use engram_imaging::word_bytes;
 use snafu::ResultExt;
 
 use crate::error::{ArchiveSnafu, NotFoundSnafu, ReadFileSnafu, Result, TooLargeToDecodeSnafu};
@@ -17,11 +17,8 @@ use crate::place::Place;
 use crate::state::{DicomWeb, blocking, negotiate};
 use crate::wado::body::{Segment, body, read_range};
 use crate::wado::frames::{FrameSet, routes::send};
-use crate::wado::object;
 use crate::wado::range::single_part;
-
-/// The path of PixelData.
-pub const PIXEL_DATA: &str = "7FE00010";
+use crate::wado::{PIXEL_DATA, object};
 
 /// What was found at a path.
 pub enum Found {
@@ -47,7 +44,8 @@ pub async fn send_value(
 ) -> Result<HttpResponse> {
     let octets = "application/octet-stream";
     let offers = [Offer::multipart(octets), Offer::single(octets)];
-    let as_octets = negotiate(request, &offers).is_ok();
+    let octets_offer = negotiate(request, &offers);
+    let as_octets = octets_offer.is_ok();
     let data = state.clone();
     let find = move || find(&data, &object::entry(&data.archive, &place)?, &path, as_octets);
     let segment = match blocking(find).await? {
@@ -57,8 +55,7 @@ pub async fn send_value(
             return send(request, set, all).await;
         }
     };
-    let offer = negotiate(request, &offers)?;
-    if !offer.multipart {
+    if !octets_offer?.multipart {
         return single_part(request, octets, vec![segment], state.options.buffer_bytes);
     }
     let mut response = HttpResponse::Ok();
@@ -104,14 +101,4 @@ fn swapped(
     let mut bytes = read_range(&entry.path, range).context(ReadFileSnafu)?;
     bytes.chunks_exact_mut(word).for_each(<[u8]>::reverse);
     Ok(bytes.into())
-}
-
-/// Bytes of the numbers a value is made of (PS3.5 7.3).
-fn word_bytes(vr: VR) -> usize {
-    match vr {
-        VR::OW | VR::US | VR::SS | VR::AT => 2,
-        VR::OL | VR::OF | VR::UL | VR::SL | VR::FL => 4,
-        VR::OD | VR::OV | VR::UV | VR::SV | VR::FD => 8,
-        _ => 1,
-    }
 }

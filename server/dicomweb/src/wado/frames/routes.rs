@@ -15,7 +15,8 @@ use crate::wado::object;
 use crate::wado::range::single_part;
 
 /// Sends frames, in the order of the list: uncompressed as `application/octet-stream`, in the compression they are
-/// stored in, or in another that the client names; each frame a part, or the body itself where one is asked for and the client accepts it so.
+/// stored in, or in another that the client names; each frame a part, or the body itself where one is asked for and the
+/// client accepts it so.
 pub async fn frames(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
     let list = request.match_info().get("frames").unwrap_or_default();
     let list = frame_list(list, state.options.max_frames)?;
@@ -36,11 +37,15 @@ pub async fn frames(request: HttpRequest, state: Data<DicomWeb>, place: Place) -
 pub async fn send(request: &HttpRequest, set: FrameSet, list: Vec<usize>) -> Result<HttpResponse> {
     let offer = negotiate(request, &set.offers(list.len()))?;
     let part_type = part_type(&offer);
-    let form = offer.clone();
-    let set = blocking(move || set.ready_for(&form)).await?;
     let mut list = list.into_iter();
     let Some(first) = list.next() else { return NotFoundSnafu { what: "frame" }.fail() };
-    let first = read(set.clone(), first, offer.clone()).await?;
+    let form = offer.clone();
+    let (set, first) = blocking(move || {
+        let set = set.ready_for(&form)?;
+        let first = set.read(first, &form)?;
+        Ok((set, first))
+    })
+    .await?;
 
     if !offer.multipart {
         let length = first.len();

@@ -16,7 +16,7 @@ use crate::error::{ArchiveSnafu, PixelsSnafu, ReadFileSnafu, Result};
 use crate::media::Offer;
 use crate::options::DicomWebOptions;
 use crate::wado::body::read_range;
-use crate::wado::{EXPLICIT_VR_LITTLE_ENDIAN, object};
+use crate::wado::{EXPLICIT_VR_LITTLE_ENDIAN, PIXEL_DATA, object};
 
 /// The media type of uncompressed frames.
 const OCTETS: &str = "application/octet-stream";
@@ -60,14 +60,10 @@ impl FrameSet {
         entry: &InstanceEntry,
         options: &Arc<DicomWebOptions>,
     ) -> Result<Option<Self>> {
-        let bulk_data = archive.bulk_data(entry, "7FE00010").context(ArchiveSnafu)?;
+        let bulk_data = archive.bulk_data(entry, PIXEL_DATA).context(ArchiveSnafu)?;
         let Some(bulk_data) = bulk_data.filter(|data| !data.big_endian) else { return Ok(None) };
         let BulkValue::Native(range) = bulk_data.value else { return Ok(None) };
-        let uids = &entry.uids;
-        let attributes = archive
-            .instance_json(&uids.study_instance_uid, &uids.series_instance_uid, &uids.sop_instance_uid)
-            .context(ArchiveSnafu)?;
-        let Some(attributes) = attributes else { return Ok(None) };
+        let Some(attributes) = object::attributes(archive, entry)? else { return Ok(None) };
         let Some(frame_bytes) = frame_bytes(&attributes) else { return Ok(None) };
         let frames = entry.frames.max(1) as usize;
         let needed = frame_bytes.saturating_mul(frames as u64);

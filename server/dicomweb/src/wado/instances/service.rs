@@ -96,8 +96,8 @@ pub fn check_sizes(entries: &[InstanceEntry], target: TargetSyntax, options: &Di
     }
 }
 
-/// One instance, whose size was checked, in a transfer syntax; in the stored bytes where those are in it. An object without pixels comes in
-/// Explicit VR Little Endian where a compressed transfer syntax is asked for.
+/// One instance, whose size was checked, in a transfer syntax; in the stored bytes where those are in it. An object
+/// without pixels comes in Explicit VR Little Endian where a compressed transfer syntax is asked for.
 pub fn part(entry: InstanceEntry, target: TargetSyntax, options: &DicomWebOptions) -> Result<Part> {
     if entry.transfer_syntax_uid == target.uid() {
         return Ok(Part::Stored(entry));

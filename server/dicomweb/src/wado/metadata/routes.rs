@@ -39,7 +39,7 @@ pub async fn metadata(request: HttpRequest, state: Data<DicomWeb>, place: Place)
     while let Some(piece) = pieces.recv().await {
         let piece = piece?;
         tag.take(&piece);
-        gathered.extend_from_slice(&framing.frame(&piece));
+        framing.frame(&piece, &mut gathered);
         if gathered.len() > GATHERED_BYTES {
             return Ok(response.streaming(rest(gathered, pieces, framing)));
         }
@@ -88,17 +88,15 @@ impl Framing {
         }
     }
 
-    fn frame(&self, piece: &[Bytes]) -> Vec<u8> {
-        match self {
-            Self::Json => piece.concat(),
-            Self::Xml(writer) => {
-                let start = writer.part_start(crate::native_model::MEDIA_TYPE, None);
-                piece
-                    .iter()
-                    .flat_map(|document| [start.clone(), document.clone()])
-                    .collect::<Vec<_>>()
-                    .concat()
-            }
+    /// Writes a piece behind what is there.
+    fn frame(&self, piece: &[Bytes], out: &mut Vec<u8>) {
+        let start = match self {
+            Self::Json => Bytes::new(),
+            Self::Xml(writer) => writer.part_start(crate::native_model::MEDIA_TYPE, None),
+        };
+        for bytes in piece {
+            out.extend_from_slice(&start);
+            out.extend_from_slice(bytes);
         }
     }
 
@@ -119,7 +117,11 @@ fn rest(
     let others = stream::unfold((pieces, Some(framing)), |(mut pieces, framing)| async move {
         let framing = framing?;
         match pieces.recv().await {
-            Some(Ok(piece)) => Some((Ok(framing.frame(&piece).into()), (pieces, Some(framing)))),
+            Some(Ok(piece)) => {
+                let mut framed = Vec::new();
+                framing.frame(&piece, &mut framed);
+                Some((Ok(framed.into()), (pieces, Some(framing))))
+            }
             Some(Err(error)) => Some((Err(error), (pieces, None))),
             None => Some((Ok(framing.end()), (pieces, None))),
         }

@@ -1,7 +1,7 @@
 //! Gets metadata from the archive.
 
 use bytes::Bytes;
-use engram_archive::{Archive, InstanceUids};
+use engram_archive::{Archive, BulkDataUri, InstanceUids};
 use snafu::ResultExt;
 use tokio::sync::mpsc::Sender;
 
@@ -29,32 +29,40 @@ pub type Piece = Result<Vec<Bytes>>;
 /// receives any more.
 pub fn send(archive: &Archive, place: &Place, form: Form, urls: &Urls, pieces: &Sender<Piece>) {
     let bulk_data = |uids: &InstanceUids| urls.bulk_data(uids);
+    match found(archive, place, form, &bulk_data) {
+        Ok(Some(found)) => hand_over(found, pieces),
+        Ok(None) => drop(pieces.blocking_send(NotFoundSnafu { what: place.to_string() }.fail())),
+        Err(error) => drop(pieces.blocking_send(Err(error))),
+    }
+}
+
+type Pieces<'a> = Box<dyn Iterator<Item = Piece> + 'a>;
+
+/// The pieces of a place; `None` where there is nothing.
+fn found<'a>(
+    archive: &Archive,
+    place: &Place,
+    form: Form,
+    bulk_data: BulkDataUri<'a>,
+) -> Result<Option<Pieces<'a>>> {
     let (study, series, instance) = (&place.study, place.series.as_deref(), place.instance.as_deref());
-    let nothing = || NotFoundSnafu { what: place.to_string() }.fail();
-    let outcome = match form {
-        Form::Json => match archive.metadata(study, series, instance, &bulk_data).context(ArchiveSnafu) {
-            Ok(Some(chunks)) => {
-                let chunks = chunks.map(|chunk| Ok(vec![chunk.context(ArchiveSnafu)?.into()]));
-                return hand_over(chunks, pieces);
-            }
-            Ok(None) => nothing(),
-            Err(error) => Err(error),
-        },
-        Form::Xml => {
-            match archive.metadata_objects(study, series, instance, &bulk_data).context(ArchiveSnafu) {
-                Ok(Some(objects)) => {
-                    let documents = objects.map(|object| {
-                        let object = object.context(ArchiveSnafu)?;
-                        native_model::write(&object).map(Bytes::from).context(WriteXmlSnafu)
-                    });
-                    return hand_over(Gathered { documents }, pieces);
-                }
-                Ok(None) => nothing(),
-                Err(error) => Err(error),
-            }
+    Ok(match form {
+        Form::Json => {
+            let chunks = archive.metadata(study, series, instance, bulk_data).context(ArchiveSnafu)?;
+            let piece = |chunk: Result<_, _>| Ok(vec![Bytes::from(chunk.context(ArchiveSnafu)?)]);
+            chunks.map(|chunks| -> Pieces { Box::new(chunks.map(piece)) })
         }
-    };
-    drop(pieces.blocking_send(outcome));
+        Form::Xml => {
+            let objects =
+                archive.metadata_objects(study, series, instance, bulk_data).context(ArchiveSnafu)?;
+            objects.map(|objects| -> Pieces { Box::new(Gathered { documents: objects.map(document) }) })
+        }
+    })
+}
+
+fn document(object: Result<Vec<u8>, engram_archive::Error>) -> Result<Bytes> {
+    let object = object.context(ArchiveSnafu)?;
+    native_model::write(&object).map(Bytes::from).context(WriteXmlSnafu)
 }
 
 fn hand_over(pieces: impl Iterator<Item = Piece>, to: &Sender<Piece>) {

@@ -8,8 +8,8 @@ use crate::error::Result;
 use crate::multipart::MultipartWriter;
 use crate::place::Place;
 use crate::state::{DicomWeb, blocking, negotiate};
-use crate::wado::bulkdata::routes::{PIXEL_DATA, send_value};
-use crate::wado::{object, producer};
+use crate::wado::bulkdata::routes::send_value;
+use crate::wado::{PIXEL_DATA, object, producer};
 
 /// Sends PixelData: of an instance as bulk data is sent; of a series or a study uncompressed, a part for each instance
 /// that has any, or where it is stored compressed a part for each frame.

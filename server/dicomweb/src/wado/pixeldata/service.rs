@@ -10,11 +10,11 @@ use crate::error::{Error, NotFoundSnafu, ReadFileSnafu, Result};
 use crate::media::Offer;
 use crate::multipart::MultipartWriter;
 use crate::state::{DicomWeb, Urls};
-use crate::wado::EXPLICIT_VR_LITTLE_ENDIAN;
 use crate::wado::body::{Chunks, Segment, SegmentReader};
-use crate::wado::bulkdata::routes::{Found, PIXEL_DATA, find};
+use crate::wado::bulkdata::routes::{Found, find};
 use crate::wado::frames::FrameSet;
 use crate::wado::producer::Producer;
+use crate::wado::{EXPLICIT_VR_LITTLE_ENDIAN, PIXEL_DATA};
 
 /// Parts of a multipart answer, made when they are asked for: one buffer, or one compressed object and one of its
 /// frames, is in memory at a time.

@@ -22,11 +22,15 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The text of PS3.18 8.3.5.1.1 for a `Warning` header, where something that was asked for is not done.
+    /// The `Warning` header, where something that was asked for is not done.
     pub fn warning(&self) -> Option<String> {
-        let values = self.annotation.as_ref()?;
-        Some(format!("299 engram \"The following annotation values are not supported: {values}\""))
+        self.annotation.as_deref().map(warning)
     }
+}
+
+/// The `Warning` header for values of `annotation`, in the words of PS3.18 8.3.5.1.1.
+pub fn warning(annotation: &str) -> String {
+    format!("299 engram \"The following annotation values are not supported: {annotation}\"")
 }
 
 /// Reads `annotation`, `window`, `viewport`, `quality` and `iccprofile`; the media type decides the format.
@@ -101,11 +105,7 @@ fn window(text: &str) -> Option<Window> {
         Some("sigmoid") => VoiFunction::Sigmoid,
         Some(_) => return None,
     };
-    let fits = match function {
-        VoiFunction::Linear => width >= 1.0,
-        _ => width > 0.0,
-    };
-    (fits && fields.next().is_none()).then_some(Window { center, width, function })
+    Window::new(center, width, function).filter(|_| fields.next().is_none())
 }
 
 type Viewport = (Option<(u32, u32)>, Option<Region>);

@@ -10,14 +10,12 @@ use super::parameters::{Parameters, parameters};
 use crate::error::{ArchiveSnafu, Error, NotFoundSnafu, Result};
 use crate::media::{Accept, Offer};
 use crate::query;
-use crate::state::{DicomWeb, blocking};
-use crate::wado::instances;
+use crate::state::{DicomWeb, blocking, not_acceptable};
+use crate::wado::instances::service::{self, DICOM};
 use crate::wado::object;
 use crate::wado::range::single_part;
-use crate::wado::rendered::parameters::{Asked, format, refused};
+use crate::wado::rendered::parameters::{format, refused, warning};
 use crate::wado::rendered::{Form, PictureSource, answer};
-
-const DICOM: &str = "application/dicom";
 
 /// Sends one instance: as a picture, or as it is stored.
 pub async fn retrieve(request: HttpRequest, state: Data<DicomWeb>) -> Result<HttpResponse> {
@@ -61,12 +59,7 @@ fn choose(asked: &Parameters, entry: &InstanceEntry, has_pixels: bool) -> Result
     }
     let content_type = asked.content_type.as_deref().unwrap_or("*/*");
     let offer = Accept::parse(content_type).choose(&offers).cloned();
-    offer.ok_or_else(|| not_acceptable(content_type, &offers))
-}
-
-fn not_acceptable(accept: &str, offers: &[Offer]) -> Error {
-    let offered = offers.iter().map(Offer::to_string).collect::<Vec<_>>().join(", ");
-    Error::NotAcceptable { accept: accept.to_owned(), offered }
+    offer.ok_or_else(|| not_acceptable(content_type.to_owned(), &offers))
 }
 
 fn send_object(
@@ -82,9 +75,9 @@ fn send_object(
     let stored = entry.transfer_syntax_uid.as_str();
     if let Some(syntax) = asked.transfer_syntax.as_deref().filter(|syntax| ![stored, "*"].contains(syntax)) {
         let accept = format!("{DICOM}; transfer-syntax={syntax}");
-        return Err(not_acceptable(&accept, std::slice::from_ref(offer)));
+        return Err(not_acceptable(accept, std::slice::from_ref(offer)));
     }
-    let object = instances::service::retrieve(&[entry], offer);
+    let object = service::retrieve(&[entry], offer);
     single_part(request, &object.content_type, object.segments, state.options.buffer_bytes)
 }
 
@@ -107,8 +100,7 @@ async fn send_picture(
         region: asked.region,
     };
     let frames = if animated { None } else { Some(vec![asked.frame.unwrap_or(1)]) };
-    let source =
-        PictureSource { entries: vec![entry], may_lack: false, frames, options: options.clone(), animated };
-    let warning = Asked { options, annotation: asked.annotation }.warning();
+    let source = PictureSource { entries: vec![entry], may_lack: false, frames, options, animated };
+    let warning = asked.annotation.as_deref().map(warning);
     answer(state.as_ref().clone(), source, Form::Single, media_type, warning).await
 }

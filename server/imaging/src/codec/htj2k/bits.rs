@@ -1,14 +1,14 @@
 //! The four ways in which bits are put into bytes (T.800 B.10.1, T.814 7.1). All avoid what looks like a marker.
 
-/// Bits of a packet header, the most significant first; after a byte of ones the next has seven.
+/// Bits of a packet header or of events, the most significant first; after a byte of ones the next has seven.
 #[derive(Default)]
-pub(super) struct HeaderBits {
+pub(super) struct UpperBits {
     bytes: Vec<u8>,
     byte: u8,
     used: u32,
 }
 
-impl HeaderBits {
+impl UpperBits {
     pub fn bit(&mut self, bit: u32) {
         self.byte = self.byte << 1 | bit as u8;
         self.used += 1;
@@ -82,9 +82,7 @@ const MEL_EXPONENTS: [u32; 13] = [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 5];
 /// The adaptive run-length coder of events (T.814 7.3).
 #[derive(Default)]
 pub(super) struct EventBits {
-    bytes: Vec<u8>,
-    byte: u8,
-    used: u32,
+    bits: UpperBits,
     run: u32,
     state: usize,
 }
@@ -93,31 +91,17 @@ impl EventBits {
     pub fn event(&mut self, event: bool) {
         let exponent = MEL_EXPONENTS[self.state];
         if event {
-            self.bit(0);
-            let run = std::mem::take(&mut self.run);
-            (0..exponent).rev().for_each(|place| self.bit(run >> place & 1));
+            self.bits.bit(0);
+            self.bits.number(std::mem::take(&mut self.run), exponent);
             self.state = self.state.saturating_sub(1);
             return;
         }
         self.run += 1;
         if self.run == 1 << exponent {
-            self.bit(1);
+            self.bits.bit(1);
             self.run = 0;
             self.state = (self.state + 1).min(MEL_EXPONENTS.len() - 1);
         }
-    }
-
-    fn bit(&mut self, bit: u32) {
-        self.byte = self.byte << 1 | bit as u8;
-        self.used += 1;
-        if self.used == self.room() {
-            self.bytes.push(self.byte);
-            (self.byte, self.used) = (0, 0);
-        }
-    }
-
-    fn room(&self) -> u32 {
-        if self.bytes.last() == Some(&0xFF) { 7 } else { 8 }
     }
 }
 
@@ -153,8 +137,9 @@ impl CodewordBits {
 
 /// The events, then the codewords: the segment after the magnitudes, its length in its last bytes (T.814 7.1).
 /// The two may share the byte in which they meet.
-pub(super) fn finish(mut events: EventBits, mut codewords: CodewordBits) -> Vec<u8> {
-    if events.run > 0 {
+pub(super) fn finish(events: EventBits, mut codewords: CodewordBits) -> Vec<u8> {
+    let EventBits { bits: mut events, run, .. } = events;
+    if run > 0 {
         events.bit(1);
     }
     let unused = events.room() - events.used;

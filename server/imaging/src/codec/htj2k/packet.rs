@@ -1,6 +1,6 @@
 //! Packets: the code blocks of a resolution of a component, and their header (T.800 B.9, B.10).
 
-use super::bits::HeaderBits;
+use super::bits::UpperBits;
 use super::block;
 
 /// Sides of a code block.
@@ -20,7 +20,7 @@ pub(super) struct Band {
 
 /// Writes the packet of some subbands of a plane whose rows are `stride` samples long.
 pub(super) fn write(plane: &[i32], stride: usize, bands: &[Band], out: &mut Vec<u8>) {
-    let mut header = HeaderBits::default();
+    let mut header = UpperBits::default();
     let mut body = Vec::new();
     header.bit(1);
     for band in bands {
@@ -101,7 +101,7 @@ impl TagTree {
     }
 
     /// Says of a leaf whether its value is below `threshold`, and which it is then.
-    fn put(&mut self, x: usize, y: usize, threshold: u32, bits: &mut HeaderBits) {
+    fn put(&mut self, x: usize, y: usize, threshold: u32, bits: &mut UpperBits) {
         let mut low = 0;
         for (depth, level) in self.levels.iter_mut().enumerate().rev() {
             let node = &mut level.nodes[(y >> depth) * level.across + (x >> depth)];

@@ -8,6 +8,8 @@ use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 use snafu::{ResultExt, ensure};
 
+/// The marker of a lossless frame.
+const SOF3: u8 = 0xC3;
 /// Sizes of a difference: 0 to 16 bits.
 const SIZES: usize = 17;
 
@@ -82,11 +84,7 @@ fn size(difference: i16) -> u32 {
 /// Everything before the entropy-coded data: SOI, SOF3, DHT, SOS.
 fn headers(image: &PlainImage, precision: u8, codes: &[Code]) -> Vec<u8> {
     let components = image.components as u8;
-    let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xC3, 0, 8 + 3 * components, precision];
-    bytes.extend((image.rows as u16).to_be_bytes());
-    bytes.extend((image.columns as u16).to_be_bytes());
-    bytes.push(components);
-    (1..=components).for_each(|id| bytes.extend([id, 0x11, 0]));
+    let mut bytes = image.start(SOF3, precision);
     bytes.extend([0xFF, 0xC4, 0, 19 + codes.len() as u8, 0]);
     bytes.extend((1..=16).map(|length| codes.iter().filter(|code| code.length == length).count() as u8));
     bytes.extend(codes.iter().map(|code| code.symbol));

@@ -6,6 +6,8 @@ use super::header::Preset;
 use super::lines::{CONTEXTS, Lines, RUN_BITS, prediction};
 use crate::codec::{PlainImage, Result};
 
+/// The marker of a JPEG-LS frame.
+const SOF55: u8 = 0xF7;
 /// From this precision on the preset parameters are written although they are the defaults: old decoders work
 /// other ones out.
 const PRECISION_WITH_PRESET: u8 = 13;
@@ -41,11 +43,7 @@ pub(crate) fn encode(image: &PlainImage) -> Result<Vec<u8>> {
 /// Everything before the scan's data: SOI, SOF55, LSE where it is wanted, SOS.
 fn headers(image: &PlainImage, precision: u8, parameters: &Parameters) -> Vec<u8> {
     let components = image.components as u8;
-    let mut bytes = vec![0xFF, 0xD8, 0xFF, 0xF7, 0, 8 + 3 * components, precision];
-    bytes.extend((image.rows as u16).to_be_bytes());
-    bytes.extend((image.columns as u16).to_be_bytes());
-    bytes.push(components);
-    (1..=components).for_each(|id| bytes.extend([id, 0x11, 0]));
+    let mut bytes = image.start(SOF55, precision);
     if precision >= PRECISION_WITH_PRESET {
         bytes.extend([0xFF, 0xF8, 0, 13, 1]);
         let [first, second, third] = parameters.thresholds;
