@@ -1,7 +1,9 @@
 //! Searching, QIDO-RS's way (PS3.18 section 8.3.4 and 10.6, PS3.4 section C.2.2.2).
 
+use crate::model;
 use dicom_core::Tag;
 use serde_json::{Map, Value};
+use std::sync::Arc;
 
 /// What a search returns one of per match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,11 +84,60 @@ impl Query {
 /// SOPInstanceUID.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchResult {
-    /// DICOM JSON objects (PS3.18 Annex F) with the attributes of PS3.18 Tables 10.6.3-3 to 10.6.3-5 and those
-    /// asked for. RetrieveURL (0008,1190) is the caller's to add: the archive knows no URL.
-    pub items: Vec<Map<String, Value>>,
+    /// With the attributes of PS3.18 Tables 10.6.3-3 to 10.6.3-5 and those asked for. RetrieveURL (0008,1190) is the
+    /// caller's to add: the archive knows no URL.
+    pub items: Vec<Match>,
     /// Whether there are matches after these.
     pub more: bool,
     /// How many matches there are, those passed over included; known where the search came to its end.
     pub total: Option<u64>,
+}
+
+/// A match: a DICOM JSON object (PS3.18 Annex F), each element's JSON as text, since most of it is sent as it was kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Match {
+    /// By their tags. Matches of one series or study share its elements.
+    elements: Vec<(Tag, Arc<str>)>,
+}
+
+impl Match {
+    /// Puts an element in its place; `json` is its DICOM JSON.
+    pub fn insert(&mut self, tag: Tag, json: Arc<str>) {
+        match self.elements.binary_search_by_key(&tag, |(tag, _)| *tag) {
+            Ok(index) => self.elements[index].1 = json,
+            Err(index) => self.elements.insert(index, (tag, json)),
+        }
+    }
+
+    /// An element.
+    pub fn element(&self, tag: Tag) -> Option<Value> {
+        let index = self.elements.binary_search_by_key(&tag, |(tag, _)| *tag).ok()?;
+        serde_json::from_str(&self.elements.get(index)?.1).ok()
+    }
+
+    /// The first value of an element, as text.
+    pub fn text(&self, tag: Tag) -> Option<String> {
+        model::first_text(&self.element(tag)?)
+    }
+
+    /// All of it.
+    pub fn object(&self) -> Map<String, Value> {
+        let element =
+            |(tag, json): &(Tag, Arc<str>)| Some((model::key(*tag), serde_json::from_str(json).ok()?));
+        self.elements.iter().filter_map(element).collect()
+    }
+
+    /// Appends the object as JSON text.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        for (index, (tag, json)) in self.elements.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            out.extend_from_slice(comma.as_bytes());
+            out.push(b'"');
+            out.extend_from_slice(model::key(*tag).as_bytes());
+            out.extend_from_slice(b"\":");
+            out.extend_from_slice(json.as_bytes());
+        }
+        out.push(b'}');
+    }
 }

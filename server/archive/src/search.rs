@@ -8,14 +8,14 @@ mod name;
 mod view;
 
 use crate::{
-    Include, InstanceUids, Level, Query, Result, SearchResult, error::KeySnafu, metadata::SeriesMetadata,
-    model, read::Reader,
+    Include, InstanceUids, Level, Match, Query, Result, SearchResult, error::KeySnafu,
+    metadata::SeriesMetadata, model, read::Reader,
 };
 use dicom_core::{DataDictionary, Tag, VR, dictionary::DataDictionaryEntry};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 use matching::{Matcher, Rules};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 use view::{Home, InstanceView, SeriesView, StudyView, home};
 
 /// What a study is returned with (PS3.18 Table 10.6.3-3).
@@ -284,7 +284,7 @@ impl Search<'_> {
         }
         if self.query.level == Level::Study {
             if self.study_holds(study)? && self.is_wanted() {
-                let item = self.item(|tag| study.element(tag), Some(&study.record.attributes), &[&STUDY])?;
+                let item = self.item(|tag| study.text(tag), &study.record.attributes, &[&STUDY])?;
                 self.result.items.push(item);
             }
             return Ok(());
@@ -361,15 +361,11 @@ impl Search<'_> {
         }
         if self.query.level == Level::Series {
             if self.is_wanted() {
-                let element = |tag| match home(tag) {
-                    Home::Study => series.study.element(tag),
-                    _ => series.element(tag),
-                };
                 let required: &[&[Tag]] = match self.query.study_instance_uid {
                     Some(_) => &[&SERIES, &[tags::STUDY_INSTANCE_UID]],
                     None => &[&SERIES, &STUDY],
                 };
-                let item = self.item(element, Some(&series.record.attributes), required)?;
+                let item = self.item(|tag| series.text(tag), &series.record.attributes, required)?;
                 self.result.items.push(item);
             }
             return Ok(());
@@ -410,15 +406,12 @@ impl Search<'_> {
         if self.query.include == Include::All {
             tags.extend(instance.tags(kept)?);
         }
-        let tags: Vec<Tag> = tags.into_iter().collect();
-        let own: Vec<Tag> = tags.iter().copied().filter(|tag| home(*tag) == Home::Instance).collect();
-        let mut elements: Vec<_> = own.iter().copied().zip(instance.elements(&own, kept)?).collect();
-        for tag in tags.iter().copied().filter(|tag| home(*tag) != Home::Instance) {
-            let element =
-                if home(tag) == Home::Study { series.study.element(tag)? } else { series.element(tag)? };
-            elements.push((tag, element));
-        }
-        self.result.items.push(complete(elements));
+        let (own, shared): (Vec<Tag>, Vec<Tag>) =
+            tags.into_iter().partition(|tag| home(*tag) == Home::Instance);
+        let own = own.iter().copied().zip(instance.texts(&own, kept)?);
+        let shared = shared.into_iter().map(|tag| Ok((tag, series.text(tag)?)));
+        let elements: Result<Vec<_>> = own.map(Ok).chain(shared).collect();
+        self.result.items.push(complete(elements?));
         Ok(())
     }
 
@@ -435,33 +428,34 @@ impl Search<'_> {
     /// A study's or a series' result.
     fn item(
         &self,
-        element: impl Fn(Tag) -> Result<Option<Value>>,
-        all: Option<&Map<String, Value>>,
+        text: impl Fn(Tag) -> Result<Option<Arc<str>>>,
+        all: &Map<String, Value>,
         required: &[&[Tag]],
-    ) -> Result<Map<String, Value>> {
+    ) -> Result<Match> {
         let mut wanted = self.wanted(required);
         if self.query.include == Include::All {
-            let kept = all.into_iter().flat_map(Map::keys);
-            wanted.extend(kept.filter_map(|key| crate::part10::parse_tag(key)));
+            wanted.extend(all.keys().filter_map(|key| crate::part10::parse_tag(key)));
         }
-        let found: Result<Vec<_>> =
-            wanted.into_iter().map(|tag| element(tag).map(|element| (tag, element))).collect();
+        let found: Result<Vec<_>> = wanted.into_iter().map(|tag| text(tag).map(|text| (tag, text))).collect();
         Ok(complete(found?))
     }
 }
 
 /// Puts a result together. Bulk data has no place in it.
-fn complete(elements: Vec<(Tag, Option<Value>)>) -> Map<String, Value> {
-    let mut item = Map::new();
+fn complete(elements: Vec<(Tag, Option<Arc<str>>)>) -> Match {
+    let mut item = Match::default();
     for (tag, element) in elements {
-        match element.map(without_bulk_data) {
-            Some(Some(element)) => {
-                item.insert(model::key(tag), element);
+        match element {
+            Some(text) if !text.contains("BulkDataURI") => item.insert(tag, text),
+            Some(text) => {
+                if let Some(element) = serde_json::from_str(&text).ok().and_then(without_bulk_data) {
+                    item.insert(tag, element.to_string().into());
+                }
             }
             None if NEVER_LEFT_OUT.contains(&tag) => {
-                item.insert(model::key(tag), json!({"vr": vr(tag).to_string()}));
+                item.insert(tag, json!({"vr": vr(tag).to_string()}).to_string().into());
             }
-            _ => {}
+            None => {}
         }
     }
     item

@@ -6,7 +6,8 @@ mod common;
 use common::{Slice, open, part10, request_attributes, store};
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
-use engram_archive::{Archive, Include, Level, MatchKey, Query};
+use engram_archive::{Archive, Include, Level, Match, MatchKey, Query};
+use serde_json::{Map, Value};
 
 /// Three patients: study 1 with CT (3 slices) and MR (1), study 2 and 3 with CT (1).
 fn filled(root: &std::path::Path) -> Archive {
@@ -37,7 +38,15 @@ fn key(tag: Tag, value: &str) -> MatchKey {
 /// What a search finds, by the last part of each UID.
 fn found(archive: &Archive, query: &Query, uid: &str) -> Vec<String> {
     let result = archive.search(query).unwrap();
-    result.items.iter().map(|item| item[uid]["Value"][0].as_str().unwrap().replacen("2.25.", "", 1)).collect()
+    result
+        .items
+        .iter()
+        .map(|item| item.object()[uid]["Value"][0].as_str().unwrap().replacen("2.25.", "", 1))
+        .collect()
+}
+
+fn objects(archive: &Archive, query: &Query) -> Vec<Map<String, Value>> {
+    archive.search(query).unwrap().items.iter().map(Match::object).collect()
 }
 
 #[test]
@@ -88,7 +97,7 @@ fn results_carry_what_the_standard_requires() {
     let root = tempfile::tempdir().unwrap();
     let archive = filled(root.path());
     let query = Query { matches: vec![key(tags::PATIENT_ID, "P1")], ..Query::at(Level::Study) };
-    let study = &archive.search(&query).unwrap().items[0];
+    let study = archive.search(&query).unwrap().items[0].object();
     assert_eq!(study["00080061"]["Value"], serde_json::json!(["CT", "MR"]));
     assert_eq!(study["00201206"]["Value"][0], 2);
     assert_eq!(study["00201208"]["Value"][0], 4);
@@ -97,11 +106,11 @@ fn results_carry_what_the_standard_requires() {
     assert!(!study.contains_key("00081030") || study["00081030"]["vr"] == "LO");
 
     let query = Query { study_instance_uid: Some("2.25.1".to_owned()), ..Query::at(Level::Series) };
-    let series = archive.search(&query).unwrap().items;
+    let series = objects(&archive, &query);
     assert_eq!(series.len(), 2);
     assert_eq!(series[0]["00201209"]["Value"][0], 3);
     assert!(!series[0].contains_key("00100020"), "the study is named in the request");
-    let everywhere = archive.search(&Query::at(Level::Series)).unwrap().items;
+    let everywhere = objects(&archive, &Query::at(Level::Series));
     assert_eq!((everywhere.len(), &everywhere[0]["00100020"]["Value"][0]), (4, &serde_json::json!("P1")));
 
     let query = Query {
@@ -110,13 +119,13 @@ fn results_carry_what_the_standard_requires() {
         include: Include::Attributes(vec![tags::ECHO_TIME]),
         ..Query::at(Level::Instance)
     };
-    let instance = &archive.search(&query).unwrap().items[0];
+    let instance = archive.search(&query).unwrap().items[0].object();
     assert_eq!(
         (&instance["00280010"]["Value"][0], &instance["00180081"]["Value"][0]),
         (&16.into(), &4.5.into())
     );
     let all = Query { include: Include::All, ..query };
-    let instance = &archive.search(&all).unwrap().items[0];
+    let instance = archive.search(&all).unwrap().items[0].object();
     assert!(instance.contains_key("00180050") && !instance.contains_key("7FE00010"));
 }
 

@@ -161,7 +161,14 @@ pub enum Error {
         photometric: String,
     },
 
-    /// PNG or JPEG encoding failed.
+    /// JPEG encoding failed.
+    #[snafu(display("could not encode the picture as JPEG: {source}"))]
+    EncodeJpeg {
+        /// The codec's complaint.
+        source: crate::codec::CodecError,
+    },
+
+    /// PNG encoding failed.
     #[snafu(display("could not encode the picture"))]
     EncodePicture {
         /// The encoder's complaint.

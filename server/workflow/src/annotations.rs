@@ -114,10 +114,11 @@ pub fn scan(archive: &Archive) -> Result<Vec<Annotation>> {
         let by_class = MatchKey { path: vec![tags::SOP_CLASS_UID], value: sop_class.into() };
         let query = Query { matches: vec![by_class], ..Query::at(Level::Instance) };
         for item in archive.search(&query).context(ArchiveSnafu)?.items {
-            let uid = item.get("00080018").and_then(|e| e["Value"][0].as_str()).unwrap_or_default();
-            let entry = archive.find_instance(uid).context(ArchiveSnafu)?;
-            let annotation =
-                entry.context(NoSuchSegmentationSnafu { segmentation: uid }).and_then(|entry| read(&entry));
+            let uid = item.text(tags::SOP_INSTANCE_UID).unwrap_or_default();
+            let entry = archive.find_instance(&uid).context(ArchiveSnafu)?;
+            let annotation = entry
+                .context(NoSuchSegmentationSnafu { segmentation: uid.as_str() })
+                .and_then(|entry| read(&entry));
             match annotation {
                 Ok(annotation) => found.push(annotation),
                 Err(error) => {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use dicom_dictionary_std::tags;
 use engram_archive::{Level, Query, SeriesEntry};
 use engram_jobs::{Claimed, Job, JobFilter, JobState, NewJob};
 use engram_segmenter::suggest::{Candidate, LOOKED_AT, look_at, spread, suggest};
@@ -122,8 +123,8 @@ impl Workflow {
         let studies = self.archive.search(&Query::at(Level::Study)).context(ArchiveSnafu)?;
         let mut found = vec![];
         for study in studies.items {
-            let Some(uid) = study.get("0020000D").and_then(|a| a["Value"][0].as_str()) else { continue };
-            let series = self.archive.series(uid).context(ArchiveSnafu)?;
+            let Some(uid) = study.text(tags::STUDY_INSTANCE_UID) else { continue };
+            let series = self.archive.series(&uid).context(ArchiveSnafu)?;
             found.extend(series.into_iter().filter(|series| {
                 !annotated.contains(&series.series_instance_uid)
                     && !NO_IMAGES.contains(&series.modality.as_str())

@@ -10,7 +10,11 @@ use crate::{
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use serde_json::{Map, Value, json, value::RawValue};
-use std::{cell::OnceCell, collections::BTreeMap};
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeMap,
+    sync::Arc,
+};
 
 /// Which level's record an attribute is kept in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,17 +38,33 @@ pub(crate) fn home(tag: Tag) -> Home {
     }
 }
 
+/// The JSON of a study's or a series' elements as text, kept for the matches that share them.
+#[derive(Default)]
+struct Texts(RefCell<BTreeMap<Tag, Option<Arc<str>>>>);
+
+impl Texts {
+    fn get(&self, tag: Tag, element: impl FnOnce() -> Result<Option<Value>>) -> Result<Option<Arc<str>>> {
+        if let Some(text) = self.0.borrow().get(&tag) {
+            return Ok(text.clone());
+        }
+        let text: Option<Arc<str>> = element()?.map(|element| element.to_string().into());
+        self.0.borrow_mut().insert(tag, text.clone());
+        Ok(text)
+    }
+}
+
 /// A study, with its series once something asks for them.
 pub(crate) struct StudyView<'r> {
     pub reader: &'r Reader,
     pub uid: String,
     pub record: StudyRecord,
     series: OnceCell<Vec<(String, SeriesRecord)>>,
+    texts: Texts,
 }
 
 impl<'r> StudyView<'r> {
     pub(crate) fn new(reader: &'r Reader, uid: String, record: StudyRecord) -> Self {
-        StudyView { reader, uid, record, series: OnceCell::new() }
+        StudyView { reader, uid, record, series: OnceCell::new(), texts: Texts::default() }
     }
 
     pub(crate) fn series(&self) -> Result<&[(String, SeriesRecord)]> {
@@ -53,6 +73,11 @@ impl<'r> StudyView<'r> {
             let _ = self.series.set(series?);
         }
         Ok(self.series.get_or_init(Vec::new))
+    }
+
+    /// [`Self::element`] as text.
+    pub(crate) fn text(&self, tag: Tag) -> Result<Option<Arc<str>>> {
+        self.texts.get(tag, || self.element(tag))
     }
 
     /// A study attribute: from the record, or counted.
@@ -93,11 +118,20 @@ pub(crate) struct SeriesView<'r, 's> {
     pub uid: &'s str,
     pub record: &'s SeriesRecord,
     first: OnceCell<Option<Map<String, Value>>>,
+    texts: Texts,
 }
 
 impl<'r, 's> SeriesView<'r, 's> {
     pub(crate) fn new(study: &'s StudyView<'r>, uid: &'s str, record: &'s SeriesRecord) -> Self {
-        SeriesView { study, uid, record, first: OnceCell::new() }
+        SeriesView { study, uid, record, first: OnceCell::new(), texts: Texts::default() }
+    }
+
+    /// [`Self::element`] as text, or the study's.
+    pub(crate) fn text(&self, tag: Tag) -> Result<Option<Arc<str>>> {
+        match home(tag) {
+            Home::Study => self.study.text(tag),
+            _ => self.texts.get(tag, || self.element(tag)),
+        }
     }
 
     /// A series attribute: from the record, or counted; any other from the first instance.
@@ -155,26 +189,36 @@ impl<'s> InstanceView<'s> {
         }
     }
 
-    /// Elements of the instance, in the order of `wanted`.
-    pub(crate) fn elements(&self, wanted: &[Tag], kept: &mut SeriesMetadata) -> Result<Vec<Option<Value>>> {
+    /// The JSON of elements of the instance as text, in the order of `wanted`.
+    pub(crate) fn texts(&self, wanted: &[Tag], kept: &mut SeriesMetadata) -> Result<Vec<Option<Arc<str>>>> {
         let from_record = |tag: &Tag| match *tag {
-            tags::SOP_CLASS_UID => Some(json!({"vr": "UI", "Value": [self.record.sop_class_uid]})),
-            tags::SOP_INSTANCE_UID => Some(json!({"vr": "UI", "Value": [self.uids.sop_instance_uid]})),
-            tags::INSTANCE_AVAILABILITY => Some(online()),
+            tags::SOP_CLASS_UID => {
+                Some(json!({"vr": "UI", "Value": [self.record.sop_class_uid]}).to_string())
+            }
+            tags::SOP_INSTANCE_UID => {
+                Some(json!({"vr": "UI", "Value": [self.uids.sop_instance_uid]}).to_string())
+            }
+            tags::INSTANCE_AVAILABILITY => Some(online().to_string()),
             _ => None,
         };
-        let mut elements: Vec<Option<Value>> = wanted.iter().map(from_record).collect();
-        if elements.iter().all(Option::is_some) {
-            return Ok(elements);
+        let mut texts: Vec<Option<Arc<str>>> =
+            wanted.iter().map(|tag| from_record(tag).map(Arc::from)).collect();
+        if texts.iter().all(Option::is_some) {
+            return Ok(texts);
         }
         if let Some(json) = self.json(kept)? {
-            for (element, tag) in elements.iter_mut().zip(wanted).filter(|(element, _)| element.is_none()) {
-                if let Some(raw) = json.get(model::key(*tag).as_str()) {
-                    *element = Some(read::parse(&self.uids, raw.get().as_bytes())?);
-                }
+            for (text, tag) in texts.iter_mut().zip(wanted).filter(|(text, _)| text.is_none()) {
+                *text = json.get(model::key(*tag).as_str()).map(|raw| raw.get().into());
             }
         }
-        Ok(elements)
+        Ok(texts)
+    }
+
+    /// The same, read.
+    pub(crate) fn elements(&self, wanted: &[Tag], kept: &mut SeriesMetadata) -> Result<Vec<Option<Value>>> {
+        let read =
+            |text: Option<Arc<str>>| text.map(|text| read::parse(&self.uids, text.as_bytes())).transpose();
+        self.texts(wanted, kept)?.into_iter().map(read).collect()
     }
 
     /// The tags the instance has.

@@ -94,7 +94,7 @@ struct Body {
 impl Body {
     fn of(found: &Found, offer: &Offer) -> Result<Self> {
         if !offer.multipart {
-            return Ok(Self { content_type: offer.media_type.to_owned(), content: found.json()?.into() });
+            return Ok(Self { content_type: offer.media_type.to_owned(), content: found.json().into() });
         }
         let writer = MultipartWriter::new();
         let documents = found.xml()?;

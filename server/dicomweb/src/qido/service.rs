@@ -1,11 +1,12 @@
 //! From parameters to the archive's query, and from its matches to DICOM JSON.
 
 use bytes::Bytes;
-use engram_archive::{Archive, Include, Level, MatchKey, Query};
-use serde_json::{Map, Value, json};
+use dicom_dictionary_std::tags;
+use engram_archive::{Archive, Include, Level, Match, MatchKey, Query};
+use serde_json::json;
 use snafu::ResultExt;
 
-use crate::error::{ArchiveSnafu, Result, WriteJsonSnafu, WriteXmlSnafu};
+use crate::error::{ArchiveSnafu, Result, WriteXmlSnafu};
 use crate::native_model;
 use crate::place::Place;
 use crate::query::{self, attribute, flag};
@@ -13,8 +14,8 @@ use crate::state::Urls;
 
 /// What a search found.
 pub struct Found {
-    /// DICOM JSON objects.
-    pub items: Vec<Map<String, Value>>,
+    /// What matches, with RetrieveURL.
+    pub items: Vec<Match>,
     /// Whether there is more beyond the limit.
     pub more: bool,
     /// How many matches there are in all, where that costs no more than the search did.
@@ -23,14 +24,22 @@ pub struct Found {
 
 impl Found {
     /// The matches as a JSON array.
-    pub fn json(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(&self.items).context(WriteJsonSnafu)
+    pub fn json(&self) -> Vec<u8> {
+        let mut array = vec![b'['];
+        for (index, item) in self.items.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            array.extend_from_slice(comma.as_bytes());
+            item.write(&mut array);
+        }
+        array.push(b']');
+        array
     }
 
     /// The matches as XML documents.
     pub fn xml(&self) -> Result<Vec<Bytes>> {
-        let document = |item| {
-            let json = serde_json::to_vec(item).context(WriteJsonSnafu)?;
+        let document = |item: &Match| {
+            let mut json = Vec::new();
+            item.write(&mut json);
             native_model::write(&json).map(Bytes::from).context(WriteXmlSnafu)
         };
         self.items.iter().map(document).collect()
@@ -80,7 +89,7 @@ pub fn search(archive: &Archive, query: &Query, urls: &Urls) -> Result<Found> {
     let mut result = archive.search(query).context(ArchiveSnafu)?;
     for item in &mut result.items {
         if let Some(url) = retrieve_url(query.level, item, urls) {
-            item.insert("00081190".into(), json!({ "vr": "UR", "Value": [url] }));
+            item.insert(tags::RETRIEVE_URL, json!({ "vr": "UR", "Value": [url] }).to_string().into());
         }
     }
     let total = match result.total {
@@ -102,13 +111,13 @@ fn is_cheap_to_count(query: &Query) -> bool {
 }
 
 /// RetrieveURL (0008,1190) of a match, from its UIDs.
-fn retrieve_url(level: Level, item: &Map<String, Value>, urls: &Urls) -> Option<String> {
-    let uid = |tag: &str| item.get(tag)?.get("Value")?.get(0)?.as_str();
-    let study = uid("0020000D")?;
+fn retrieve_url(level: Level, item: &Match, urls: &Urls) -> Option<String> {
+    let study = item.text(tags::STUDY_INSTANCE_UID)?;
+    let series = || item.text(tags::SERIES_INSTANCE_UID);
     Some(match level {
-        Level::Study => urls.retrieve(study, None, None),
-        Level::Series => urls.retrieve(study, Some(uid("0020000E")?), None),
-        Level::Instance => urls.retrieve(study, Some(uid("0020000E")?), Some(uid("00080018")?)),
+        Level::Study => urls.retrieve(&study, None, None),
+        Level::Series => urls.retrieve(&study, Some(&series()?), None),
+        Level::Instance => urls.retrieve(&study, Some(&series()?), Some(&item.text(tags::SOP_INSTANCE_UID)?)),
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4>
 
+mod answer;
 mod body;
 pub mod bulkdata;
 pub mod frames;

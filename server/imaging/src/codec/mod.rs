@@ -166,7 +166,7 @@ pub enum CodecError {
     #[snafu(display("could not encode the frame as JPEG"))]
     EncodeJpeg {
         /// The encoder's complaint.
-        source: image::ImageError,
+        source: jpeg_encoder::EncodingError,
     },
 
     /// A deflated frame is damaged.

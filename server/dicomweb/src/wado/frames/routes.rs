@@ -10,9 +10,9 @@ use crate::media::Offer;
 use crate::multipart::MultipartWriter;
 use crate::place::Place;
 use crate::state::{DicomWeb, blocking, negotiate};
+use crate::wado::answer;
 use crate::wado::body::Segment;
 use crate::wado::object;
-use crate::wado::range::single_part;
 
 /// Sends frames, in the order of the list: uncompressed as `application/octet-stream`, in the compression they are
 /// stored in, or in another that the client names; each frame a part, or the body itself where one is asked for and the
@@ -29,14 +29,23 @@ pub async fn frames(request: HttpRequest, state: Data<DicomWeb>, place: Place) -
         Ok(set)
     })
     .await?;
-    send(&request, set, list).await
+    send(&request, set, list, state.options.buffer_bytes).await
 }
 
-/// Sends `list` of the frames as the client accepts them. At least the first is read before the answer begins, so
-/// that what cannot be decoded has a status.
-pub async fn send(request: &HttpRequest, set: FrameSet, list: Vec<usize>) -> Result<HttpResponse> {
+/// Sends `list` of the frames as the client accepts them: from the file, where they lie in it as they are to be sent;
+/// else the first of them is made before the answer begins, so that what cannot be decoded has a status.
+pub async fn send(
+    request: &HttpRequest,
+    set: FrameSet,
+    list: Vec<usize>,
+    buffer_bytes: usize,
+) -> Result<HttpResponse> {
     let offer = negotiate(request, &set.offers(list.len()))?;
     let part_type = part_type(&offer);
+    if let Some(stretches) = set.stretches(&list, &offer) {
+        let parts = stretches.into_iter().map(|stretch| (part_type.clone(), stretch)).collect();
+        return answer::send(request, &offer, parts, buffer_bytes);
+    }
     let mut list = list.into_iter();
     let Some(first) = list.next() else { return NotFoundSnafu { what: "frame" }.fail() };
     let form = offer.clone();
@@ -47,16 +56,12 @@ pub async fn send(request: &HttpRequest, set: FrameSet, list: Vec<usize>) -> Res
     })
     .await?;
 
-    if !offer.multipart {
-        let length = first.len();
-        return single_part(request, &part_type, vec![Segment::Bytes(first)], length);
+    if list.len() == 0 {
+        return answer::send(request, &offer, vec![(part_type, Segment::Bytes(first))], buffer_bytes);
     }
     let mut response = HttpResponse::Ok();
     let writer = MultipartWriter::new();
     response.content_type(writer.content_type(offer.media_type));
-    if list.len() == 0 {
-        return Ok(response.body(writer.body([(part_type.as_str(), first)])));
-    }
     let others = list.map(move |frame| read(set.clone(), frame, offer.clone()));
     let frames = stream::iter([Ok(first)]).chain(stream::iter(others).then(|frame| frame));
     Ok(response.streaming(parts(writer, part_type, frames)))

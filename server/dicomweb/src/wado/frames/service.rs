@@ -1,5 +1,6 @@
 //! Gets frames out of stored objects. Plain blocking calls.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use snafu::ResultExt;
 use crate::error::{ArchiveSnafu, PixelsSnafu, ReadFileSnafu, Result};
 use crate::media::Offer;
 use crate::options::DicomWebOptions;
-use crate::wado::body::read_range;
+use crate::wado::body::{Segment, read_range};
 use crate::wado::{EXPLICIT_VR_LITTLE_ENDIAN, PIXEL_DATA, object};
 
 /// The media type of uncompressed frames.
@@ -143,13 +144,22 @@ impl FrameSet {
         offers
     }
 
+    /// Where frames, counted from 1, lie in the file as they are to be sent; `None` where they are made.
+    pub fn stretches(&self, frames: &[usize], offer: &Offer) -> Option<Vec<Segment>> {
+        let Source::File { entry, start, frame_bytes, .. } = &self.source else { return None };
+        let stretch = |frame: &usize| Segment::File {
+            path: entry.path.clone(),
+            range: stretch(*start, *frame_bytes, *frame),
+        };
+        (!offer.transcoded).then(|| frames.iter().map(stretch).collect())
+    }
+
     /// One frame, counted from 1, in the form of `offer`: samples in little endian, the stored bytes, or encoded anew.
     pub fn read(&self, frame: usize, offer: &Offer) -> Result<Bytes> {
         self.check(frame)?;
         match &self.source {
             Source::File { entry, start, frame_bytes, .. } => {
-                let start = start.saturating_add(frame_bytes.saturating_mul(frame as u64 - 1));
-                let range = start..start.saturating_add(*frame_bytes);
+                let range = stretch(*start, *frame_bytes, frame);
                 read_range(&entry.path, range).context(ReadFileSnafu).map(Bytes::from)
             }
             Source::Object { object, stored, limits } => {
@@ -165,6 +175,12 @@ impl FrameSet {
             }
         }
     }
+}
+
+/// Where a frame, counted from 1, lies in a file whose frames begin at `start`.
+fn stretch(start: u64, frame_bytes: u64, frame: usize) -> Range<u64> {
+    let start = start.saturating_add(frame_bytes.saturating_mul(frame.saturating_sub(1) as u64));
+    start..start.saturating_add(frame_bytes)
 }
 
 /// The transfer syntaxes that compressed frames of that format can be in.

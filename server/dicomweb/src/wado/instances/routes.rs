@@ -3,18 +3,17 @@
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 
-use engram_archive::InstanceEntry;
 use engram_imaging::{Error as Imaging, TargetSyntax};
 
-use super::service::{self, Answer};
+use super::service;
 use super::transcoded;
 use crate::error::{Error, Result};
 use crate::media::Offer;
 use crate::place::Place;
 use crate::state::{DicomWeb, blocking, negotiate};
-use crate::wado::range::single_part;
+use crate::wado::answer;
+use crate::wado::object;
 use crate::wado::zip::zip;
-use crate::wado::{body, object};
 
 const ZIP: &str = "application/zip";
 
@@ -37,9 +36,9 @@ pub async fn instances(request: HttpRequest, state: Data<DicomWeb>, place: Place
         }
         let target = offer.transfer_syntax.as_deref().and_then(TargetSyntax::of_uid);
         let Some(target) = target.filter(|_| offer.transcoded) else {
-            return stored(&request, &state, &entries, &offer);
+            return answer::send(&request, &offer, service::stored(&entries), state.options.buffer_bytes);
         };
-        match transcoded::answer(&state, entries.clone(), target, offer.multipart).await {
+        match transcoded::send(&request, &state, entries.clone(), target, &offer).await {
             // What the one instance cannot be sent as is no offer: perhaps the client accepts another.
             Err(Error::Transcode { source: Imaging::CannotHold { .. }, .. }) => {
                 offers.retain(|other| other.transfer_syntax != offer.transfer_syntax);
@@ -47,18 +46,4 @@ pub async fn instances(request: HttpRequest, state: Data<DicomWeb>, place: Place
             answer => return answer,
         }
     }
-}
-
-/// The stored bytes.
-fn stored(
-    request: &HttpRequest,
-    state: &DicomWeb,
-    entries: &[InstanceEntry],
-    offer: &Offer,
-) -> Result<HttpResponse> {
-    let Answer { content_type, segments } = service::retrieve(entries, offer);
-    if !offer.multipart {
-        return single_part(request, &content_type, segments, state.options.buffer_bytes);
-    }
-    Ok(HttpResponse::Ok().content_type(content_type).body(body::body(segments, state.options.buffer_bytes)))
 }

@@ -7,18 +7,12 @@ use snafu::ResultExt;
 
 use crate::error::{Error, ReadFileSnafu, Result, TooLargeToDecodeSnafu, TranscodeSnafu};
 use crate::media::Offer;
-use crate::multipart::MultipartWriter;
 use crate::options::DicomWebOptions;
+use crate::wado::answer;
 use crate::wado::body::{Segment, read_range};
 
 /// The media type of an object.
 pub const DICOM: &str = "application/dicom";
-
-/// An answer: its `Content-Type`, and where its bytes are.
-pub struct Answer {
-    pub content_type: String,
-    pub segments: Vec<Segment>,
-}
 
 /// What these instances can be sent as: in the transfer syntax they are stored in first, which only a client that
 /// names none, or accepts all, gets where there are several; then in those that they can be transcoded to.
@@ -53,19 +47,9 @@ pub fn file(entry: &InstanceEntry) -> Segment {
     Segment::File { path: entry.path.clone(), range: 0..entry.size }
 }
 
-/// The answer in that form, the stored bytes untouched.
-pub fn retrieve(entries: &[InstanceEntry], offer: &Offer) -> Answer {
-    if let (false, [entry]) = (offer.multipart, entries) {
-        return Answer { content_type: part_type(&entry.transfer_syntax_uid), segments: vec![file(entry)] };
-    }
-    let writer = MultipartWriter::new();
-    let mut segments = Vec::with_capacity(2 * entries.len() + 1);
-    for entry in entries {
-        segments.push(Segment::Bytes(writer.part_start(&part_type(&entry.transfer_syntax_uid), None)));
-        segments.push(file(entry));
-    }
-    segments.push(Segment::Bytes(writer.end()));
-    Answer { content_type: writer.content_type(DICOM), segments }
+/// The stored bytes, untouched.
+pub fn stored(entries: &[InstanceEntry]) -> Vec<answer::Part> {
+    entries.iter().map(|entry| (part_type(&entry.transfer_syntax_uid), file(entry))).collect()
 }
 
 /// An instance as it goes out.

@@ -1,6 +1,6 @@
 //! Answers of which something is transcoded while they are sent.
 
-use actix_web::HttpResponse;
+use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use engram_archive::InstanceEntry;
 use engram_imaging::TargetSyntax;
@@ -8,18 +8,21 @@ use futures_util::{Stream, StreamExt, stream};
 
 use super::service::{self, DICOM, Part, part_type};
 use crate::error::{Error, NotFoundSnafu, Result};
+use crate::media::Offer;
 use crate::multipart::MultipartWriter;
 use crate::state::{DicomWeb, blocking};
-use crate::wado::body::{Segment, body, pieces};
+use crate::wado::answer;
+use crate::wado::body::{Segment, pieces};
 
 /// Sends instances in a transfer syntax, one after the other: no more than one is in memory. The first is
 /// transcoded before the answer begins, so that what cannot be had has a status; what fails later breaks the
 /// connection off, so that the client notices.
-pub async fn answer(
+pub async fn send(
+    request: &HttpRequest,
     state: &DicomWeb,
     entries: Vec<InstanceEntry>,
     target: TargetSyntax,
-    multipart: bool,
+    offer: &Offer,
 ) -> Result<HttpResponse> {
     service::check_sizes(&entries, target, &state.options)?;
     let mut entries = entries.into_iter();
@@ -31,17 +34,13 @@ pub async fn answer(
     })
     .await?;
     let buffer_bytes = state.options.buffer_bytes;
-    let mut response = HttpResponse::Ok();
-    if !multipart {
-        response.content_type(part_type(first.transfer_syntax()));
-        return Ok(response.body(body(vec![segment(first)], buffer_bytes)));
+    if alone {
+        let part = (part_type(first.transfer_syntax()), segment(first));
+        return answer::send(request, offer, vec![part], buffer_bytes);
     }
     let writer = MultipartWriter::new();
+    let mut response = HttpResponse::Ok();
     response.content_type(writer.content_type(DICOM));
-    if alone {
-        let segments = vec![start(&writer, &first), segment(first), Segment::Bytes(writer.end())];
-        return Ok(response.body(body(segments, buffer_bytes)));
-    }
     let state = state.clone();
     let others = stream::iter(entries).then(move |entry| next(state.clone(), entry, target));
     let parts = stream::iter([Ok(first)]).chain(others);

@@ -11,9 +11,9 @@ use crate::error::{ArchiveSnafu, Error, NotFoundSnafu, Result};
 use crate::media::{Accept, Offer};
 use crate::query;
 use crate::state::{DicomWeb, blocking, not_acceptable};
+use crate::wado::answer;
 use crate::wado::instances::service::{self, DICOM};
 use crate::wado::object;
-use crate::wado::range::single_part;
 use crate::wado::rendered::parameters::{format, refused, warning};
 use crate::wado::rendered::{Form, PictureSource, answer};
 
@@ -77,8 +77,7 @@ fn send_object(
         let accept = format!("{DICOM}; transfer-syntax={syntax}");
         return Err(not_acceptable(accept, std::slice::from_ref(offer)));
     }
-    let object = service::retrieve(&[entry], offer);
-    single_part(request, &object.content_type, object.segments, state.options.buffer_bytes)
+    answer::send(request, offer, service::stored(&[entry]), state.options.buffer_bytes)
 }
 
 async fn send_picture(

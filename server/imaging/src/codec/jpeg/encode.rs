@@ -4,9 +4,8 @@
 use super::bits::BitWriter;
 use super::huffman::{Code, short_codes};
 use crate::codec::{EncodeJpegSnafu, PlainImage, Result, UnsupportedSnafu};
-use image::ExtendedColorType;
-use image::codecs::jpeg::JpegEncoder;
-use snafu::{ResultExt, ensure};
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use snafu::{OptionExt, ResultExt, ensure};
 
 /// The marker of a lossless frame.
 const SOF3: u8 = 0xC3;
@@ -38,19 +37,33 @@ pub(crate) fn encode_lossless(image: &PlainImage) -> Vec<u8> {
     bytes
 }
 
-/// Encodes unsigned samples of 8 bits. Of three components, red, green and blue are meant; they are coded as
-/// luminance and chrominances of one size, and the JFIF segment says so. `quality`: 1 to 100.
+/// Encodes unsigned samples of 8 bits; `quality`: 1 to 100.
 pub(crate) fn encode_baseline(image: &PlainImage, quality: u8) -> Result<Vec<u8>> {
     ensure!(
         image.precision <= 8 && !image.signed,
         UnsupportedSnafu { what: "the baseline process for other samples than unsigned ones of 8 bits" }
     );
     let samples: Vec<u8> = image.samples.iter().map(|sample| *sample as u8).collect();
-    let colour = if image.components == 3 { ExtendedColorType::Rgb8 } else { ExtendedColorType::L8 };
+    encode_picture(&samples, [image.columns, image.rows], image.components, quality)
+}
+
+/// Encodes samples by pixel. Of three components, red, green and blue are meant; they are coded as luminance and
+/// chrominances of one size, and the JFIF segment says so. `quality`: 1 to 100.
+pub(crate) fn encode_picture(
+    samples: &[u8],
+    size: [usize; 2],
+    components: usize,
+    quality: u8,
+) -> Result<Vec<u8>> {
+    let side = |pixels: usize| u16::try_from(pixels).ok();
+    let (columns, rows) = side(size[0])
+        .zip(side(size[1]))
+        .context(UnsupportedSnafu { what: "JPEG of more than 65535 rows or columns" })?;
+    let colour = if components == 3 { ColorType::Rgb } else { ColorType::Luma };
     let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, quality)
-        .encode(&samples, image.columns as u32, image.rows as u32, colour)
-        .context(EncodeJpegSnafu)?;
+    let mut encoder = Encoder::new(&mut bytes, quality.clamp(1, 100));
+    encoder.set_sampling_factor(SamplingFactor::F_1_1);
+    encoder.encode(samples, columns, rows, colour).context(EncodeJpegSnafu)?;
     Ok(bytes)
 }
 
