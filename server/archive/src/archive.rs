@@ -75,11 +75,7 @@ impl Archive {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(Archive, RebuildReport)> {
         let (shared, _) = prepare_root(root, db, options)?;
-        let kept = shared.layout.metadata();
-        if kept.exists() {
-            fs::remove_dir_all(&kept).context(FileSnafu { action: "remove", path: &kept })?;
-        }
-        shared.catalogue.clear()?;
+        throw_away(&shared.layout, &shared.catalogue)?;
         let token = new_token();
         shared.catalogue.set_mark(TOKEN, &token)?;
         let writer = Writer::open(shared)?;
@@ -314,7 +310,7 @@ impl Archive {
         let mut statistics = Statistics { patients: catalogue.patients()?, ..Statistics::default() };
         for study in catalogue.studies() {
             statistics.studies += 1;
-            for series in catalogue.series_of(&study?.0) {
+            for series in catalogue.series_of(&study?) {
                 let (_, record) = series?;
                 statistics.series += 1;
                 statistics.instances += record.instances;
@@ -366,6 +362,10 @@ fn prepare_root(root: &Path, db: &sled::Db, options: ArchiveOptions) -> Result<(
     for leftover in durable::entries(&layout.incoming())? {
         durable::remove_file(&leftover)?;
     }
+    if !catalogue.is_of_this_format()? {
+        tracing::info!("the catalogue is new, or of another version: it is made from the object files");
+        throw_away(&layout, &catalogue)?;
+    }
     let marker = layout.clean_marker();
     let token = fs::read_to_string(&marker).ok();
     let is_clean = token.is_some() && token == catalogue.mark(TOKEN)?;
@@ -378,6 +378,15 @@ fn prepare_root(root: &Path, db: &sled::Db, options: ArchiveOptions) -> Result<(
     catalogue.set_mark(TOKEN, &new_token())?;
     catalogue.sync()?;
     Ok((Shared::new(layout, catalogue, options), is_clean))
+}
+
+/// Throws away what follows from the object files.
+fn throw_away(layout: &Layout, catalogue: &Catalogue) -> Result<()> {
+    let kept = layout.metadata();
+    if kept.exists() {
+        fs::remove_dir_all(&kept).context(FileSnafu { action: "remove", path: &kept })?;
+    }
+    catalogue.clear()
 }
 
 /// Tells one opening from every other.

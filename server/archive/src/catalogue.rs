@@ -7,26 +7,31 @@
 //! | `I` study `\0` series `\0` SOP instance | [`InstanceRecord`] |
 //! | `U` SOP instance | study `\0` series |
 //! | `R` series `\0` study | nothing: an index |
-//! | `P` PatientID `\0` study | nothing: an index |
-//! | `D` StudyDate `\0` study | nothing: an index |
-//! | `A` AccessionNumber `\0` study | nothing: an index |
+//! | `M` Modality `\0` series `\0` study | nothing: an index |
+//! | a letter of [`Index`], a study attribute's value `\0` study | nothing: an index |
 //! | `!` name | the archive's own marks |
 
 use crate::{
     Error, InstanceUids, Result, clear_in_pieces,
     error::{CatalogueSnafu, FileSnafu, RecordSnafu},
 };
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use snafu::ResultExt;
 use std::{collections::BTreeSet, fs::File, path::Path};
 
+/// The mark of [`FORMAT`].
+const FORMAT_MARK: &str = "format";
+
+/// Which records and indices are written; a catalogue of another is made anew.
+const FORMAT: &str = "2";
+
 /// A study. It must stay within a few kilobytes: sled keeps large values badly.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct StudyRecord {
     pub patient_id: String,
-    pub study_date: String,
-    pub accession_number: String,
     pub series: u64,
     pub attributes: Map<String, Value>,
 }
@@ -66,18 +71,44 @@ pub(crate) struct Place {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Index {
     Series,
+    Modality,
     PatientId,
+    PatientName,
     StudyDate,
     AccessionNumber,
+    ReferringPhysicianName,
+    StudyDescription,
+    StudyId,
 }
 
 impl Index {
+    /// The attributes of a study that have an index.
+    pub(crate) const OF_STUDIES: [(Tag, Index); 7] = [
+        (tags::PATIENT_ID, Index::PatientId),
+        (tags::PATIENT_NAME, Index::PatientName),
+        (tags::STUDY_DATE, Index::StudyDate),
+        (tags::ACCESSION_NUMBER, Index::AccessionNumber),
+        (tags::REFERRING_PHYSICIAN_NAME, Index::ReferringPhysicianName),
+        (tags::STUDY_DESCRIPTION, Index::StudyDescription),
+        (tags::STUDY_ID, Index::StudyId),
+    ];
+
+    /// The index of a study's attribute.
+    pub(crate) fn of_study(tag: Tag) -> Option<Index> {
+        Self::OF_STUDIES.into_iter().find_map(|(indexed, index)| (indexed == tag).then_some(index))
+    }
+
     fn letter(self) -> &'static str {
         match self {
             Index::Series => "R",
+            Index::Modality => "M",
             Index::PatientId => "P",
+            Index::PatientName => "N",
             Index::StudyDate => "D",
             Index::AccessionNumber => "A",
+            Index::ReferringPhysicianName => "F",
+            Index::StudyDescription => "T",
+            Index::StudyId => "J",
         }
     }
 }
@@ -125,9 +156,12 @@ impl Catalogue {
         }))
     }
 
-    /// Every study by its UID.
-    pub(crate) fn studies(&self) -> impl Iterator<Item = Result<(String, StudyRecord)>> + Send + use<> {
-        records("S".to_owned(), self.tree.scan_prefix("S"))
+    /// Every study's UID, in order.
+    pub(crate) fn studies(&self) -> impl Iterator<Item = Result<String>> + Send + use<> {
+        self.tree.scan_prefix("S").keys().map(|key| {
+            let key = key.context(CatalogueSnafu { action: "read" })?;
+            Ok(String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned())
+        })
     }
 
     /// A study's series by their UIDs.
@@ -150,12 +184,14 @@ impl Catalogue {
     }
 
     /// Study UIDs in an index, in no order: those whose value `wanted` takes, of values that begin with `beginning`.
+    /// `None` where there are more than `most`.
     pub(crate) fn indexed(
         &self,
         index: Index,
         beginning: &str,
+        most: usize,
         wanted: impl Fn(&str) -> bool,
-    ) -> Result<BTreeSet<String>> {
+    ) -> Result<Option<BTreeSet<String>>> {
         let prefix = format!("{}{beginning}", index.letter());
         let mut studies = BTreeSet::new();
         for key in self.tree.scan_prefix(prefix).keys() {
@@ -165,9 +201,12 @@ impl Catalogue {
                 && wanted(value)
             {
                 studies.insert(study.to_owned());
+                if studies.len() > most {
+                    return Ok(None);
+                }
             }
         }
-        Ok(studies)
+        Ok(Some(studies))
     }
 
     /// How many distinct PatientIDs there are, the absent one included.
@@ -195,8 +234,15 @@ impl Catalogue {
         Ok(())
     }
 
+    /// Whether it was made by a version that writes the same records and indices.
+    pub(crate) fn is_of_this_format(&self) -> Result<bool> {
+        Ok(self.mark(FORMAT_MARK)?.as_deref() == Some(FORMAT))
+    }
+
+    /// Takes everything out.
     pub(crate) fn clear(&self) -> Result<()> {
-        clear_in_pieces(&self.tree).context(CatalogueSnafu { action: "clear" })
+        clear_in_pieces(&self.tree).context(CatalogueSnafu { action: "clear" })?;
+        self.set_mark(FORMAT_MARK, FORMAT)
     }
 
     /// Writes all or nothing; not durable before [`sync`](Catalogue::sync).

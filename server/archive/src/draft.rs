@@ -6,9 +6,13 @@ use crate::{
         self, Catalogue, Index, InstanceRecord, Place, SeriesRecord, StudyRecord, index_key, instance_key,
         series_key, sop_key, study_key,
     },
+    model,
     part10::Inspected,
+    search::name,
 };
+use dicom_core::Tag;
 use dicom_dictionary_std::tags;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The most SOP classes that a series' record names; real series have one or two.
@@ -89,9 +93,7 @@ impl<'c> Draft<'c> {
         let study = self.study(&uids.study_instance_uid)?;
         if study.is_none() {
             *study = Some(StudyRecord {
-                patient_id: index_value(json.text(tags::PATIENT_ID)),
-                study_date: index_value(json.text(tags::STUDY_DATE)),
-                accession_number: index_value(json.text(tags::ACCESSION_NUMBER)),
+                patient_id: index_value(&json.text(tags::PATIENT_ID)),
                 ..StudyRecord::default()
             });
         }
@@ -134,15 +136,12 @@ impl<'c> Draft<'c> {
         let mut batch = sled::Batch::default();
         for (study, change) in &self.studies {
             put(&mut batch, &study_key(study), change.after.as_ref())?;
-            index(&mut batch, study, change);
+            index(&mut batch, change, |record| study_index_keys(study, record));
         }
         for ((study, series), change) in &self.series {
             put(&mut batch, &series_key(study, series), change.after.as_ref())?;
-            let key = index_key(Index::Series, series, study);
-            match change.after {
-                Some(_) => batch.insert(key.as_bytes(), Vec::new()),
-                None => batch.remove(key.as_bytes()),
-            }
+            let keys = |record: &SeriesRecord| series_index_keys(study, series, record);
+            index(&mut batch, change, keys);
         }
         for (uids, record) in &self.instances {
             put(&mut batch, &instance_key(uids), record.as_ref())?;
@@ -164,25 +163,46 @@ fn put<T: serde::Serialize>(batch: &mut sled::Batch, key: &str, record: Option<&
     Ok(())
 }
 
-fn index(batch: &mut sled::Batch, study: &str, change: &Change<StudyRecord>) {
-    let keys = |record: &StudyRecord| {
-        [
-            index_key(Index::PatientId, &record.patient_id, study),
-            index_key(Index::StudyDate, &record.study_date, study),
-            index_key(Index::AccessionNumber, &record.accession_number, study),
-        ]
-    };
-    for key in change.before.iter().flat_map(keys) {
+/// Takes a record's old keys out of the indices, and puts its new ones in.
+fn index<T>(batch: &mut sled::Batch, change: &Change<T>, keys: impl Fn(&T) -> Vec<String>) {
+    for key in change.before.iter().flat_map(&keys) {
         batch.remove(key.as_bytes());
     }
-    for key in change.after.iter().flat_map(keys) {
+    for key in change.after.iter().flat_map(&keys) {
         batch.insert(key.as_bytes(), Vec::new());
+    }
+}
+
+fn series_index_keys(study: &str, series: &str, record: &SeriesRecord) -> Vec<String> {
+    let modality = format!("{}\0{series}", index_value(&record.modality));
+    vec![index_key(Index::Series, series, study), index_key(Index::Modality, &modality, study)]
+}
+
+/// A study's keys in the indices of its attributes.
+fn study_index_keys(study: &str, record: &StudyRecord) -> Vec<String> {
+    let keys = |(tag, index): (Tag, Index)| {
+        let element = record.attributes.get(&model::key(tag)).unwrap_or(&Value::Null);
+        index_values(index, element).into_iter().map(move |value| index_key(index, &value, study))
+    };
+    Index::OF_STUDIES.into_iter().flat_map(keys).collect()
+}
+
+/// What an index holds of an element: its values, of names the component groups; the empty value where there is none.
+pub(crate) fn index_values(index: Index, element: &Value) -> Vec<String> {
+    let values = model::values(element).iter();
+    let values: Vec<String> = match index {
+        Index::PatientName | Index::ReferringPhysicianName => values.flat_map(name::folded_groups).collect(),
+        _ => values.filter_map(model::text).collect(),
+    };
+    match values.is_empty() {
+        true => vec![String::new()],
+        false => values.iter().map(|value| index_value(value)).collect(),
     }
 }
 
 /// A value short enough, and without the separator, to be part of a key. Longer ones are cut: the index
 /// only proposes studies, the match itself looks at the attribute.
-fn index_value(value: String) -> String {
+fn index_value(value: &str) -> String {
     value.chars().filter(|character| *character != '\0').take(INDEX_LENGTH).collect()
 }
 

@@ -170,8 +170,8 @@ fn uids(study: &str, series: &str, path: &Path) -> Option<InstanceUids> {
 /// Entries of series whose folder is not there at all.
 fn entries_without_folder(shared: &Shared) -> Result<Vec<InstanceUids>> {
     let mut found = Vec::new();
-    for entry in shared.catalogue.studies() {
-        let (study, _) = entry?;
+    for study in shared.catalogue.studies() {
+        let study = study?;
         for entry in shared.catalogue.series_of(&study) {
             let (series, _) = entry?;
             if !shared.layout.series_folder(&study, &series).is_dir() {
@@ -222,7 +222,7 @@ pub(crate) fn check(shared: &Shared, deep: bool, progress: &mut dyn FnMut(Progre
 fn all_series(shared: &Shared) -> impl Iterator<Item = Result<(String, String, SeriesRecord)>> + '_ {
     shared.catalogue.studies().flat_map(|entry| {
         let (study, failed) = match entry {
-            Ok((study, _)) => (study, None),
+            Ok(study) => (study, None),
             Err(error) => (String::new(), Some(Err(error))),
         };
         let series = shared.catalogue.series_of(&study);

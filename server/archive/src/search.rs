@@ -4,7 +4,7 @@
 mod candidates;
 mod matching;
 mod moment;
-mod name;
+pub(crate) mod name;
 mod view;
 
 use crate::{
@@ -248,9 +248,16 @@ impl Search<'_> {
                 }
             }
             None => {
-                for entry in reader.shared.catalogue.studies() {
-                    let (uid, record) = entry?;
-                    self.study(&StudyView::new(reader, uid, record))?;
+                let pass_over = self.query.level == Level::Study && self.keys.is_empty();
+                for uid in reader.shared.catalogue.studies() {
+                    let uid = uid?;
+                    if pass_over && self.passed < self.query.offset {
+                        self.passed += 1;
+                        continue;
+                    }
+                    if let Some(record) = reader.shared.catalogue.study(&uid)? {
+                        self.study(&StudyView::new(reader, uid, record))?;
+                    }
                     if self.result.more {
                         break;
                     }

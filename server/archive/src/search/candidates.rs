@@ -1,49 +1,37 @@
 //! Which studies a search has to look at.
 
-use super::{Key, Test, matching::Matcher};
-use crate::{Query, Result, catalogue::Index, draft::INDEX_LENGTH, read::Reader};
+use super::{
+    Key, Test,
+    matching::{Matcher, words},
+    name::takes_group,
+};
+use crate::{
+    Query, Result,
+    catalogue::{Catalogue, Index},
+    draft::INDEX_LENGTH,
+    read::Reader,
+};
 use dicom_dictionary_std::tags;
 use std::collections::BTreeSet;
 
+/// How many studies an index may propose, beyond eight times the results that are wanted: where it proposes more, so
+/// many match that going through all studies finds the results sooner.
+const MOST: usize = 256;
+
 /// The studies that can match, by the narrowest index at hand; `None` for all.
 pub(super) fn candidates(reader: &Reader, query: &Query, keys: &[Key]) -> Result<Option<BTreeSet<String>>> {
-    let catalogue = &reader.shared.catalogue;
     if let Some(study) = &query.study_instance_uid {
         return Ok(Some(BTreeSet::from([study.clone()])));
     }
+    let wanted = query.limit.saturating_add(query.offset);
+    let most = wanted.saturating_mul(8).saturating_add(MOST);
     let mut narrowest: Option<BTreeSet<String>> = None;
     for key in keys {
         let matcher = match &key.test {
             Test::Value(matcher) | Test::DateTime { date: matcher, .. } if !matcher.takes_absent() => matcher,
             _ => continue,
         };
-        let found = match (key.first, matcher) {
-            (tags::STUDY_INSTANCE_UID, Matcher::AnyOf { patterns, .. }) => patterns.iter().cloned().collect(),
-            (tags::SERIES_INSTANCE_UID, Matcher::AnyOf { patterns, .. }) => {
-                let mut studies = BTreeSet::new();
-                for series in patterns {
-                    studies.extend(catalogue.indexed(Index::Series, series, |value| value == series)?);
-                }
-                studies
-            }
-            (tags::SOP_INSTANCE_UID, Matcher::AnyOf { patterns, .. }) => {
-                let mut studies = BTreeSet::new();
-                for sop in patterns {
-                    studies.extend(catalogue.locate(sop)?.map(|uids| uids.study_instance_uid));
-                }
-                studies
-            }
-            (tags::PATIENT_ID, Matcher::AnyOf { patterns, .. }) => {
-                indexed_text(reader, Index::PatientId, matcher, patterns)?
-            }
-            (tags::ACCESSION_NUMBER, Matcher::AnyOf { patterns, .. }) => {
-                indexed_text(reader, Index::AccessionNumber, matcher, patterns)?
-            }
-            (tags::STUDY_DATE, Matcher::Moment(date)) => {
-                catalogue.indexed(Index::StudyDate, date.year(), |value| date.takes(value))?
-            }
-            _ => continue,
-        };
+        let Some(found) = proposed(&reader.shared.catalogue, key, matcher, most)? else { continue };
         if narrowest.as_ref().is_none_or(|best| found.len() < best.len()) {
             narrowest = Some(found);
         }
@@ -51,20 +39,146 @@ pub(super) fn candidates(reader: &Reader, query: &Query, keys: &[Key]) -> Result
     Ok(narrowest)
 }
 
-/// Studies by an index of text: what precedes the first wildcard bounds the scan.
-fn indexed_text(
-    reader: &Reader,
-    index: Index,
+/// The studies that an index proposes for a key: all that match it, and perhaps others. `None` where there is no index
+/// for it, or where it proposes more than `most`.
+fn proposed(
+    catalogue: &Catalogue,
+    key: &Key,
     matcher: &Matcher,
-    patterns: &[String],
-) -> Result<BTreeSet<String>> {
-    let mut studies = BTreeSet::new();
-    for pattern in patterns {
-        let beginning = pattern.split(['*', '?']).next().unwrap_or_default();
-        let beginning: String = beginning.chars().take(INDEX_LENGTH).collect();
-        // A value that fills the index may go on beyond it: the match itself decides.
-        let wanted = |value: &str| value.chars().count() >= INDEX_LENGTH || matcher.takes_text(value);
-        studies.extend(reader.shared.catalogue.indexed(index, &beginning, wanted)?);
+    most: usize,
+) -> Result<Option<BTreeSet<String>>> {
+    match (key.first, matcher) {
+        (tags::STUDY_INSTANCE_UID, Matcher::AnyOf { patterns, .. }) => {
+            Ok(Some(patterns.iter().cloned().collect()))
+        }
+        (tags::SERIES_INSTANCE_UID, Matcher::AnyOf { patterns, .. }) => {
+            union(patterns, |series| catalogue.indexed(Index::Series, series, most, |value| value == series))
+        }
+        (tags::SOP_INSTANCE_UID, Matcher::AnyOf { patterns, .. }) => union(patterns, |sop| {
+            let place = catalogue.locate(sop)?;
+            Ok(Some(place.map(|uids| uids.study_instance_uid).into_iter().collect()))
+        }),
+        (tags::MODALITY | tags::MODALITIES_IN_STUDY, Matcher::AnyOf { patterns, .. }) => {
+            let modality =
+                |value: &str| value.split('\0').next().is_some_and(|text| takes_cut(matcher, text));
+            union(patterns, |pattern| catalogue.indexed(Index::Modality, beginning(pattern), most, modality))
+        }
+        (attribute, matcher) => match Index::of_study(attribute).zip(probes(matcher)) {
+            Some((index, probes)) => {
+                union(&probes, |probe| catalogue.indexed(index, probe.beginning, most, &probe.takes))
+            }
+            None => Ok(None),
+        },
     }
-    Ok(studies)
+}
+
+/// A stretch of an index, and what of it matches.
+struct Probe<'m> {
+    beginning: &'m str,
+    takes: Box<dyn Fn(&str) -> bool + 'm>,
+}
+
+/// Where an index of a study's attribute holds what matches; `None` for anywhere.
+fn probes(matcher: &Matcher) -> Option<Vec<Probe<'_>>> {
+    match matcher {
+        Matcher::AnyOf { patterns, .. } => {
+            let probe = |pattern| Probe {
+                beginning: beginning(pattern),
+                takes: Box::new(|value| takes_cut(matcher, value)),
+            };
+            Some(patterns.iter().map(String::as_str).map(probe).collect())
+        }
+        Matcher::Moment(moment) => {
+            Some(vec![Probe { beginning: moment.year(), takes: Box::new(|value| takes_cut(matcher, value)) }])
+        }
+        Matcher::Name(key) => key.group().map(|key| {
+            let first = key.split('^').next().unwrap_or_default();
+            let takes = move |group: &str| is_cut(group) || takes_group(key, group);
+            vec![Probe { beginning: beginning(first), takes: Box::new(takes) }]
+        }),
+        Matcher::Fuzzy(wanted) => wanted.first().map(|first| {
+            let takes = move |group: &str| is_cut(group) || words(group).any(|word| word.starts_with(first));
+            vec![Probe { beginning: "", takes: Box::new(takes) }]
+        }),
+        _ => None,
+    }
+}
+
+/// The studies that are found for any of the values; `None` where one of them finds too many.
+fn union<T>(
+    values: &[T],
+    find: impl Fn(&T) -> Result<Option<BTreeSet<String>>>,
+) -> Result<Option<BTreeSet<String>>> {
+    let mut all = BTreeSet::new();
+    for value in values {
+        match find(value)? {
+            Some(found) => all.extend(found),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(all))
+}
+
+/// What precedes the first wildcard, as far as an index holds it: it bounds the scan.
+fn beginning(pattern: &str) -> &str {
+    let literal = pattern.split(['*', '?']).next().unwrap_or_default();
+    let end = literal.char_indices().nth(INDEX_LENGTH).map_or(literal.len(), |(end, _)| end);
+    literal.get(..end).unwrap_or_default()
+}
+
+/// Whether the value is one that the matcher takes, or may go on beyond what the index holds: the match itself decides.
+fn takes_cut(matcher: &Matcher, value: &str) -> bool {
+    is_cut(value) || matcher.takes_text(value)
+}
+
+fn is_cut(value: &str) -> bool {
+    value.chars().nth(INDEX_LENGTH - 1).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{draft::index_values, search::matching::Rules};
+    use dicom_core::VR;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    /// Whether the index finds an element by one of the matcher's probes.
+    fn is_found(index: Index, matcher: &Matcher, element: &Value) -> bool {
+        let held = index_values(index, element);
+        let finds = |probe: &Probe| {
+            held.iter().any(|value| value.starts_with(probe.beginning) && (probe.takes)(value))
+        };
+        probes(matcher).is_none_or(|probes| probes.iter().any(finds))
+    }
+
+    proptest! {
+        #[test]
+        fn an_index_proposes_whatever_matches(
+            key in "[a-cA-Cé*?^=\\\\ ]{1,6}|[a-c]{60,70}\\*?",
+            value in "[a-cA-Cé^= ]{0,6}|[a-c]{60,80}",
+            fuzzy in any::<bool>(),
+        ) {
+            let rules = Rules { fuzzy, ..Rules::default() };
+            let groups: Vec<&str> = value.split('=').collect();
+            let name = json!({"Alphabetic": groups[0], "Ideographic": groups.get(1), "Phonetic": groups.get(2)});
+            for (index, vr, value) in
+                [(Index::PatientName, VR::PN, name), (Index::StudyDescription, VR::LO, json!(value))]
+            {
+                let matcher = Matcher::new(vr, &key, rules).unwrap();
+                let element = json!({"vr": vr.to_string(), "Value": [value]});
+                prop_assert!(!matcher.takes(&element) || is_found(index, &matcher, &element), "{element}");
+            }
+        }
+
+        #[test]
+        fn an_index_of_dates_proposes_whatever_matches(
+            key in "(19|20)2[01][01][1-3](0[1-9])?|20200101-|-20210101|20200101-20210101",
+            date in "20(20|21)(01|02)(01|02)|2020\\.01\\.01",
+        ) {
+            let Ok(matcher) = Matcher::new(VR::DA, &key, Rules::default()) else { return Ok(()) };
+            let element = json!({"vr": "DA", "Value": [date]});
+            prop_assert!(!matcher.takes(&element) || is_found(Index::StudyDate, &matcher, &element));
+        }
+    }
 }

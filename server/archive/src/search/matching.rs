@@ -4,6 +4,7 @@ use super::{moment::Moment, name::NameKey};
 use crate::model;
 use dicom_core::VR;
 use serde_json::Value;
+use std::str::Chars;
 
 /// How keys are read beyond what their VRs say.
 #[derive(Clone, Copy, Debug, Default)]
@@ -117,7 +118,8 @@ fn any_of<'v>(patterns: impl IntoIterator<Item = &'v str>, wildcards: bool) -> M
     Matcher::AnyOf { patterns: patterns.into_iter().map(str::to_owned).collect(), wildcards }
 }
 
-fn words(name: &str) -> impl Iterator<Item = String> + '_ {
+/// The words of a person name, in lower case.
+pub(super) fn words(name: &str) -> impl Iterator<Item = String> + '_ {
     name.split(|character: char| !character.is_alphanumeric() && character != '\'')
         .filter(|word| !word.is_empty())
         .map(str::to_lowercase)
@@ -126,30 +128,28 @@ fn words(name: &str) -> impl Iterator<Item = String> + '_ {
 /// Whether `text` is like `pattern`, in which `*` stands for any characters and `?` for one. Linear in the
 /// product of the lengths, so that no pattern takes long.
 pub(super) fn like(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
-    let (mut at, mut read) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while read < text.len() {
-        match pattern.get(at) {
-            Some('*') => {
-                star = Some((at, read));
-                at += 1;
+    let (mut pattern, mut text) = (pattern.chars(), text.chars());
+    // What follows the last star, and the text from where that was tried.
+    let mut star: Option<(Chars, Chars)> = None;
+    loop {
+        let before = text.clone();
+        match (pattern.next(), text.next()) {
+            (Some('*'), _) => {
+                star = Some((pattern.clone(), before.clone()));
+                text = before;
             }
-            Some(wanted) if *wanted == '?' || text.get(read) == Some(wanted) => {
-                at += 1;
-                read += 1;
-            }
-            _ => match star {
-                Some((star_at, star_read)) => {
-                    star = Some((star_at, star_read + 1));
-                    at = star_at + 1;
-                    read = star_read + 1;
+            (Some(wanted), Some(found)) if wanted == '?' || wanted == found => {}
+            (None, None) => return true,
+            _ => {
+                let Some((after, mut from)) = star else { return false };
+                if from.next().is_none() {
+                    return false;
                 }
-                None => return false,
-            },
+                (pattern, text) = (after.clone(), from.clone());
+                star = Some((after, from));
+            }
         }
     }
-    pattern.iter().skip(at).all(|rest| *rest == '*')
 }
 
 #[cfg(test)]

@@ -22,13 +22,15 @@ impl NameKey {
         NameKey { groups: key.split('=').map(fold).collect() }
     }
 
+    /// The key of a group that some group of each name that matches must match, with [`takes_group`]; `None` where any
+    /// name matches.
+    pub(crate) fn group(&self) -> Option<&str> {
+        self.groups.iter().map(String::as_str).find(|group| !group.is_empty())
+    }
+
     /// Whether a value of PN, in the DICOM JSON model, matches.
     pub(crate) fn takes(&self, name: &Value) -> bool {
-        let group = |number: usize| match name {
-            Value::Object(groups) => groups.get(*GROUPS.get(number)?)?.as_str(),
-            Value::String(name) => name.split('=').nth(number),
-            _ => None,
-        };
+        let group = |number| group(name, number);
         match &self.groups[..] {
             [any] => (0..GROUPS.len()).filter_map(group).any(|group| takes_group(any, &fold(group))),
             each => each
@@ -40,11 +42,25 @@ impl NameKey {
     }
 }
 
+/// The component groups of a value of PN, in the DICOM JSON model, as keys are compared with them.
+pub(crate) fn folded_groups(name: &Value) -> Vec<String> {
+    (0..GROUPS.len()).filter_map(|number| group(name, number)).map(fold).collect()
+}
+
+fn group(name: &Value, number: usize) -> Option<&str> {
+    match name {
+        Value::Object(groups) => groups.get(*GROUPS.get(number)?)?.as_str(),
+        Value::String(name) => name.split('=').nth(number),
+        _ => None,
+    }
+}
+
 fn fold(group: &str) -> String {
     group.trim_end_matches(['^', ' ']).trim_start().to_lowercase()
 }
 
-fn takes_group(key: &str, group: &str) -> bool {
+/// Whether a folded group matches the folded key of one.
+pub(crate) fn takes_group(key: &str, group: &str) -> bool {
     let count = key.split('^').count();
     let mut components = group.splitn(count, '^');
     key.split('^').all(|key| {
