@@ -58,7 +58,7 @@ fn studies_are_found_by_every_sort_of_key() {
         value: "STEP3".to_owned(),
     };
     let time = |value: &str| key(tags::STUDY_TIME, value);
-    let cases: [(Vec<MatchKey>, &[&str]); 22] = [
+    let cases: [(Vec<MatchKey>, &[&str]); 26] = [
         (vec![], &["1", "2", "3"]),
         (vec![key(tags::PATIENT_ID, "P2")], &["2"]),
         (vec![key(tags::PATIENT_ID, "P?")], &["1", "2", "3"]),
@@ -69,6 +69,10 @@ fn studies_are_found_by_every_sort_of_key() {
         (vec![key(tags::STUDY_DATE, "-20240102"), key(tags::PATIENT_ID, "P*")], &["1", "2"]),
         (vec![key(tags::PATIENT_NAME, "bench^p1")], &["1"]),
         (vec![key(tags::PATIENT_NAME, "BENCH*")], &["1", "2", "3"]),
+        (vec![key(tags::PATIENT_NAME, "*^p3")], &["3"]),
+        (vec![key(tags::STUDY_DESCRIPTION, "Synth*")], &["1", "2", "3"]),
+        (vec![key(tags::STUDY_DESCRIPTION, "synth*")], &[]),
+        (vec![key(tags::MODALITIES_IN_STUDY, "M?\\PT")], &["1"]),
         (vec![key(tags::STUDY_INSTANCE_UID, "2.25.3,2.25.1,2.25.77")], &["1", "3"]),
         (vec![key(tags::MODALITIES_IN_STUDY, "MR")], &["1"]),
         (vec![key(tags::SERIES_INSTANCE_UID, "2.25.2.1")], &["2"]),

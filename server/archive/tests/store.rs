@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Slice, assert_consistent, open, open_with, part10, receive, store};
+use common::{Slice, assert_consistent, database, open, open_with, part10, receive, store};
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::{tags, uids};
 use engram_archive::{Archive, ArchiveOptions, BulkValue, InstanceUids, StoreOutcome, StoreRequirements};
@@ -282,6 +282,27 @@ fn opening_after_a_crash_adopts_and_drops() {
     );
     assert_eq!(recovery.dropped, [lost.uids]);
     assert!(!path.exists());
+    assert_consistent(&archive);
+}
+
+#[test]
+fn a_catalogue_of_another_version_is_made_anew() {
+    let root = tempfile::tempdir().unwrap();
+    let lines = |archive: &Archive| metadata(archive, "2.25.1", None, None).unwrap();
+    let before = {
+        let archive = open(root.path());
+        store(&archive, &Slice::new(1, 1, 1).bytes()).unwrap();
+        lines(&archive)
+    };
+    {
+        let catalogue = database(root.path()).open_tree("archive").unwrap();
+        catalogue.insert("!format", "1").unwrap();
+        catalogue.insert("S2.25.1", "{}").unwrap();
+        catalogue.flush().unwrap();
+    }
+    let archive = open(root.path());
+    assert_eq!(archive.recovery().adopted.len(), 1);
+    assert_eq!(lines(&archive), before);
     assert_consistent(&archive);
 }
 

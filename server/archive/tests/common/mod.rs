@@ -98,7 +98,7 @@ pub fn open(root: &Path) -> Archive {
 }
 
 /// Opens the database. One that was open before may be locked for a moment yet: threads of its own still let go of it.
-fn database(root: &Path) -> sled::Db {
+pub fn database(root: &Path) -> sled::Db {
     for _ in 0..100 {
         match sled::open(root.join("db")) {
             Err(sled::Error::Io(_)) => std::thread::sleep(std::time::Duration::from_millis(50)),
