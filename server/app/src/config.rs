@@ -140,8 +140,14 @@ section! {
         max_instance_mb: u64 = 2048,
         /// Parts of one STOW-RS request.
         max_instances_per_request: usize = 20000,
+        /// Metadata of one STOW-RS request that carries its instances as JSON or XML.
+        max_metadata_mb: u64 = 64,
         /// One decoded frame.
         max_frame_mb: u64 = 512,
+        /// Frames, or pictures, in one answer.
+        max_frames_per_answer: usize = 4096,
+        /// Objects decoded, rendered or transcoded at a time; 0: one a core.
+        max_decoding: usize = 0,
         /// One volume in memory.
         max_volume_mb: u64 = 4096,
     }

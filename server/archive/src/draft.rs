@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The most SOP classes that a series' record names; real series have one or two.
-const MAX_SOP_CLASSES: usize = 16;
+pub(crate) const MAX_SOP_CLASSES: usize = 16;
 
 /// One record as it was and as it shall be.
 struct Change<T> {

@@ -8,8 +8,8 @@ pub(crate) mod name;
 mod view;
 
 use crate::{
-    Include, InstanceUids, Level, Match, Query, Result, SearchResult, error::KeySnafu,
-    metadata::SeriesMetadata, model, read::Reader,
+    Include, InstanceUids, Level, Match, Query, Result, SearchResult, catalogue::SeriesRecord,
+    draft::MAX_SOP_CLASSES, error::KeySnafu, metadata::SeriesMetadata, model, read::Reader,
 };
 use dicom_core::{DataDictionary, Tag, VR, dictionary::DataDictionaryEntry};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
@@ -327,6 +327,9 @@ impl Search<'_> {
                 return Ok(false);
             }
         }
+        if !self.may_hold_a_match(series.record) {
+            return Ok(false);
+        }
         if deepest < Home::Instance || self.keys_at(Home::Instance).next().is_none() {
             return Ok(true);
         }
@@ -340,6 +343,19 @@ impl Search<'_> {
             }
         }
         Ok(false)
+    }
+
+    /// Whether an instance of the series can be of a SOP class that is asked for, by what the series' record names: else
+    /// a search for the few segmentations would look at every image.
+    fn may_hold_a_match(&self, series: &SeriesRecord) -> bool {
+        let names_all = series.sop_classes.len() < MAX_SOP_CLASSES;
+        let can_meet = |key: &Key| match &key.test {
+            Test::Value(matcher) if key.first == tags::SOP_CLASS_UID && !matcher.takes_absent() => {
+                series.sop_classes.iter().any(|class| matcher.takes_text(class))
+            }
+            _ => true,
+        };
+        !names_all || self.keys.iter().all(can_meet)
     }
 
     /// Whether the instance meets the keys of its level.

@@ -1,5 +1,6 @@
 //! What requests may cost.
 
+use std::thread;
 use std::time::Duration;
 
 use engram_imaging::{DecodeLimits, TranscodeLimits};
@@ -34,6 +35,9 @@ pub struct DicomWebOptions {
     pub max_frame_bytes: u64,
     /// Most frames, or pictures of frames, in one answer.
     pub max_frames: usize,
+    /// How many objects are decoded, rendered or transcoded at a time; what is beyond waits for its turn, while what goes
+    /// out as it is stored does not.
+    pub max_decoding: usize,
     /// The URL under which clients reach these services, e.g. `https://pacs.example/dicomweb`. Where it is given,
     /// RetrieveURL and BulkDataURI begin with it; else RetrieveURL begins with the request's `Host`, and
     /// BulkDataURI is relative. Clients that cannot resolve relative URIs, or that send a wrong `Host`, need it.
@@ -55,6 +59,7 @@ impl Default for DicomWebOptions {
             max_decode_bytes: 2 << 30,
             max_frame_bytes: 512 << 20,
             max_frames: 4096,
+            max_decoding: thread::available_parallelism().map_or(2, usize::from),
             public_url: None,
             allow_delete: true,
         }

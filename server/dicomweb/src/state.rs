@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use engram_archive::{Archive, InstanceUids};
+use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 use crate::media::{Accept, Offer};
@@ -21,18 +22,37 @@ pub struct DicomWeb {
     pub options: Arc<DicomWebOptions>,
     /// Who is told of instances that come and go.
     pub observer: Arc<dyn InstanceObserver>,
+    /// The turns of those who decode.
+    decoding: Arc<Semaphore>,
 }
 
 impl DicomWeb {
     /// A server over `archive` that tells no one.
     pub fn new(archive: Archive, options: DicomWebOptions) -> Self {
-        Self { archive, options: Arc::new(options), observer: Arc::new(NoObserver) }
+        let decoding = Arc::new(Semaphore::new(options.max_decoding.max(1)));
+        Self { archive, options: Arc::new(options), observer: Arc::new(NoObserver), decoding }
     }
 
     /// The same server, telling `observer`.
     pub fn with_observer(mut self, observer: Arc<dyn InstanceObserver>) -> Self {
         self.observer = observer;
         self
+    }
+
+    /// Runs a plain call that decodes, where blocking is allowed, when its turn comes. It keeps its turn until it is done,
+    /// even where the client has gone.
+    pub(crate) async fn decoding<T, F>(&self, call: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> Result<T> + Send + 'static,
+    {
+        let turn = Arc::clone(&self.decoding).acquire_owned().await;
+        blocking(move || {
+            let result = call();
+            drop(turn);
+            result
+        })
+        .await
     }
 
     /// The URLs of this request's server.

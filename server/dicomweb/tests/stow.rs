@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -131,6 +132,24 @@ async fn a_single_object_is_taken_as_it_is() {
 }
 
 #[actix_web::test]
+async fn a_compressed_body_is_taken_and_its_limit_is_that_of_what_comes_out() {
+    let object = ct("1.1", "1.1.1", "1.1.1.1");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(&object).unwrap();
+    let gzip = gzip.finish().unwrap();
+    assert!(gzip.len() < object.len());
+    for (limit, status) in [(object.len(), 200), (object.len() - 1, 413)] {
+        let options = DicomWebOptions { max_request_bytes: limit as u64, ..DicomWebOptions::default() };
+        let fixture = Fixture::with(options, ArchiveOptions::new(""), Arc::new(engram_dicomweb::NoObserver));
+        let request = TestRequest::post().uri("/dicomweb/studies").set_payload(gzip.clone());
+        let request = request
+            .insert_header(("content-type", "application/dicom"))
+            .insert_header(("content-encoding", "gzip"));
+        assert_eq!(fixture.call(request).await.status.as_u16(), status, "{limit}");
+    }
+}
+
+#[actix_web::test]
 async fn requests_that_cannot_be_read_are_refused_with_advice() {
     let fixture = Fixture::new();
     let post = |content_type: &str| {
@@ -143,7 +162,8 @@ async fn requests_that_cannot_be_read_are_refused_with_advice() {
         ("no DICOM", post("text/plain"), 415),
         ("no DICOM in parts", post("multipart/related; type=\"image/png\"; boundary=x"), 415),
         ("no part of JSON", post("multipart/related; type=\"application/dicom+json\"; boundary=x"), 400),
-        ("gzip", post("application/dicom").insert_header(("content-encoding", "gzip")), 415),
+        ("compress", post("application/dicom").insert_header(("content-encoding", "compress")), 415),
+        ("no gzip", post("application/dicom").insert_header(("content-encoding", "gzip")), 400),
         ("no boundary", post("multipart/related; type=\"application/dicom\""), 400),
         ("no delimiter", post("multipart/related; type=\"application/dicom\"; boundary=x"), 400),
         ("answer", post("application/dicom").insert_header(("accept", "text/csv")), 406),

@@ -110,20 +110,18 @@ fn rank(made: AlgorithmType) -> u8 {
 /// Every annotation in the archive. A SEG that cannot be read is logged and left out: it stays stored.
 pub fn scan(archive: &Archive) -> Result<Vec<Annotation>> {
     let mut found = Vec::new();
-    for sop_class in SEGMENTATION_CLASSES {
-        let by_class = MatchKey { path: vec![tags::SOP_CLASS_UID], value: sop_class.into() };
-        let query = Query { matches: vec![by_class], ..Query::at(Level::Instance) };
-        for item in archive.search(&query).context(ArchiveSnafu)?.items {
-            let uid = item.text(tags::SOP_INSTANCE_UID).unwrap_or_default();
-            let entry = archive.find_instance(&uid).context(ArchiveSnafu)?;
-            let annotation = entry
-                .context(NoSuchSegmentationSnafu { segmentation: uid.as_str() })
-                .and_then(|entry| read(&entry));
-            match annotation {
-                Ok(annotation) => found.push(annotation),
-                Err(error) => {
-                    tracing::warn!(segmentation = uid, error = %crate::report(&error), "left out of the bank");
-                }
+    let by_class = MatchKey { path: vec![tags::SOP_CLASS_UID], value: SEGMENTATION_CLASSES.join(",") };
+    let query = Query { matches: vec![by_class], ..Query::at(Level::Instance) };
+    for item in archive.search(&query).context(ArchiveSnafu)?.items {
+        let uid = item.text(tags::SOP_INSTANCE_UID).unwrap_or_default();
+        let entry = archive.find_instance(&uid).context(ArchiveSnafu)?;
+        let annotation = entry
+            .context(NoSuchSegmentationSnafu { segmentation: uid.as_str() })
+            .and_then(|entry| read(&entry));
+        match annotation {
+            Ok(annotation) => found.push(annotation),
+            Err(error) => {
+                tracing::warn!(segmentation = uid, error = %crate::report(&error), "left out of the bank");
             }
         }
     }

@@ -142,12 +142,20 @@ fn at_least_a_second(seconds: u64) -> Duration {
 }
 
 fn dicomweb_options(config: &Config) -> DicomWebOptions {
+    let defaults = DicomWebOptions::default();
     DicomWebOptions {
+        max_metadata_bytes: usize::try_from(mebibytes(config.limits.max_metadata_mb)).unwrap_or(usize::MAX),
+        max_frame_bytes: mebibytes(config.limits.max_frame_mb),
+        max_frames: config.limits.max_frames_per_answer,
+        max_decoding: match config.limits.max_decoding {
+            0 => defaults.max_decoding,
+            most => most,
+        },
         max_request_bytes: mebibytes(config.limits.max_request_mb),
         max_parts: config.limits.max_instances_per_request,
         max_decode_bytes: mebibytes(config.limits.max_instance_mb),
         read_timeout: at_least_a_second(config.limits.request_body_seconds),
         allow_delete: config.dicomweb.allow_delete,
-        ..DicomWebOptions::default()
+        ..defaults
     }
 }

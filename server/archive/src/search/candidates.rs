@@ -65,7 +65,7 @@ fn proposed(
         }
         (attribute, matcher) => match Index::of_study(attribute).zip(probes(matcher)) {
             Some((index, probes)) => {
-                union(&probes, |probe| catalogue.indexed(index, probe.beginning, most, &probe.takes))
+                union(&probes, |probe| catalogue.indexed(index, &probe.beginning, most, &probe.takes))
             }
             None => Ok(None),
         },
@@ -74,7 +74,7 @@ fn proposed(
 
 /// A stretch of an index, and what of it matches.
 struct Probe<'m> {
-    beginning: &'m str,
+    beginning: String,
     takes: Box<dyn Fn(&str) -> bool + 'm>,
 }
 
@@ -82,23 +82,23 @@ struct Probe<'m> {
 fn probes(matcher: &Matcher) -> Option<Vec<Probe<'_>>> {
     match matcher {
         Matcher::AnyOf { patterns, .. } => {
-            let probe = |pattern| Probe {
-                beginning: beginning(pattern),
+            let probe = |pattern: &String| Probe {
+                beginning: beginning(pattern).to_owned(),
                 takes: Box::new(|value| takes_cut(matcher, value)),
             };
-            Some(patterns.iter().map(String::as_str).map(probe).collect())
+            Some(patterns.iter().map(probe).collect())
         }
         Matcher::Moment(moment) => {
-            Some(vec![Probe { beginning: moment.year(), takes: Box::new(|value| takes_cut(matcher, value)) }])
+            let probe = |beginning| Probe { beginning, takes: Box::new(|value| takes_cut(matcher, value)) };
+            Some(moment.beginnings().into_iter().map(probe).collect())
         }
         Matcher::Name(key) => key.group().map(|key| {
-            let first = key.split('^').next().unwrap_or_default();
             let takes = move |group: &str| is_cut(group) || takes_group(key, group);
-            vec![Probe { beginning: beginning(first), takes: Box::new(takes) }]
+            vec![Probe { beginning: beginning(literal_components(key)).to_owned(), takes: Box::new(takes) }]
         }),
         Matcher::Fuzzy(wanted) => wanted.first().map(|first| {
             let takes = move |group: &str| is_cut(group) || words(group).any(|word| word.starts_with(first));
-            vec![Probe { beginning: "", takes: Box::new(takes) }]
+            vec![Probe { beginning: String::new(), takes: Box::new(takes) }]
         }),
         _ => None,
     }
@@ -126,6 +126,14 @@ fn beginning(pattern: &str) -> &str {
     literal.get(..end).unwrap_or_default()
 }
 
+/// The components that a person name's key begins with and that must be there as they are, up to a wildcard or an empty
+/// component, which takes any.
+fn literal_components(key: &str) -> &str {
+    let literal = key.split(['*', '?']).next().unwrap_or_default();
+    let literal = literal.split("^^").next().unwrap_or_default().trim_end_matches('^');
+    if literal.starts_with('^') { "" } else { literal }
+}
+
 /// Whether the value is one that the matcher takes, or may go on beyond what the index holds: the match itself decides.
 fn takes_cut(matcher: &Matcher, value: &str) -> bool {
     is_cut(value) || matcher.takes_text(value)
@@ -147,7 +155,7 @@ mod tests {
     fn is_found(index: Index, matcher: &Matcher, element: &Value) -> bool {
         let held = index_values(index, element);
         let finds = |probe: &Probe| {
-            held.iter().any(|value| value.starts_with(probe.beginning) && (probe.takes)(value))
+            held.iter().any(|value| value.starts_with(&probe.beginning) && (probe.takes)(value))
         };
         probes(matcher).is_none_or(|probes| probes.iter().any(finds))
     }

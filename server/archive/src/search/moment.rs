@@ -43,10 +43,19 @@ impl Moment {
         }
     }
 
-    /// What all that lies within begins with, of at most a year: a date of old has a dot after it.
-    pub(crate) fn year(&self) -> &str {
-        let Moment::Single(digits) = self else { return "" };
-        digits.get(..4).unwrap_or_default()
+    /// What dates that lie within begin with; those of old have a dot after the year.
+    pub(crate) fn beginnings(&self) -> Vec<String> {
+        match self {
+            Moment::Single(digits) => match digits.get(..4) {
+                Some(year) if digits.len() > 4 => vec![digits.clone(), format!("{year}.")],
+                _ => vec![digits.clone()],
+            },
+            Moment::Range { from: Some(from), to: Some(to) } => {
+                let same = from.chars().zip(to.chars()).take(4).take_while(|(from, to)| from == to);
+                vec![same.map(|(digit, _)| digit).collect()]
+            }
+            Moment::Range { .. } => vec![String::new()],
+        }
     }
 
     /// A range of dates and one of times of the same form, as one range of both.

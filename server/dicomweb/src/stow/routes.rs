@@ -2,7 +2,8 @@
 //!
 //! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.5.1>
 
-use actix_web::http::header;
+use actix_web::dev::Decompress;
+use actix_web::http::header::{self, ContentEncoding, HeaderName};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
@@ -39,6 +40,7 @@ pub async fn store(request: HttpRequest, state: Data<DicomWeb>, body: Payload) -
     let options = stow_options(&request)?;
     let study = place.map(|place| place.study);
     let urls = state.urls(&request);
+    let body = decompressed(&request, body)?;
     let (form, encoding) = form_of(&request, &state.options)?;
     refuse_announced_excess(&request, &state.options)?;
 
@@ -63,7 +65,7 @@ pub async fn store(request: HttpRequest, state: Data<DicomWeb>, body: Payload) -
 /// Pumps the body into the reception, a buffer at a time: nothing blocks here, and no thread waits for the network.
 async fn receive(
     mut reception: Reception,
-    mut body: Payload,
+    mut body: Decompress<Payload>,
     options: &DicomWebOptions,
 ) -> Result<super::service::StoreReport> {
     let mut received = 0u64;
@@ -89,7 +91,7 @@ async fn receive(
 }
 
 /// Waits for a buffer's worth of the body, or its end (then `true`).
-async fn gather(body: &mut Payload, options: &DicomWebOptions) -> Result<(Vec<Bytes>, bool)> {
+async fn gather(body: &mut Decompress<Payload>, options: &DicomWebOptions) -> Result<(Vec<Bytes>, bool)> {
     let (mut chunks, mut length) = (Vec::new(), 0);
     while length < options.buffer_bytes {
         let next = tokio::time::timeout(options.read_timeout, body.next()).await;
@@ -106,15 +108,30 @@ async fn gather(body: &mut Payload, options: &DicomWebOptions) -> Result<(Vec<By
     Ok((chunks, false))
 }
 
-/// How the body is to be read, from `Content-Type` and `Content-Encoding`; and how its metadata is written, where it
+/// The body without its `Content-Encoding`. The limits are those of what comes out.
+fn decompressed(request: &HttpRequest, body: Payload) -> Result<Decompress<Payload>> {
+    let encoding = header_of(request, header::CONTENT_ENCODING).trim().to_ascii_lowercase();
+    let coding = match encoding.as_str() {
+        "" | "identity" => ContentEncoding::Identity,
+        "gzip" => ContentEncoding::Gzip,
+        "deflate" => ContentEncoding::Deflate,
+        "zstd" => ContentEncoding::Zstd,
+        _ => {
+            let found = format!("Content-Encoding: {encoding:.80}");
+            return UnsupportedMediaTypeSnafu { found }.fail();
+        }
+    };
+    Ok(Decompress::new(body, coding))
+}
+
+fn header_of(request: &HttpRequest, name: HeaderName) -> &str {
+    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// How the body is to be read, from `Content-Type`; and how its metadata is written, where it
 /// carries no Part 10 objects (PS3.18 Table 10.5.2-1).
 fn form_of(request: &HttpRequest, options: &DicomWebOptions) -> Result<(Form, Option<Encoding>)> {
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let encoding = header(header::CONTENT_ENCODING);
-    if !encoding.is_empty() && !encoding.eq_ignore_ascii_case("identity") {
-        return UnsupportedMediaTypeSnafu { found: format!("Content-Encoding: {encoding}") }.fail();
-    }
-    let text = header(header::CONTENT_TYPE);
+    let text = header_of(request, header::CONTENT_TYPE);
     let unsupported = || UnsupportedMediaTypeSnafu { found: text.chars().take(200).collect::<String>() };
     let Some(media_type) = MediaType::parse(text) else { return unsupported().fail() };
     let is_multipart = media_type.essence == "multipart/related";

@@ -13,7 +13,7 @@ use crate::error::{ArchiveSnafu, NotFoundSnafu, ReadFileSnafu, Result, TooLargeT
 use crate::media::Offer;
 use crate::options::DicomWebOptions;
 use crate::place::Place;
-use crate::state::{DicomWeb, blocking, negotiate};
+use crate::state::{DicomWeb, negotiate};
 use crate::wado::answer;
 use crate::wado::body::{Segment, read_range};
 use crate::wado::frames::{FrameSet, routes::send};
@@ -47,11 +47,11 @@ pub async fn send_value(
     let as_octets = octets_offer.is_ok();
     let data = state.clone();
     let find = move || find(&data, &object::entry(&data.archive, &place)?, &path, as_octets);
-    let segment = match blocking(find).await? {
+    let segment = match state.decoding(find).await? {
         Found::Value(segment) => segment,
         Found::Frames(set) => {
             let all = (1..=set.len()).collect();
-            return send(request, set, all, state.options.buffer_bytes).await;
+            return send(request, &state, set, all).await;
         }
     };
     answer::send(request, &octets_offer?, vec![(octets.to_owned(), segment)], state.options.buffer_bytes)

@@ -1,5 +1,7 @@
 //! `GET /studies/{study}/series/{series}/instances/{instance}/frames/{list}`
 
+use std::sync::Arc;
+
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::{Stream, StreamExt, stream};
@@ -21,25 +23,33 @@ pub async fn frames(request: HttpRequest, state: Data<DicomWeb>, place: Place) -
     let list = request.match_info().get("frames").unwrap_or_default();
     let list = frame_list(list, state.options.max_frames)?;
     let Some(first) = list.first().copied() else { return NotFoundSnafu { what: "frame" }.fail() };
-    let (wanted, data) = (list.clone(), state.clone());
-    let set = blocking(move || {
+    let data = state.clone();
+    let (entry, native) = blocking(move || {
         let entry = object::entry(&data.archive, &place)?;
-        let set = FrameSet::open(&data.archive, &entry, first, &data.options)?;
-        set.check_all(&wanted)?;
-        Ok(set)
+        let native = FrameSet::native(&data.archive, &entry, &data.options)?;
+        Ok((entry, native))
     })
     .await?;
-    send(&request, set, list, state.options.buffer_bytes).await
+    let set = match native {
+        Some(native) => native,
+        None => {
+            let options = Arc::clone(&state.options);
+            state.decoding(move || FrameSet::read_whole(&entry, first, &options)).await?
+        }
+    };
+    set.check_all(&list)?;
+    send(&request, &state, set, list).await
 }
 
 /// Sends `list` of the frames as the client accepts them: from the file, where they lie in it as they are to be sent;
 /// else the first of them is made before the answer begins, so that what cannot be decoded has a status.
 pub async fn send(
     request: &HttpRequest,
+    state: &DicomWeb,
     set: FrameSet,
     list: Vec<usize>,
-    buffer_bytes: usize,
 ) -> Result<HttpResponse> {
+    let buffer_bytes = state.options.buffer_bytes;
     let offer = negotiate(request, &set.offers(list.len()))?;
     let part_type = part_type(&offer);
     if let Some(stretches) = set.stretches(&list, &offer) {
@@ -49,12 +59,12 @@ pub async fn send(
     let mut list = list.into_iter();
     let Some(first) = list.next() else { return NotFoundSnafu { what: "frame" }.fail() };
     let form = offer.clone();
-    let (set, first) = blocking(move || {
+    let make_first = move || {
         let set = set.ready_for(&form)?;
         let first = set.read(first, &form)?;
         Ok((set, first))
-    })
-    .await?;
+    };
+    let (set, first) = state.decoding(make_first).await?;
 
     if list.len() == 0 {
         return answer::send(request, &offer, vec![(part_type, Segment::Bytes(first))], buffer_bytes);
@@ -62,13 +72,14 @@ pub async fn send(
     let mut response = HttpResponse::Ok();
     let writer = MultipartWriter::new();
     response.content_type(writer.content_type(offer.media_type));
-    let others = list.map(move |frame| read(set.clone(), frame, offer.clone()));
+    let state = state.clone();
+    let others = list.map(move |frame| read(state.clone(), set.clone(), frame, offer.clone()));
     let frames = stream::iter([Ok(first)]).chain(stream::iter(others).then(|frame| frame));
     Ok(response.streaming(parts(writer, part_type, frames)))
 }
 
-async fn read(set: FrameSet, frame: usize, offer: Offer) -> Result<Bytes> {
-    blocking(move || set.read(frame, &offer)).await
+async fn read(state: DicomWeb, set: FrameSet, frame: usize, offer: Offer) -> Result<Bytes> {
+    state.decoding(move || set.read(frame, &offer)).await
 }
 
 /// A part's `Content-Type`: the transfer syntax belongs to it (PS3.18 8.7.3.5).

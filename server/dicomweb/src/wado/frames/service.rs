@@ -40,8 +40,7 @@ enum Source {
 }
 
 impl FrameSet {
-    /// Finds the frames of an instance. `first` is the first frame that is wanted: one that is not there is
-    /// reported now.
+    /// Finds the frames of an instance: those that [`Self::native`] finds, else by [`Self::read_whole`].
     pub fn open(
         archive: &Archive,
         entry: &InstanceEntry,
@@ -56,7 +55,7 @@ impl FrameSet {
     }
 
     /// Frames that can be read from the file as they are, if they can.
-    fn native(
+    pub fn native(
         archive: &Archive,
         entry: &InstanceEntry,
         options: &Arc<DicomWebOptions>,
@@ -82,7 +81,8 @@ impl FrameSet {
         }))
     }
 
-    fn read_whole(entry: &InstanceEntry, first: usize, options: &DicomWebOptions) -> Result<Self> {
+    /// Reads the object whole. `first` is the first frame that is wanted: one that is not there is reported now.
+    pub fn read_whole(entry: &InstanceEntry, first: usize, options: &DicomWebOptions) -> Result<Self> {
         let object = object::open(entry, options)?;
         let limits = options.decoding();
         let (frames, stored, encodings) = {

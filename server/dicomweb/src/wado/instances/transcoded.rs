@@ -1,5 +1,7 @@
 //! Answers of which something is transcoded while they are sent.
 
+use std::sync::Arc;
+
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use engram_archive::InstanceEntry;
@@ -10,7 +12,7 @@ use super::service::{self, DICOM, Part, part_type};
 use crate::error::{Error, NotFoundSnafu, Result};
 use crate::media::Offer;
 use crate::multipart::MultipartWriter;
-use crate::state::{DicomWeb, blocking};
+use crate::state::DicomWeb;
 use crate::wado::answer;
 use crate::wado::body::{Segment, pieces};
 
@@ -28,11 +30,11 @@ pub async fn send(
     let mut entries = entries.into_iter();
     let Some(first) = entries.next() else { return NotFoundSnafu { what: "instance" }.fail() };
     let (data, alone) = (state.clone(), entries.len() == 0);
-    let first = blocking(move || match alone {
+    let make_first = move || match alone {
         true => service::part(first, target, &data.options),
         false => service::part_of_several(first, target, &data.options),
-    })
-    .await?;
+    };
+    let first = state.decoding(make_first).await?;
     let buffer_bytes = state.options.buffer_bytes;
     if alone {
         let part = (part_type(first.transfer_syntax()), segment(first));
@@ -48,7 +50,8 @@ pub async fn send(
 }
 
 async fn next(state: DicomWeb, entry: InstanceEntry, target: TargetSyntax) -> Result<Part> {
-    let part = blocking(move || service::part_of_several(entry, target, &state.options)).await;
+    let options = Arc::clone(&state.options);
+    let part = state.decoding(move || service::part_of_several(entry, target, &options)).await;
     part.inspect_err(
         |error| tracing::error!(%error, "could not transcode an instance while sending its series"),
     )

@@ -24,5 +24,5 @@ pub async fn pixeldata(request: HttpRequest, state: Data<DicomWeb>, place: Place
     let mut response = HttpResponse::Ok();
     response.content_type(writer.content_type(offer.media_type));
     let parts = Parts::new(state.as_ref().clone(), entries, writer, state.urls(&request));
-    producer::stream(response, parts).await
+    producer::stream(state.as_ref().clone(), response, parts).await
 }

@@ -31,7 +31,8 @@ pub async fn answer(
         response.insert_header((header::WARNING, warning));
     }
     let is_one = matches!(form, Form::Single) && !source.animated;
-    let mut sender = Sender { pictures: Pictures::new(state, source), framing: None, is_ended: false };
+    let mut sender =
+        Sender { pictures: Pictures::new(state.clone(), source), framing: None, is_ended: false };
     response.content_type(match form {
         Form::Single => media_type.to_owned(),
         Form::Parts(urls) => {
@@ -42,8 +43,8 @@ pub async fn answer(
         }
     });
     match is_one {
-        true => Ok(response.body(producer::next(sender).await?.0.unwrap_or_default())),
-        false => producer::stream(response, sender).await,
+        true => Ok(response.body(producer::next(&state, sender).await?.0.unwrap_or_default())),
+        false => producer::stream(state, response, sender).await,
     }
 }
 
