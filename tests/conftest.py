@@ -3,6 +3,7 @@
 - `engram`: path of the executable.
 - `server`: a running server, shared by the tests of a module. `engram_server`: base URL of one for this test alone.
 - `start_engram`: starts servers over folders, with options.
+- `guarded`: a running server with a token for each role, shared by the tests of a module.
 - `shared`: the folder of real data.
 """
 
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from guarding import ROLES, Commands, Guarded
 from serving import Server, find_server, shared_folder, skip_or_fail, start_server
 
 
@@ -63,3 +65,14 @@ def server(tmp_path_factory):
 def engram_server(start_engram) -> str:
     """Base URL of a server with a fresh store, for this test alone."""
     return start_engram().base
+
+
+@pytest.fixture(scope="module")
+def guarded(engram, tmp_path_factory) -> Guarded:
+    data = tmp_path_factory.mktemp("guarded") / "data"
+    data.mkdir()
+    commands = Commands(engram, data)
+    tokens = {role: commands.token(f"the-{role}", role) for role in ROLES}
+    server = start_server(data)
+    yield Guarded(server, tokens)
+    server.stop()

@@ -1,72 +1,15 @@
-"""Servers that ask who you are."""
-
-import subprocess
-from dataclasses import dataclass
-from pathlib import Path
+"""Commands over a data folder of a test's own."""
 
 import pytest
-import requests
 
-from serving import Server, free_port, start_server
-
-ROLES = ("read", "write", "segment", "admin")
-
-
-@dataclass
-class Commands:
-    """The `engram` executable, over a data folder."""
-
-    binary: Path
-    data: Path
-
-    def __call__(self, *arguments: str, **options) -> subprocess.CompletedProcess:
-        return subprocess.run([self.binary, *arguments], capture_output=True, text=True, timeout=120, **options)
-
-    def tokens(self, *arguments: str) -> subprocess.CompletedProcess:
-        return self("tokens", *arguments, "--data", str(self.data))
-
-    def token(self, name: str, *roles: str) -> str:
-        """Makes a token, and answers its text."""
-        done = self.tokens("add", name, *(word for role in roles for word in ("--role", role)))
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    def refusal_to_serve(self, config: str, *arguments: str) -> str:
-        """What `engram serve` says when it does not start."""
-        file = self.data.parent / "refused.toml"
-        file.write_text(config)
-        done = self("serve", "--config", str(file), "--data", str(self.data), *arguments)
-        assert done.returncode == 1, "it started"
-        return done.stderr
+from guarding import Commands
+from serving import free_port
 
 
 @pytest.fixture
 def commands(engram, tmp_path) -> Commands:
     (tmp_path / "data").mkdir(exist_ok=True)
     return Commands(engram, tmp_path / "data")
-
-
-@dataclass
-class Guarded:
-    """A server with a token for each role, by the role's name."""
-
-    server: Server
-    tokens: dict[str, str]
-
-    def request(self, method: str, path: str, role: str | None = None, **options) -> requests.Response:
-        headers = {**({"Authorization": f"Bearer {self.tokens[role]}"} if role else {}), **options.pop("headers", {})}
-        return requests.request(method, self.server.base + path, headers=headers, timeout=60, **options)
-
-
-@pytest.fixture(scope="module")
-def guarded(engram, tmp_path_factory) -> Guarded:
-    data = tmp_path_factory.mktemp("guarded") / "data"
-    data.mkdir()
-    commands = Commands(engram, data)
-    tokens = {role: commands.token(f"the-{role}", role) for role in ROLES}
-    server = start_server(data)
-    yield Guarded(server, tokens)
-    server.stop()
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ ROUTES = [
     ("DELETE", "/dicomweb/studies/1.2", "write"),
     ("DELETE", SERIES, "write"),
     ("DELETE", INSTANCE, "write"),
+    ("GET", "/viewer/", "read"),
+    ("GET", "/viewer/app-config.js", "read"),
     ("GET", "/metrics", "read"),
     ("GET", "/api/v1/labels", "read segment"),
     ("GET", "/api/v1/exemplars", "read"),

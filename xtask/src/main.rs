@@ -3,7 +3,7 @@
 use std::process::{Command, ExitCode};
 
 use xtask::onnxruntime::Build;
-use xtask::{Result, licences, onnxruntime, parity, paths, process, testing};
+use xtask::{Result, licences, onnxruntime, parity, paths, process, testing, viewer};
 
 const HELP: &str = "\
 cargo xtask COMMAND
@@ -15,6 +15,7 @@ cargo xtask COMMAND
   onnxruntime [--gpu]
                    fetch the ONNX Runtime library, or check the one that is there; prints its path
                    (--gpu: the one for NVIDIA GPUs, Linux on x86_64; it needs CUDA 12 and cuDNN 9)
+  viewer           fetch the OHIF viewer, which the server then has at /viewer/; prints its folder (needs npm)
   parity [--tiny]  hold the SAM 2 runtime against the official predictor, on the same random weights (installs it;
                    --tiny: without the samples at real size, which take much longer)
   licences         hold the licence of every dependency against deny.toml
@@ -56,6 +57,10 @@ fn run(command: &str, arguments: &[String]) -> Result<ExitCode> {
                 _ => snafu::whatever!("could not understand {arguments:?}: it takes --gpu and nothing else"),
             };
             println!("{}", onnxruntime::library(build)?.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        "viewer" => {
+            println!("{}", viewer::folder()?.display());
             Ok(ExitCode::SUCCESS)
         }
         "parity" => {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::{Result, licences, onnxruntime, paths, process, python};
+use crate::{Result, licences, onnxruntime, paths, process, python, viewer};
 
 mod libtest;
 mod pytest;
@@ -39,11 +39,12 @@ impl Tally {
 /// failed. `strict`: what was skipped has failed.
 ///
 /// # Errors
-/// When the tools themselves cannot be had: no rustfmt or clippy, no Python, no ONNX Runtime.
+/// When the tools themselves cannot be had: no rustfmt or clippy, no Python, no ONNX Runtime, no npm.
 pub fn everything(strict: bool) -> Result<bool> {
     let began = Instant::now();
     components()?;
     onnxruntime::library(onnxruntime::Build::Cpu)?;
+    viewer::folder()?;
     let tools = python::environment(&paths::root().join("tests/requirements.txt"))?;
 
     let mut steps = Vec::new();

@@ -93,6 +93,15 @@ section! {
     Dicomweb {
         /// Whether DELETE is answered.
         allow_delete: bool = true,
+        /// The URL that clients reach `/dicomweb` under; none: what each names in `Host`.
+        public_url: Option<String> = None,
+    }
+}
+section! {
+    /// `[viewer]`
+    Viewer {
+        /// The viewer's folder; none: the fetched one.
+        folder: Option<PathBuf> = None,
     }
 }
 section! {
@@ -237,6 +246,7 @@ pub struct Config {
     pub auth: Auth,
     pub audit: Audit,
     pub dicomweb: Dicomweb,
+    pub viewer: Viewer,
     pub dimse: Dimse,
     pub storage: Storage,
     pub limits: Limits,
@@ -268,6 +278,7 @@ impl Config {
             &mut self.models.onnxruntime,
             &mut self.server.tls_certificate,
             &mut self.server.tls_key,
+            &mut self.viewer.folder,
         ];
         let named = named.into_iter().flatten();
         for path in named.chain(&mut self.models.bundles) {

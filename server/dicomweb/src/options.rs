@@ -40,7 +40,8 @@ pub struct DicomWebOptions {
     pub max_decoding: usize,
     /// The URL under which clients reach these services, e.g. `https://pacs.example/dicomweb`. Where it is given,
     /// RetrieveURL and BulkDataURI begin with it; else RetrieveURL begins with the request's `Host`, and
-    /// BulkDataURI is relative. Clients that cannot resolve relative URIs, or that send a wrong `Host`, need it.
+    /// BulkDataURI is relative. Clients that cannot resolve relative URIs, or that send a wrong `Host`, need it; but
+    /// where a client on this machine leaves out the port, it is put in, and BulkDataURI is absolute.
     pub public_url: Option<String>,
     /// Whether DELETE is offered.
     pub allow_delete: bool,

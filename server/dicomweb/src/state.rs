@@ -1,5 +1,6 @@
 //! What every route needs.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
@@ -65,11 +66,34 @@ impl DicomWeb {
             }
             None => {
                 let connection = request.connection_info();
-                let absolute = format!("{}://{}{mount}", connection.scheme(), connection.host());
-                Urls { absolute, reference: mount }
+                let (scheme, host) = (connection.scheme(), connection.host());
+                match port_left_out(request, scheme, host) {
+                    None => Urls { absolute: format!("{scheme}://{host}{mount}"), reference: mount },
+                    Some(port) => {
+                        let absolute = format!("{scheme}://{host}:{port}{mount}");
+                        Urls { absolute: absolute.clone(), reference: absolute }
+                    }
+                }
             }
         }
     }
+}
+
+/// The port that the client's `Host` should have named (RFC 9110 7.2) and does not, where that is beyond doubt: the client
+/// is on this machine, calls it loopback, and no proxy says that it came between. Such a client, `dicomweb-client` for
+/// Python, does not resolve relative references either.
+fn port_left_out(request: &HttpRequest, scheme: &str, host: &str) -> Option<u16> {
+    let is_forwarded = request.headers().keys().any(|name| name.as_str().contains("forwarded"));
+    let is_here = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    let port = request.app_config().local_addr().port();
+    let is_default = port == if scheme == "https" { 443 } else { 80 };
+    (is_here && !is_forwarded && !is_default && is_bare_loopback(host)).then_some(port)
+}
+
+/// Whether that is a loopback address or its name, and no port.
+fn is_bare_loopback(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 /// The path under which [`crate::configure`] was mounted, e.g. `/dicomweb`.
@@ -85,8 +109,9 @@ fn mount_of(request: &HttpRequest) -> String {
 pub(crate) struct Urls {
     /// Absolute: for RetrieveURL (0008,1190).
     absolute: String,
-    /// For BulkDataURI: absolute where `public_url` is configured, else a path on the same server (a relative
-    /// reference, RFC 3986 4.2), which needs no trust in the `Host` a client or proxy sends.
+    /// For BulkDataURI: absolute where `public_url` is configured or the client is one that [`port_left_out`] tells of,
+    /// else a path on the same server (a relative reference, RFC 3986 4.2), which needs no trust in the `Host` a client
+    /// or proxy sends.
     reference: String,
 }
 
@@ -170,4 +195,37 @@ where
     F: FnOnce() -> Result<T> + Send + 'static,
 {
     actix_web::web::block(call).await.unwrap_or(Err(Error::GivenUp))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::test::TestRequest;
+
+    /// What [`port_left_out`] says of a request of `peer`, to port 8080.
+    fn left_out(scheme: &str, host: &str, peer: &str, forwarded: bool) -> Option<u16> {
+        let mut request = TestRequest::get().peer_addr(peer.parse().unwrap());
+        if forwarded {
+            request = request.insert_header(("X-Forwarded-Proto", "https"));
+        }
+        port_left_out(&request.to_http_request(), scheme, host)
+    }
+
+    #[test]
+    fn a_port_is_put_in_where_it_is_beyond_doubt() {
+        let here = "127.0.0.1:50000";
+        for host in ["127.0.0.1", "localhost", "[::1]"] {
+            assert_eq!(left_out("http", host, here, false), Some(8080), "{host}");
+        }
+        assert_eq!(left_out("https", "localhost", "[::ffff:127.0.0.1]:50000", false), Some(8080));
+        for host in ["127.0.0.1:8080", "[::1]:8080", "pacs.example", "10.0.0.7", ""] {
+            assert_eq!(left_out("http", host, here, false), None, "{host}");
+        }
+        assert_eq!(left_out("http", "localhost", here, true), None, "behind a proxy");
+        assert_eq!(
+            left_out("http", "localhost", "172.17.0.1:50000", false),
+            None,
+            "through a port that is mapped"
+        );
+    }
 }

@@ -79,8 +79,8 @@ pub fn cache_folder() -> Option<PathBuf> {
     Some(user_cache()?.join("onnxruntime").join(VERSION))
 }
 
-/// Engram's folder in the user's cache.
-pub(crate) fn user_cache() -> Option<PathBuf> {
+/// Engram's folder in the user's cache: `$XDG_CACHE_HOME/engram`, or `~/.cache/engram`. `None` without a home.
+pub fn user_cache() -> Option<PathBuf> {
     // The XDG specification asks for a relative path to be ignored.
     let configured = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let cache = configured.or_else(|| std::env::home_dir().map(|home| home.join(".cache")))?;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::Uri;
 use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
 use clap::Args;
@@ -13,6 +14,7 @@ use super::{Common, Failure};
 use crate::assembly::{self, House};
 use crate::config::{Config, mebibytes};
 use crate::guard::{self, AuditLog, Guard, Tokens};
+use crate::http::viewer::{self, Viewer};
 use crate::http::{compression, cors};
 use crate::tls::{self, Certificate};
 use crate::{dimse, http};
@@ -34,13 +36,15 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         config.server.bind = bind;
     }
     cors::check(&config.server.cors_origins)?;
+    check_public_url(config.dicomweb.public_url.as_deref())?;
     guard::check_addresses(&config)?;
     let certificate = Certificate::configured(&config.server)?;
+    let viewer = Viewer::find(config.viewer.folder.as_deref())?;
     let house = assembly::open(&config)?;
     let (audit, writer) = AuditLog::start(&config.storage.data, &config.audit)?;
     let workers = house.workflow.start_workers(config.jobs.segmentation_workers).map_err(Failure::of)?;
     dimse::start(&config.dimse, &house, audit.clone())?;
-    let served = actix_web::rt::System::new().block_on(serve(&config, &house, audit, certificate));
+    let served = actix_web::rt::System::new().block_on(serve(&config, &house, audit, certificate, viewer));
     workers.stop();
     writer.into_iter().for_each(guard::Writer::stop);
     served
@@ -51,6 +55,7 @@ async fn serve(
     house: &House,
     audit: AuditLog,
     certificate: Option<Arc<Certificate>>,
+    viewer: Viewer,
 ) -> Result<(), Failure> {
     let state = web::Data::new(http::State {
         workflow: Arc::clone(&house.workflow),
@@ -61,13 +66,15 @@ async fn serve(
     let guard = web::Data::new(Guard::new(config, Arc::clone(&house.tokens), audit));
     let dicomweb = DicomWeb::new(house.archive.clone(), dicomweb_options(config))
         .with_observer(Arc::new(assembly::Observer(Arc::clone(&house.workflow))));
+    let viewer = web::Data::new(viewer);
     let origins = config.server.cors_origins.clone();
     let threads = match config.server.workers {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
         n => n,
     };
     let server = HttpServer::new(move || {
-        let (dicomweb, state, tokens) = (dicomweb.clone(), state.clone(), tokens.clone());
+        let (dicomweb, state, tokens, viewer) =
+            (dicomweb.clone(), state.clone(), tokens.clone(), viewer.clone());
         // The last to be wrapped stands before the others: preflights carry no token, so CORS comes first.
         App::new()
             .app_data(guard.clone())
@@ -75,6 +82,7 @@ async fn serve(
             .wrap(from_fn(guard::watch))
             .wrap(Condition::new(!origins.is_empty(), cors::allowing(&origins)))
             .configure(|services| http::configure(services, state, tokens))
+            .configure(|services| viewer::configure(services, viewer))
             .configure(|services| engram_dicomweb::configure_wado_uri(services, dicomweb.clone()))
             .service(web::scope("/dicomweb").configure(|scope| engram_dicomweb::configure(scope, dicomweb)))
     })
@@ -110,6 +118,25 @@ fn warn_of_what_is_open(config: &Config) {
             "tokens and images cross the network unencrypted: set [server] tls_certificate, or put a proxy with TLS \
              before this port"
         );
+    }
+}
+
+/// Refuses what clients could not reach anything under.
+fn check_public_url(url: Option<&str>) -> Result<(), Failure> {
+    let is_url = |text: &str| {
+        let uri = text.parse::<Uri>().ok();
+        uri.is_some_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.host().is_some()
+                && uri.query().is_none()
+        })
+    };
+    match url.filter(|url| !is_url(url)) {
+        None => Ok(()),
+        Some(wrong) => Err(Failure::say(format!(
+            "[dicomweb] public_url: {wrong:?} is no URL of a server. Write scheme, host and path, such as \
+             \"https://pacs.example/dicomweb\"."
+        ))),
     }
 }
 
@@ -156,6 +183,22 @@ fn dicomweb_options(config: &Config) -> DicomWebOptions {
         max_decode_bytes: mebibytes(config.limits.max_instance_mb),
         read_timeout: at_least_a_second(config.limits.request_body_seconds),
         allow_delete: config.dicomweb.allow_delete,
+        public_url: config.dicomweb.public_url.clone(),
         ..defaults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_url_of_a_server_is_refused() {
+        for url in ["https://pacs.example/dicomweb", "http://10.0.0.7:8080/dicomweb/"] {
+            assert!(check_public_url(Some(url)).is_ok(), "{url}");
+        }
+        for wrong in ["", "pacs.example", "/dicomweb", "ftp://pacs.example", "https://pacs.example/?a=b"] {
+            assert!(check_public_url(Some(wrong)).is_err(), "{wrong}");
+        }
     }
 }

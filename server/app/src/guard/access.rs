@@ -27,12 +27,13 @@ const ADMIN: Access = Access::AnyOf(&[]);
 ///
 /// `/exemplars` and `/jobs/*/provenance` name other patients' studies, so they need read, as searching for those
 /// patients does.
-const TABLE: [(&str, &str, Access); 20] = [
+const TABLE: [(&str, &str, Access); 21] = [
     ("GET HEAD", "/api/v1/health", Access::Open),
     ("GET HEAD", "/metrics", READ),
     ("GET HEAD OPTIONS", "/dicomweb/**", READ),
     ("*", "/dicomweb/**", WRITE),
     ("GET HEAD OPTIONS", "/wado", READ),
+    ("GET HEAD", "/viewer/**", READ),
     ("GET HEAD", "/api/v1/labels", READ_OR_SEGMENT),
     ("GET HEAD", "/api/v1/exemplars", READ),
     ("GET HEAD", "/api/v1/exemplars/suggestions", READ),
@@ -102,6 +103,9 @@ mod tests {
             ("PUT /dicomweb/workitems/1", any_of(&[Write])),
             ("GET /wado", any_of(&[Read])),
             ("POST /wado", ADMIN),
+            ("GET /viewer", any_of(&[Read])),
+            ("GET /viewer/assets/a.png", any_of(&[Read])),
+            ("POST /viewer/", ADMIN),
             ("GET /dicomwebs", ADMIN),
             ("GET /api/v1/labels", any_of(&[Read, Segment])),
             ("POST /api/v1/segmentations", any_of(&[Segment])),

@@ -1,4 +1,4 @@
-//! The HTTP face beside DICOMweb: `/api/v1` and `/metrics`. Routes are thin; the work is `workflow`'s.
+//! The HTTP face beside DICOMweb: `/api/v1`, `/metrics` and `/viewer/`. Routes are thin; the work is `workflow`'s.
 
 pub mod compression;
 pub mod cors;
@@ -13,6 +13,7 @@ mod patience;
 mod problem;
 mod segmentations;
 pub mod tokens;
+pub mod viewer;
 
 use std::sync::Arc;
 use std::time::Duration;
