@@ -5,8 +5,10 @@
 
 use crate::fixture::TemporaryArchive;
 use crate::objects::{self, Pixels};
+use actix_http::Request;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::http::{StatusCode, Uri};
+use actix_web::rt::{System, SystemRunner};
 use actix_web::test::{self, TestRequest};
 use actix_web::{App, web};
 use bytes::Bytes;
@@ -17,6 +19,8 @@ use engram_dicomweb::{DicomWeb, DicomWebOptions, configure};
 use engram_imaging::TargetSyntax;
 use serde_json::Value;
 use std::io::Write;
+use std::pin::Pin;
+use std::rc::Rc;
 
 /// The most header fields looked at.
 const MAX_FIELDS: usize = 8;
@@ -37,7 +41,7 @@ pub fn check(input: &[u8]) {
 }
 
 /// The request; `None` where it would not get through HTTP itself.
-fn request(input: &[u8]) -> Option<TestRequest> {
+fn request(input: &[u8]) -> Option<Request> {
     let mut lines = input.split(|byte| *byte == b'\n');
     let target = Uri::try_from([b"/dicomweb", lines.next()?].concat()).ok()?;
     target.authority().is_none().then_some(())?;
@@ -48,13 +52,16 @@ fn request(input: &[u8]) -> Option<TestRequest> {
         let value = HeaderValue::from_bytes(line.get(colon + 1..)?.trim_ascii()).ok()?;
         request = request.append_header((name, value));
     }
-    Some(request)
+    Some(request.to_request())
 }
+
+/// Answers one request.
+type Service = Box<dyn Fn(Request) -> Pin<Box<dyn Future<Output = Answer>>>>;
 
 /// The services over an archive that is filled.
 struct Server {
-    runtime: actix_web::rt::SystemRunner,
-    state: DicomWeb,
+    service: Service,
+    runtime: SystemRunner,
     _archive: TemporaryArchive,
 }
 
@@ -74,19 +81,27 @@ impl Server {
         let options =
             DicomWebOptions { max_frame_bytes: 256 << 10, max_frames: 64, ..DicomWebOptions::default() };
         let state = DicomWeb::new(temporary.archive.clone(), options);
-        Self { runtime: actix_web::rt::System::new(), state, _archive: temporary }
+        let runtime = System::new();
+        Self { service: service(state, &runtime), runtime, _archive: temporary }
     }
 
-    fn answer(&self, request: TestRequest) -> Answer {
-        let state = self.state.clone();
-        self.runtime.block_on(async {
-            let services = web::scope("/dicomweb").configure(|scope| configure(scope, state));
-            let app = test::init_service(App::new().service(services)).await;
-            let response = test::call_service(&app, request.to_request()).await;
+    fn answer(&self, request: Request) -> Answer {
+        self.runtime.block_on((self.service)(request))
+    }
+}
+
+/// The services below their mount, made once.
+fn service(state: DicomWeb, runtime: &SystemRunner) -> Service {
+    let services = web::scope("/dicomweb").configure(|scope| configure(scope, state));
+    let app = Rc::new(runtime.block_on(test::init_service(App::new().service(services))));
+    Box::new(move |request| {
+        let app = Rc::clone(&app);
+        Box::pin(async move {
+            let response = test::call_service(&*app, request).await;
             let (status, headers) = (response.status(), response.headers().clone());
             Answer { status, headers, body: test::read_body(response).await }
         })
-    }
+    })
 }
 
 fn is_sound(answer: &Answer) {
