@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a tool for developers")]
 
+use dicom_core::value::{PixelFragmentSequence, Value};
+use dicom_core::{DataElement, PrimitiveValue, VR};
+use dicom_dictionary_std::{tags, uids};
 use engram_archive::ArchiveOptions;
 use engram_archive::fuzzing::verify;
 use engram_dicomweb::native_model;
 use engram_fuzz_targets::objects::{Pixels, image, in_syntax};
-use engram_imaging::TargetSyntax;
+use engram_imaging::{DecodeLimits, PixelReader, TargetSyntax, encode_frame, read_part10};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -63,6 +66,10 @@ fn main() {
             write("part10", &format!("{syntax:?}-{number}"), &in_syntax(object, syntax));
         }
     }
+    for syntax in [uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN, "1.2.840.10008.1.2.2"] {
+        write("part10", &format!("data-set-{syntax}"), &encoded(&images[0], syntax));
+    }
+    write("part10", "jpeg-baseline", &jpeg_baseline(&images[2]));
     for (number, request) in REQUESTS.iter().enumerate() {
         write("query", &format!("request-{number}"), request.as_bytes());
     }
@@ -70,6 +77,38 @@ fn main() {
         let input = [&[cuts.len() as u8], *cuts, body.as_bytes()].concat();
         write("multipart", &format!("body-{number}"), &input);
     }
+}
+
+/// An object whose data set is encoded otherwise.
+fn encoded(object: &[u8], transfer_syntax: &str) -> Vec<u8> {
+    let object = read_part10(object, object.len() as u64).unwrap();
+    let mut meta = object.meta().clone();
+    meta.transfer_syntax = transfer_syntax.to_owned();
+    meta.update_information_group_length();
+    let mut bytes = Vec::new();
+    object.into_inner().with_exact_meta(meta).write_all(&mut bytes).unwrap();
+    bytes
+}
+
+/// A colour image compressed with loss, in two fragments.
+fn jpeg_baseline(object: &[u8]) -> Vec<u8> {
+    let mut object = read_part10(object, object.len() as u64).unwrap();
+    let reader = PixelReader::open(&object, DecodeLimits::default()).unwrap();
+    let frame = encode_frame(&reader, 1, TargetSyntax::JpegBaseline).unwrap();
+    let (first, second) = frame.split_at(frame.len() / 4 * 2);
+    let fragments = PixelFragmentSequence::new(vec![0u32], vec![first.to_vec(), second.to_vec()]);
+    let mut meta = object.meta().clone();
+    meta.transfer_syntax = TargetSyntax::JpegBaseline.uid().to_owned();
+    meta.update_information_group_length();
+    object.put(DataElement::new(tags::PIXEL_DATA, VR::OB, Value::<_, Vec<u8>>::PixelSequence(fragments)));
+    object.put(DataElement::new(
+        tags::PHOTOMETRIC_INTERPRETATION,
+        VR::CS,
+        PrimitiveValue::from("YBR_FULL_422"),
+    ));
+    let mut bytes = Vec::new();
+    object.into_inner().with_exact_meta(meta).write_all(&mut bytes).unwrap();
+    bytes
 }
 
 /// The metadata of an object as STOW-RS would bring it: bulk data is where the targets have it.

@@ -9,6 +9,7 @@ use engram_imaging::{
 };
 use serde_json::Value;
 use std::fs::File;
+use std::io::Cursor;
 
 const DECODE: DecodeLimits = DecodeLimits { max_frame_bytes: 1 << 20 };
 const TRANSCODE: TranscodeLimits = TranscodeLimits { decode: DECODE, max_object_bytes: 4 << 20 };
@@ -18,8 +19,9 @@ pub fn check(input: &[u8]) {
     let mut file = file_of(input);
     let Ok(verified) = verify(&mut file, &options()) else { return };
     metadata(&verified, &mut file);
-    let _ = read_header(input);
-    let Ok(object) = read_part10(input) else { return };
+    let length = input.len() as u64;
+    let _ = read_header(Cursor::new(input), length);
+    let Ok(object) = read_part10(input, length) else { return };
     let Ok(reader) = PixelReader::open(&object, DECODE) else { return };
     let ends = [1, reader.number_of_frames()];
     let frames = ends.map(|frame| reader.frame(frame).ok());
@@ -55,7 +57,7 @@ fn metadata(verified: &Verified, file: &mut File) {
 fn says_the_same(transcoded: &[u8], before: &Verified, frames: &[Option<Frame>; 2]) {
     let after = verify(&mut file_of(transcoded), &options()).unwrap();
     assert_eq!(after.uids, before.uids);
-    let object = read_part10(transcoded).unwrap();
+    let object = read_part10(transcoded, transcoded.len() as u64).unwrap();
     let Ok(reader) = PixelReader::open(&object, DECODE) else { return };
     for (frame, number) in frames.iter().zip([1, reader.number_of_frames()]) {
         let Some(frame) = frame else { continue };
