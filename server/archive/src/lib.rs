@@ -35,6 +35,9 @@ mod draft;
 mod durable;
 mod entry;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod incoming;
 mod journal;
 mod layout;

@@ -11,7 +11,7 @@ mod walk;
 pub(crate) use json::DataSetJson;
 pub(crate) use locate::{ElementPath, locate, parse_tag};
 
-use crate::{InstanceUids, StoreError, StoreFailure, uid};
+use crate::{ArchiveOptions, InstanceUids, StoreError, StoreFailure, uid};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_encoding::transfer_syntax::{Codec, Endianness, TransferSyntax, TransferSyntaxIndex};
@@ -31,6 +31,16 @@ pub(crate) struct Limits {
     pub max_instance_bytes: u64,
     pub max_metadata_bytes: usize,
     pub inline_binary_bytes: usize,
+}
+
+impl Limits {
+    pub(crate) fn of(options: &ArchiveOptions) -> Self {
+        Limits {
+            max_instance_bytes: options.max_instance_bytes,
+            max_metadata_bytes: options.max_metadata_bytes,
+            inline_binary_bytes: options.inline_binary_bytes,
+        }
+    }
 }
 
 /// What the file meta information says (PS3.10 section 7.1), and where the data set begins.

@@ -26,11 +26,7 @@ impl Shared {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        Limits {
-            max_instance_bytes: self.options.max_instance_bytes,
-            max_metadata_bytes: self.options.max_metadata_bytes,
-            inline_binary_bytes: self.options.inline_binary_bytes,
-        }
+        Limits::of(&self.options)
     }
 
     /// After a sync or a catalogue write failed, what is on the disk is not known: nothing more is written

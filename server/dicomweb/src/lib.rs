@@ -12,6 +12,9 @@
 
 mod delete;
 mod error;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod media;
 pub mod multipart;
 pub mod native_model;

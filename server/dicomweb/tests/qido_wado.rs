@@ -263,7 +263,7 @@ async fn frames_come_as_parts_or_alone() {
 async fn what_is_named_is_transcoded() {
     let fixture = filled().await;
     let samples = |object: &[u8]| {
-        let object = read_part10(object).unwrap();
+        let object = read_part10(object, object.len() as u64).unwrap();
         PixelReader::open(&object, DecodeLimits::default()).unwrap().frame(1).unwrap().data
     };
     let stored = fixture.call(accepting(SERIES, OBJECTS)).await.parts();

@@ -9,7 +9,6 @@ use engram_imaging::{DecodeLimits, Frame, FrameData, Photometric, PixelReader, r
 use serde_json::{Value, json};
 use std::error::Error;
 use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,7 +24,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn dump(file: &Path, target: &Path) -> Result<Value, Box<dyn Error>> {
-    let object = read_part10(BufReader::new(File::open(file)?))?;
+    let source = File::open(file)?;
+    let length = source.metadata()?.len();
+    let object = read_part10(source, length)?;
     let reader = PixelReader::open(&object, DecodeLimits::default())?;
     let frames = (1..=reader.number_of_frames()).map(|frame| reader.frame(frame));
     let frames = frames.collect::<Result<Vec<Frame>, _>>()?;

@@ -5,9 +5,20 @@
 //! it, or an ImplementationClassUID with letters in it. The data set behind it is sound; so the group is
 //! rewritten before it is parsed.
 
+use crate::error::{DataSetSnafu, ReadObjectSnafu, Result};
+use dicom_core::Tag;
+use dicom_core::header::{DataElementHeader, Length, SequenceItemHeader};
 use dicom_dictionary_std::tags;
-use dicom_object::{DefaultDicomObject, OpenFileOptions, ReadError};
-use std::io::{Cursor, Read};
+use dicom_encoding::decode::{self, DecodeFrom};
+use dicom_encoding::text::SpecificCharacterSet;
+use dicom_encoding::transfer_syntax::{Codec, DynDecoder, TransferSyntaxIndex};
+use dicom_object::{DefaultDicomObject, FileMetaTable, InMemDicomObject, OpenFileOptions, ReadError};
+use dicom_parser::StatefulDecoder;
+use dicom_parser::dataset::LazyDataToken;
+use dicom_parser::dataset::lazy_read::LazyDataSetReader;
+use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
+use snafu::{OptionExt, ResultExt, ensure};
+use std::io::{self, BufReader, Cursor, Read, Seek, Take};
 
 /// The preamble and the four letters after it.
 const PREAMBLE: usize = 132;
@@ -22,24 +33,130 @@ const LARGEST_GROUP: usize = 1 << 16;
 /// Longest AE and SH value.
 const LONGEST_NAME: usize = 16;
 
-/// Reads a Part 10 object, as [`OpenFileOptions::from_reader`] does, but forgives elements of the meta
-/// group that have no bearing on the data set: they are trimmed or left out.
-///
-/// As `dicom-object` does, this sets memory aside for what an element's length claims: bytes from a network
-/// are to be walked first, as the archive does before it stores them.
+/// The most that deflate can make of a byte.
+const MOST_INFLATION: u64 = 1032;
+
+/// Reads a Part 10 object of `length` bytes, as [`OpenFileOptions::from_reader`] does, but forgives elements of the meta
+/// group that have no bearing on the data set: they are trimmed or left out. No element may claim more bytes than
+/// there are left, so that memory is set aside for what is there alone; `dicom-object` believes what is claimed.
 ///
 /// # Errors
 /// Those of `dicom-object`.
-pub fn read_part10<R: Read>(source: R) -> Result<DefaultDicomObject, Box<ReadError>> {
-    OpenFileOptions::new().from_reader(mended(source)).map_err(Box::new)
+pub fn read_part10<R: Read>(source: R, length: u64) -> Result<DefaultDicomObject, Box<ReadError>> {
+    let mut source = mended(source);
+    let meta = read_meta(&mut source)?;
+    let data_set = match decoder(Box::new(source), meta.transfer_syntax(), length) {
+        Some(decoder) => InMemDicomObject::read_dataset(decoder)?,
+        None => return Err(unsupported(&meta)),
+    };
+    Ok(data_set.with_exact_meta(meta))
 }
 
-/// Reads what a Part 10 object says before its pixel data, as [`read_part10`] does.
+/// Reads what a Part 10 object of `length` bytes says before its pixel data, as [`read_part10`] does.
 ///
 /// # Errors
-/// Those of `dicom-object`.
-pub fn read_header<R: Read>(source: R) -> Result<DefaultDicomObject, Box<ReadError>> {
-    OpenFileOptions::new().read_until(tags::FLOAT_PIXEL_DATA).from_reader(mended(source)).map_err(Box::new)
+/// Those of `dicom-object`; an element that claims more bytes than there are.
+pub fn read_header<R: Read + Seek>(mut source: R, length: u64) -> Result<DefaultDicomObject> {
+    ensure_claims(&mut source, length)?;
+    let rewound = source.rewind();
+    ensure!(rewound.is_ok(), DataSetSnafu { what: "it cannot be read again" });
+    let options = OpenFileOptions::new().read_until(tags::FLOAT_PIXEL_DATA);
+    options.from_reader(mended(source)).map_err(Box::new).context(ReadObjectSnafu)
+}
+
+/// Fails where an element before the pixel data claims more bytes than there are.
+fn ensure_claims<R: Read>(source: R, length: u64) -> Result<()> {
+    let mut source = mended(source);
+    let meta = read_meta(&mut source).context(ReadObjectSnafu)?;
+    let decoder = decoder(Box::new(source), meta.transfer_syntax(), length);
+    let mut tokens =
+        LazyDataSetReader::new(decoder.context(DataSetSnafu { what: "its encoding is unknown" })?);
+    let mut depth = 0usize;
+    let broken = || DataSetSnafu { what: "an element does not end" };
+    while let Some(token) = tokens.advance() {
+        match token.ok().context(broken())? {
+            LazyDataToken::ElementHeader(header) if depth == 0 && header.tag >= tags::FLOAT_PIXEL_DATA => {
+                break;
+            }
+            LazyDataToken::PixelSequenceStart if depth == 0 => break,
+            LazyDataToken::SequenceStart { .. } | LazyDataToken::PixelSequenceStart => depth += 1,
+            LazyDataToken::SequenceEnd => depth = depth.saturating_sub(1),
+            token => token.skip().ok().context(broken())?,
+        }
+    }
+    Ok(())
+}
+
+/// Preamble, prefix and file meta information; the source is left at the data set.
+fn read_meta(source: &mut impl Read) -> Result<FileMetaTable, Box<ReadError>> {
+    let preamble = (PREAMBLE - 4) as u64;
+    // A file that ends here has no file meta information either, which is the better error.
+    let _ = io::copy(&mut source.by_ref().take(preamble), &mut io::sink());
+    FileMetaTable::from_reader(source).map_err(|source| Box::new(ReadError::ParseMetaDataSet { source }))
+}
+
+/// The error of `dicom-object` for an object whose data set has no decoder.
+fn unsupported(meta: &FileMetaTable) -> Box<ReadError> {
+    Box::new(ReadError::ReadUnrecognizedTransferSyntax {
+        uid: meta.transfer_syntax().to_owned(),
+        backtrace: snafu::GenerateImplicitData::generate(),
+    })
+}
+
+type DataSetSource<'r> = Take<Box<dyn Read + 'r>>;
+
+/// A decoder of the data set; `None` where the transfer syntax is unknown.
+fn decoder<'r>(
+    source: Box<dyn Read + 'r>,
+    transfer_syntax: &str,
+    length: u64,
+) -> Option<StatefulDecoder<Bounded<DynDecoder<DataSetSource<'r>>>, DataSetSource<'r>>> {
+    let syntax = TransferSyntaxRegistry.get(transfer_syntax)?;
+    let (source, length): (Box<dyn Read + 'r>, u64) = match syntax.codec() {
+        Codec::Dataset(Some(adapter)) => {
+            let inflated = BufReader::new(adapter.adapt_reader(source));
+            (Box::new(inflated), length.saturating_mul(MOST_INFLATION))
+        }
+        Codec::Dataset(None) => return None,
+        Codec::None | Codec::EncapsulatedPixelData(..) => (Box::new(BufReader::new(source)), length),
+    };
+    let decoder = Bounded(syntax.decoder_for::<DataSetSource<'r>>()?);
+    let charset = SpecificCharacterSet::default();
+    Some(StatefulDecoder::new(source.take(length), decoder, syntax.basic_decoder(), charset))
+}
+
+/// A decoder that refuses what claims more bytes than its source has.
+struct Bounded<D>(D);
+
+impl<R: Read, D: DecodeFrom<Take<R>>> DecodeFrom<Take<R>> for Bounded<D> {
+    fn decode_header(&self, source: &mut Take<R>) -> decode::Result<(DataElementHeader, usize)> {
+        let (header, read) = self.0.decode_header(source)?;
+        ensure_there(header.len, source)?;
+        Ok((header, read))
+    }
+
+    fn decode_item_header(&self, source: &mut Take<R>) -> decode::Result<SequenceItemHeader> {
+        let header = self.0.decode_item_header(source)?;
+        if let SequenceItemHeader::Item { len } = header {
+            ensure_there(len, source)?;
+        }
+        Ok(header)
+    }
+
+    fn decode_tag(&self, source: &mut Take<R>) -> decode::Result<Tag> {
+        self.0.decode_tag(source)
+    }
+}
+
+fn ensure_there<R>(claimed: Length, source: &Take<R>) -> decode::Result<()> {
+    match claimed.get() {
+        Some(length) if u64::from(length) > source.limit() => {
+            let source =
+                io::Error::new(io::ErrorKind::InvalidData, "a value claims more bytes than there are");
+            Err(decode::Error::ReadHeaderTag { backtrace: None, source })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The file, its meta group in bounds.
@@ -150,7 +267,7 @@ mod tests {
         for element in cases {
             let bytes = file(&[SYNTAX, element]);
             assert!(dicom_object::from_reader(bytes.as_slice()).is_err());
-            let object = read_part10(bytes.as_slice()).unwrap();
+            let object = read_part10(bytes.as_slice(), bytes.len() as u64).unwrap();
             assert_eq!(object.get(tags::PATIENT_ID).unwrap().to_str().unwrap(), "P1");
         }
     }
@@ -158,7 +275,7 @@ mod tests {
     #[test]
     fn a_title_is_kept_when_trimming_is_enough() {
         let bytes = file(&[SYNTAX, (b"\x02\x00\x16\x00AE", b"      STORESCU      ")]);
-        let object = read_part10(bytes.as_slice()).unwrap();
+        let object = read_part10(bytes.as_slice(), bytes.len() as u64).unwrap();
         assert_eq!(object.meta().source_application_entity_title.as_deref(), Some("STORESCU"));
     }
 
@@ -166,7 +283,7 @@ mod tests {
     fn what_is_no_part_10_file_is_refused() {
         let sound = file(&[SYNTAX]);
         for bytes in [&b""[..], &[0; 200], &sound[..140], &sound[..160]] {
-            assert!(read_part10(bytes).is_err());
+            assert!(read_part10(bytes, bytes.len() as u64).is_err());
         }
     }
 }

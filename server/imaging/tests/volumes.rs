@@ -26,7 +26,11 @@ fn series(folder: PathBuf) -> Vec<DefaultDicomObject> {
     files.sort();
     // In an order that is not the volume's.
     files.reverse();
-    files.iter().map(|file| read_part10(std::fs::File::open(file).unwrap()).unwrap()).collect()
+    let read = |file: &PathBuf| {
+        let bytes = std::fs::read(file).unwrap();
+        read_part10(bytes.as_slice(), bytes.len() as u64).unwrap()
+    };
+    files.iter().map(read).collect()
 }
 
 fn volume(folder: PathBuf) -> Volume {

@@ -1,7 +1,6 @@
 //! From a series in the archive to volumes in memory.
 
 use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use dicom_object::DefaultDicomObject;
@@ -45,7 +44,8 @@ pub fn open_instance(entry: &InstanceEntry) -> Result<DefaultDicomObject> {
 
 fn open_file(path: &Path) -> Result<DefaultDicomObject> {
     let file = File::open(path).context(FileSnafu { action: "open", path })?;
-    read_part10(BufReader::new(file)).context(OpenObjectSnafu { path })
+    let length = file.metadata().context(FileSnafu { action: "open", path })?.len();
+    read_part10(file, length).context(OpenObjectSnafu { path })
 }
 
 /// Reads the series and assembles its volumes.

@@ -2,7 +2,7 @@
 //!
 //! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.5>
 
-mod metadata;
+pub(crate) mod metadata;
 mod response;
 pub mod routes;
 mod service;

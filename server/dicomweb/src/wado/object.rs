@@ -54,13 +54,13 @@ pub fn open(entry: &InstanceEntry, options: &DicomWebOptions) -> Result<DefaultD
         return TooLargeToDecodeSnafu { size: entry.size, limit }.fail();
     }
     let file = File::open(&entry.path).context(ReadFileSnafu)?;
-    read_part10(BufReader::new(file)).context(ReadObjectSnafu)
+    read_part10(file, entry.size).context(ReadObjectSnafu)
 }
 
 /// Reads what an object says before its pixel data.
 pub fn header(entry: &InstanceEntry) -> Result<DefaultDicomObject> {
     let file = File::open(&entry.path).context(ReadFileSnafu)?;
-    read_header(BufReader::new(file)).context(ReadObjectSnafu)
+    read_header(BufReader::new(file), entry.size).context(PixelsSnafu)
 }
 
 /// Whether an instance has PixelData, FloatPixelData or DoubleFloatPixelData.

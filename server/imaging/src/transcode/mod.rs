@@ -57,7 +57,7 @@ pub struct Transcoded {
 /// A file that does not read; pixels that the transfer syntax cannot hold ([`TargetSyntax::obstacle`]), or that
 /// do not decode; an object above the limits.
 pub fn transcode(file: &[u8], target: TargetSyntax, limits: TranscodeLimits) -> Result<Transcoded> {
-    let object = read_part10(file).context(ReadObjectSnafu)?;
+    let object = read_part10(file, file.len() as u64).context(ReadObjectSnafu)?;
     let start = data_set_offset(file).context(DataSetSnafu { what: "it has no file meta information" })?;
     let data_set = file.get(start..).unwrap_or_default();
     let (data_set, from) = encoding(&object, data_set, limits)?;

@@ -64,7 +64,7 @@ fn written(object: &DefaultDicomObject) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8]) -> DefaultDicomObject {
-    read_part10(bytes).unwrap()
+    read_part10(bytes, bytes.len() as u64).unwrap()
 }
 
 fn frames(object: &DefaultDicomObject) -> Vec<Frame> {

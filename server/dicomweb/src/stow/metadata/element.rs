@@ -25,6 +25,10 @@ pub fn elements(object: Map<String, Value>) -> Result<Elements> {
         if group <= 0x0002 || number == 0 {
             continue;
         }
+        // PS3.5 section 7.1: no attribute of a data set has these groups; FFFE is that of items and delimiters.
+        if matches!(group, 0x0003..=0x0007 | 0xFFFE) {
+            return ElementSnafu { tag: key, problem: "no data set has this group" }.fail();
+        }
         if elements.insert(Tag(group, number), element).is_some() {
             return ElementSnafu { tag: key, problem: "it stands there twice" }.fail();
         }
