@@ -77,6 +77,7 @@ async fn serve(
             .configure(|services| http::configure(services, state, tokens))
             .configure(|services| engram_dicomweb::configure_wado_uri(services, dicomweb.clone()))
             .service(web::scope("/dicomweb").configure(|scope| engram_dicomweb::configure(scope, dicomweb)))
+            .default_service(web::to(http::nowhere))
     })
     .workers(threads)
     .max_connections(config.limits.max_connections.div_ceil(threads).max(1))
@@ -146,6 +147,7 @@ fn dicomweb_options(config: &Config) -> DicomWebOptions {
         max_decode_bytes: mebibytes(config.limits.max_instance_mb),
         read_timeout: at_least_a_second(config.limits.request_body_seconds),
         allow_delete: config.dicomweb.allow_delete,
+        openapi_url: Some(http::openapi::URL.to_owned()),
         ..DicomWebOptions::default()
     }
 }

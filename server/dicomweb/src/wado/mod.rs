@@ -4,6 +4,7 @@
 
 mod body;
 pub mod bulkdata;
+pub mod description;
 pub mod frames;
 pub mod instances;
 pub mod metadata;

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use engram_archive::InstanceEntry;
 use engram_imaging::{Error as Imaging, TargetSyntax};
 
-use super::service::{self, Answer};
+use super::service::{self, Answer, ZIP};
 use super::transcoded;
 use crate::error::{Error, Result};
 use crate::media::Offer;
@@ -15,8 +15,6 @@ use crate::state::{DicomWeb, blocking, negotiate};
 use crate::wado::range::single_part;
 use crate::wado::zip::zip;
 use crate::wado::{body, object};
-
-const ZIP: &str = "application/zip";
 
 /// Sends instances as `multipart/related; type="application/dicom"`, or as `application/dicom` where there is one; or as
 /// `application/zip`, in the transfer syntaxes they are stored in.

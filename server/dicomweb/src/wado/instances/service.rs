@@ -13,6 +13,8 @@ use crate::wado::body::{Segment, read_range};
 
 /// The media type of an object.
 pub const DICOM: &str = "application/dicom";
+/// The media type of several objects in one file.
+pub const ZIP: &str = "application/zip";
 
 /// An answer: its `Content-Type`, and where its bytes are.
 pub struct Answer {
