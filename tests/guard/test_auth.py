@@ -1,6 +1,7 @@
 """Who may come in, and do what: every route is closed without a token, and open to the roles that it names."""
 
 import base64
+import re
 import socket
 import time
 
@@ -10,7 +11,8 @@ from dicomweb_client.api import DICOMwebClient
 
 from small_ct import make_ct, part10
 
-SERIES = "/dicomweb/studies/1.2/series/1.3"
+STUDY = "/dicomweb/studies/1.2"
+SERIES = f"{STUDY}/series/1.3"
 INSTANCE = f"{SERIES}/instances/1.4"
 JOB = "/api/v1/jobs/00000000-0000-0000-0000-000000000000"
 
@@ -18,19 +20,26 @@ JOB = "/api/v1/jobs/00000000-0000-0000-0000-000000000000"
 ROUTES = [
     *[(method, f"/dicomweb/{level}", "read") for method in ("GET", "HEAD", "OPTIONS")
       for level in ("studies", "series", "instances")],
+    *[(method, f"/dicomweb{slash}", "read") for method in ("GET", "OPTIONS") for slash in ("", "/")],
+    *[("GET", f"{above}/count", "read") for above in (
+        "/dicomweb/studies", "/dicomweb/series", "/dicomweb/instances", f"{STUDY}/series", f"{STUDY}/instances",
+        f"{SERIES}/instances")],
     *[("GET", path, "read") for path in (
-        "/dicomweb/studies/1.2", "/dicomweb/studies/1.2/series", "/dicomweb/studies/1.2/instances",
-        "/dicomweb/studies/1.2/metadata", SERIES, f"{SERIES}/instances", f"{SERIES}/metadata", INSTANCE,
-        f"{INSTANCE}/metadata", f"{INSTANCE}/rendered", f"{INSTANCE}/frames/1", f"{INSTANCE}/frames/1/rendered",
-        f"{INSTANCE}/bulkdata/7FE00010")],
+        STUDY, f"{STUDY}/series", f"{STUDY}/instances", SERIES, f"{SERIES}/instances", INSTANCE, f"{INSTANCE}/frames/1",
+        f"{INSTANCE}/frames/1/rendered", f"{INSTANCE}/frames/1/thumbnail", f"{INSTANCE}/bulkdata/7FE00010",
+        "/dicomweb/wado", "/wado")],
+    *[("GET", f"{level}/{part}", "read") for level in (STUDY, SERIES, INSTANCE)
+      for part in ("metadata", "pixeldata", "rendered", "thumbnail")],
     ("POST", "/dicomweb/studies", "write"),
-    ("POST", "/dicomweb/studies/1.2", "write"),
-    ("DELETE", "/dicomweb/studies/1.2", "write"),
+    ("POST", STUDY, "write"),
+    ("DELETE", STUDY, "write"),
     ("DELETE", SERIES, "write"),
     ("DELETE", INSTANCE, "write"),
     ("GET", "/viewer/", "read"),
     ("GET", "/viewer/app-config.js", "read"),
     ("GET", "/metrics", "read"),
+    ("GET", "/api/v1/openapi.json", "read write segment"),
+    ("OPTIONS", "/api/v1/labels", "read segment"),
     ("GET", "/api/v1/labels", "read segment"),
     ("GET", "/api/v1/exemplars", "read"),
     ("GET", "/api/v1/exemplars/suggestions", "read"),
@@ -51,12 +60,11 @@ ROUTES = [
     ("GET", "/api/v1/tokens", ""),
     ("POST", "/api/v1/tokens", ""),
     ("DELETE", "/api/v1/tokens/none", ""),
-    ("GET", "/", ""),
-    ("GET", "/no/such/route", ""),
 ]
+NOWHERE = [("GET", "/", ""), ("GET", "/no/such/route", "")]
 
 
-@pytest.mark.parametrize("method, path, roles", ROUTES)
+@pytest.mark.parametrize("method, path, roles", ROUTES + NOWHERE)
 def test_a_route_is_open_to_its_roles_alone(guarded, method, path, roles):
     nobody = guarded.request(method, path)
     assert nobody.status_code == 401
@@ -67,8 +75,29 @@ def test_a_route_is_open_to_its_roles_alone(guarded, method, path, roles):
         answer = guarded.request(method, path, role)
         may = role == "admin" or role in roles.split()
         assert (answer.status_code not in (401, 403)) == may, f"{role}: {answer.status_code}"
+        if may and answer.status_code in (404, 405):
+            is_mounted = answer.json()["code"] not in ("no_such_resource", "method_not_allowed")
+            assert is_mounted == ((method, path, roles) in ROUTES)
         if not may and method != "HEAD":
             assert answer.status_code == 403 and answer.json()["code"] == "forbidden"
+
+
+def test_the_openapi_document_names_the_same_routes_and_roles(guarded):
+    paths = guarded.request("GET", "/api/v1/openapi.json", "read").json()["paths"]
+    said = {(method.upper(), path): {role for choice in operation["security"] for role in choice.get("bearer", [])}
+            for path, item in paths.items() for method, operation in item.items() if method != "parameters"}
+    assert said.pop(("GET", "/api/v1/health")) == set(), "open"
+
+    def template(path: str) -> str:
+        """What the document calls it: itself, or with names where there are UIDs."""
+        patterns = {one: re.sub(r"\{\w+\}", "[^/]+", one) for one in paths}
+        return path if path in paths else next(one for one in paths if re.fullmatch(patterns[one], path))
+
+    mounted = {(method, template("/dicomweb/" if path == "/dicomweb" else path)): set((roles or "admin").split())
+               for method, path, roles in ROUTES}
+    # HEAD and OPTIONS are answered everywhere, and described where they have an answer of their own.
+    assert {route: roles for route, roles in mounted.items() if route[0] != "HEAD" and
+            (route[0] != "OPTIONS" or route in said)} == said
 
 
 @pytest.mark.parametrize("path", ["/api/v1/%74okens", "/api/v1//tokens", "/api/v1/labels/../tokens",

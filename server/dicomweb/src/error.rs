@@ -5,6 +5,7 @@ use actix_web::ResponseError;
 use actix_web::http::{StatusCode, header};
 use serde::Serialize;
 use snafu::Snafu;
+use utoipa::ToSchema;
 
 use crate::multipart::MultipartError;
 
@@ -29,6 +30,12 @@ pub enum Error {
     BadQuery {
         /// What is wrong.
         message: String,
+    },
+    /// The resource does not know the method.
+    #[snafu(display("could not use that method: the resource takes {allow}"))]
+    MethodNotAllowed {
+        /// The methods it knows, as a list.
+        allow: String,
     },
     /// Nothing the client accepts can be sent.
     #[snafu(display(
@@ -159,10 +166,11 @@ pub enum Error {
     GivenUp,
 }
 
-/// The body of every error answer.
-#[derive(Debug, Serialize)]
-struct ErrorBody<'a> {
-    /// Stable, for programs.
+/// Why a request was not fulfilled.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Error)]
+pub struct ErrorBody<'a> {
+    /// A stable word for programs.
     code: &'a str,
     /// For people: what could not be done, and why.
     message: String,
@@ -184,6 +192,11 @@ impl Error {
                 StatusCode::BAD_REQUEST,
                 "bad_query",
                 "Correct the URL; PS3.18 section 8.3 lists the parameters.",
+            ),
+            Self::MethodNotAllowed { .. } => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "Use one of the methods in `Allow`; the OpenAPI document describes them.",
             ),
             Self::NotAcceptable { .. } => {
                 (StatusCode::NOT_ACCEPTABLE, "not_acceptable", "Send one of the offered types in `Accept`.")
@@ -276,8 +289,14 @@ impl ResponseError for Error {
             false => tracing::debug!(code, error = %self, "request refused"),
         }
         let mut response = HttpResponse::build(status);
-        if let Self::RangeNotSatisfiable { length } = self {
-            response.insert_header((header::CONTENT_RANGE, format!("bytes */{length}")));
+        match self {
+            Self::RangeNotSatisfiable { length } => {
+                response.insert_header((header::CONTENT_RANGE, format!("bytes */{length}")));
+            }
+            Self::MethodNotAllowed { allow } => {
+                response.insert_header((header::ALLOW, allow.as_str()));
+            }
+            _ => {}
         }
         response.json(ErrorBody { code, message: self.to_string(), what_to_do })
     }

@@ -77,6 +77,11 @@ impl Offer {
         self.transcoded = true;
         self
     }
+
+    /// Whether the answer is one JSON text.
+    pub fn is_json(&self) -> bool {
+        !self.multipart && (self.media_type == "application/json" || self.media_type.ends_with("+json"))
+    }
 }
 
 impl fmt::Display for Offer {

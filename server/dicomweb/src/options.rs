@@ -45,6 +45,8 @@ pub struct DicomWebOptions {
     pub public_url: Option<String>,
     /// Whether DELETE is offered.
     pub allow_delete: bool,
+    /// Where the OpenAPI document of the whole server is, for the conformance resource to point to.
+    pub openapi_url: Option<String>,
 }
 
 impl Default for DicomWebOptions {
@@ -63,6 +65,7 @@ impl Default for DicomWebOptions {
             max_decoding: thread::available_parallelism().map_or(2, usize::from),
             public_url: None,
             allow_delete: true,
+            openapi_url: None,
         }
     }
 }

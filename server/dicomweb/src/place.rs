@@ -8,6 +8,9 @@ use actix_web::{FromRequest, HttpRequest};
 
 use crate::error::{BadUidSnafu, Error, Result};
 
+/// What a UID looks like, as a regular expression: as [`check`] has it.
+pub const UID: &str = "^[0-9.]{1,64}$";
+
 /// A study, or with `series` one of its series, or with both an instance. UIDs are checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {

@@ -1,12 +1,13 @@
-//! The table of resources: PS3.18 Table 10.1-1 (studies service).
+//! The table of resources: PS3.18 Table 10.1-1 (studies service), what answers each, and what is said of it.
 
-use actix_web::guard;
-use actix_web::http::Method;
-use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpResponse, Resource, Route};
-
+use crate::resource::{Resource, mount};
 use crate::state::DicomWeb;
-use crate::{delete, qido, stow, wado};
+use crate::{capabilities, delete, qido, stow, wado};
+use actix_web::web::{self, ServiceConfig};
+
+const STUDY: &str = "/studies/{study}";
+const SERIES: &str = "/studies/{study}/series/{series}";
+const INSTANCE: &str = "/studies/{study}/series/{series}/instances/{instance}";
 
 /// Mounts the DICOMweb resources; call it on the scope they belong under, e.g. `/dicomweb`.
 ///
@@ -20,90 +21,155 @@ use crate::{delete, qido, stow, wado};
 /// # }
 /// ```
 pub fn configure(services: &mut ServiceConfig, state: DicomWeb) {
-    const STUDY: &str = "/studies/{study}";
-    const SERIES: &str = "/studies/{study}/series/{series}";
-    const INSTANCE: &str = "/studies/{study}/series/{series}/instances/{instance}";
-    let below = |path: &str, rest: &str| format!("{path}/{rest}");
-
-    services
-        .app_data(web::Data::new(state.clone()))
-        .service(
-            resource("/studies", "GET, HEAD, POST, OPTIONS")
-                .route(get().to(qido::routes::studies))
-                .route(web::post().to(stow::routes::store)),
-        )
-        // Before the resources whose UID `count` would be.
-        .service(read_only("/studies/count").route(get().to(qido::routes::study_count)))
-        .service(read_only("/series/count").route(get().to(qido::routes::series_count)))
-        .service(read_only("/instances/count").route(get().to(qido::routes::instance_count)))
-        .service(read_only(&below(STUDY, "series/count")).route(get().to(qido::routes::series_count)))
-        .service(read_only(&below(STUDY, "instances/count")).route(get().to(qido::routes::instance_count)))
-        .service(read_only(&below(SERIES, "instances/count")).route(get().to(qido::routes::instance_count)))
-        .service(
-            resource(STUDY, "GET, HEAD, POST, DELETE, OPTIONS")
-                .route(get().to(wado::instances::routes::instances))
-                .route(web::post().to(stow::routes::store))
-                .route(web::delete().to(delete::routes::delete)),
-        )
-        .service(
-            resource(SERIES, "GET, HEAD, DELETE, OPTIONS")
-                .route(get().to(wado::instances::routes::instances))
-                .route(web::delete().to(delete::routes::delete)),
-        )
-        .service(
-            resource(INSTANCE, "GET, HEAD, DELETE, OPTIONS")
-                .route(get().to(wado::instances::routes::instances))
-                .route(web::delete().to(delete::routes::delete)),
-        )
-        .service(read_only("/series").route(get().to(qido::routes::series)))
-        .service(read_only("/instances").route(get().to(qido::routes::instances)))
-        .service(read_only(&below(STUDY, "series")).route(get().to(qido::routes::series)))
-        .service(read_only(&below(STUDY, "instances")).route(get().to(qido::routes::instances)))
-        .service(read_only(&below(SERIES, "instances")).route(get().to(qido::routes::instances)))
-        .service(read_only(&below(STUDY, "metadata")).route(get().to(wado::metadata::routes::metadata)))
-        .service(read_only(&below(SERIES, "metadata")).route(get().to(wado::metadata::routes::metadata)))
-        .service(read_only(&below(INSTANCE, "metadata")).route(get().to(wado::metadata::routes::metadata)))
-        .service(read_only(&below(INSTANCE, "frames/{frames}")).route(get().to(wado::frames::routes::frames)))
-        .service(
-            read_only(&below(INSTANCE, "bulkdata/{path:.*}"))
-                .route(get().to(wado::bulkdata::routes::bulkdata)),
-        );
-    for level in [STUDY, SERIES, INSTANCE] {
-        let pixeldata = get().to(wado::pixeldata::routes::pixeldata);
-        services.service(read_only(&below(level, "pixeldata")).route(pixeldata));
-    }
-    for level in [STUDY, SERIES, INSTANCE, &below(INSTANCE, "frames/{frames}")] {
-        let rendered = get().to(wado::rendered::routes::rendered);
-        let thumbnail = get().to(wado::thumbnail::routes::thumbnail);
-        services
-            .service(read_only(&below(level, "rendered")).route(rendered))
-            .service(read_only(&below(level, "thumbnail")).route(thumbnail));
-    }
+    services.app_data(web::Data::new(state.clone()));
+    mount(resources(), services);
     configure_wado_uri(services, state);
 }
 
 /// Mounts WADO-URI at `/wado`: [`configure`] does so below its scope; the server's root is where other archives have it
 /// and old clients look for it.
 pub fn configure_wado_uri(services: &mut ServiceConfig, state: DicomWeb) {
-    let retrieve = get().to(wado::uri::routes::retrieve);
-    services.service(read_only("/wado").app_data(web::Data::new(state)).route(retrieve));
+    services.service(wado_uri("RetrieveByUri").service().app_data(web::Data::new(state)));
 }
 
-/// A resource that answers OPTIONS, and other methods with 405 and what is allowed.
-fn resource(path: &str, allow: &'static str) -> Resource {
-    let options = move || async move { HttpResponse::NoContent().insert_header(("Allow", allow)).finish() };
-    let other =
-        move || async move { HttpResponse::MethodNotAllowed().insert_header(("Allow", allow)).finish() };
-    web::resource(path)
-        .route(web::method(Method::OPTIONS).to(options))
-        .default_service(web::route().to(other))
+/// The services' root.
+pub fn root() -> Resource {
+    use capabilities::{description as about, routes};
+    Resource::root()
+        .get(routes::conformance, about::conformance("RetrieveConformance"))
+        .options(routes::retrieve, about::retrieve("RetrieveCapabilities"))
 }
 
-fn read_only(path: &str) -> Resource {
-    resource(path, "GET, HEAD, OPTIONS")
+/// WADO-URI, by a name for its one operation.
+pub fn wado_uri(id: &str) -> Resource {
+    Resource::at("/wado").get(wado::uri::routes::retrieve, wado::uri::description::retrieve(id))
 }
 
-/// GET, and HEAD, whose body the HTTP layer leaves out.
-fn get() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+/// Everything but WADO-URI. Of those that fit a path the first answers.
+pub fn resources() -> Vec<Resource> {
+    let mut resources = vec![root()];
+    // Before the resources whose UID `count` would be.
+    resources.extend(counts());
+    resources.extend([
+        Resource::at("/studies")
+            .get(qido::routes::studies, qido::description::search("SearchForStudies", "Studies."))
+            .post(stow::routes::store, stow::description::store("StoreInstances", "Stores instances.")),
+        study(),
+        series(),
+        instance(),
+    ]);
+    resources.extend(searches());
+    resources.extend(metadata());
+    resources.extend(pixels());
+    resources.extend(pictures());
+    resources
+}
+
+fn counts() -> [Resource; 6] {
+    use qido::description::count;
+    use qido::routes::{instance_count, series_count, study_count};
+    [
+        Resource::at("/studies/count").get(study_count, count("CountStudies", "How many studies there are.")),
+        Resource::at("/series/count").get(series_count, count("CountSeries", "How many series there are.")),
+        Resource::at("/instances/count")
+            .get(instance_count, count("CountInstances", "How many instances there are.")),
+        Resource::at(below(STUDY, "series/count"))
+            .get(series_count, count("CountSeriesOfStudy", "How many series a study has.")),
+        Resource::at(below(STUDY, "instances/count"))
+            .get(instance_count, count("CountInstancesOfStudy", "How many instances a study has.")),
+        Resource::at(below(SERIES, "instances/count"))
+            .get(instance_count, count("CountInstancesOfSeries", "How many instances a series has.")),
+    ]
+}
+
+fn study() -> Resource {
+    Resource::at(STUDY)
+        .get(
+            wado::instances::routes::instances,
+            wado::description::instances("RetrieveStudy".into(), "The instances of a study."),
+        )
+        .post(
+            stow::routes::store,
+            stow::description::store("StoreInstancesOfStudy", "Stores instances of a study."),
+        )
+        .delete(delete::routes::delete, delete::description::delete("DeleteStudy", "Deletes a study."))
+}
+
+fn series() -> Resource {
+    Resource::at(SERIES)
+        .get(
+            wado::instances::routes::instances,
+            wado::description::instances("RetrieveSeries".into(), "The instances of a series."),
+        )
+        .delete(delete::routes::delete, delete::description::delete("DeleteSeries", "Deletes a series."))
+}
+
+fn instance() -> Resource {
+    Resource::at(INSTANCE)
+        .get(
+            wado::instances::routes::instances,
+            wado::description::instances("RetrieveInstance".into(), "An instance."),
+        )
+        .delete(delete::routes::delete, delete::description::delete("DeleteInstance", "Deletes an instance."))
+}
+
+fn searches() -> [Resource; 5] {
+    use qido::description::search;
+    use qido::routes::{instances, series};
+    [
+        Resource::at("/series").get(series, search("SearchForSeries", "Series.")),
+        Resource::at("/instances").get(instances, search("SearchForInstances", "Instances.")),
+        Resource::at(below(STUDY, "series"))
+            .get(series, search("SearchForSeriesOfStudy", "Series of a study.")),
+        Resource::at(below(STUDY, "instances"))
+            .get(instances, search("SearchForInstancesOfStudy", "Instances of a study.")),
+        Resource::at(below(SERIES, "instances"))
+            .get(instances, search("SearchForInstancesOfSeries", "Instances of a series.")),
+    ]
+}
+
+/// The levels of the hierarchy: name, and path.
+const LEVELS: [(&str, &str); 3] = [("Study", STUDY), ("Series", SERIES), ("Instance", INSTANCE)];
+
+fn metadata() -> impl Iterator<Item = Resource> {
+    LEVELS.into_iter().map(|(level, path)| {
+        let about =
+            wado::description::metadata(format!("Retrieve{level}Metadata"), "The attributes of instances.");
+        Resource::at(below(path, "metadata")).get(wado::metadata::routes::metadata, about)
+    })
+}
+
+fn pixels() -> impl Iterator<Item = Resource> {
+    let frames = Resource::at(below(INSTANCE, "frames/{frames}")).get(
+        wado::frames::routes::frames,
+        wado::description::frames("RetrieveFrames", "Frames of an instance."),
+    );
+    let bulk_data = Resource::at(below(INSTANCE, "bulkdata/{path:.*}")).get(
+        wado::bulkdata::routes::bulkdata,
+        wado::description::bulk_data("RetrieveBulkData", "A value that metadata names by its BulkDataURI."),
+    );
+    let pixel_data = LEVELS.into_iter().map(|(level, path)| {
+        let about =
+            wado::description::pixel_data(format!("Retrieve{level}PixelData"), "The pixels of instances.");
+        Resource::at(below(path, "pixeldata")).get(wado::pixeldata::routes::pixeldata, about)
+    });
+    [frames, bulk_data].into_iter().chain(pixel_data)
+}
+
+fn pictures() -> impl Iterator<Item = Resource> {
+    let frames = ("Frames", below(INSTANCE, "frames/{frames}"));
+    let levels = LEVELS.into_iter().map(|(level, path)| (level, path.to_owned())).chain([frames]);
+    levels.flat_map(|(level, path)| {
+        let rendered = wado::description::rendered(format!("RetrieveRendered{level}"), "Frames as pictures.");
+        let thumbnail =
+            wado::description::thumbnail(format!("Retrieve{level}Thumbnail"), "One small picture.");
+        [
+            Resource::at(below(&path, "rendered")).get(wado::rendered::routes::rendered, rendered),
+            Resource::at(below(&path, "thumbnail")).get(wado::thumbnail::routes::thumbnail, thumbnail),
+        ]
+    })
+}
+
+fn below(path: &str, rest: &str) -> String {
+    format!("{path}/{rest}")
 }

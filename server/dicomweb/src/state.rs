@@ -100,8 +100,10 @@ fn is_bare_loopback(host: &str) -> bool {
 fn mount_of(request: &HttpRequest) -> String {
     let pattern = request.match_pattern().unwrap_or_default();
     let roots = ["/studies", "/series", "/instances"];
-    let end = roots.iter().filter_map(|root| pattern.find(root)).min().unwrap_or(0);
-    pattern.get(..end).unwrap_or_default().to_owned()
+    let end = roots.iter().filter_map(|root| pattern.find(root)).min();
+    // Without one of them it is the root itself.
+    let mount = end.map_or(pattern.trim_end_matches('/'), |end| pattern.get(..end).unwrap_or_default());
+    mount.to_owned()
 }
 
 /// How the server's resources are named in its answers.
@@ -116,6 +118,11 @@ pub(crate) struct Urls {
 }
 
 impl Urls {
+    /// The services themselves.
+    pub fn base(&self) -> &str {
+        &self.absolute
+    }
+
     /// RetrieveURL of a study, series or instance, whichever is given.
     pub fn retrieve(&self, study: &str, series: Option<&str>, instance: Option<&str>) -> String {
         let mut url = format!("{}/studies/{study}", self.absolute);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The attributes a rule may ask for, by DICOM keyword.
 pub const MATCHABLE_ATTRIBUTES: [&str; 8] = [
@@ -21,7 +22,7 @@ pub const MATCHABLE_ATTRIBUTES: [&str; 8] = [
 pub type Attributes = BTreeMap<String, String>;
 
 /// When a study matches, do this.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Named in logs and provenance.

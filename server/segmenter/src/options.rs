@@ -2,9 +2,10 @@
 
 use crate::segment::Counts;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Speed against accuracy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Quality {
     /// Half the exemplars that the bundle recommends, one closer look, no propagation.

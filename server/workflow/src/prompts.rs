@@ -7,6 +7,7 @@ use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use snafu::{OptionExt, ensure};
 use std::collections::BTreeSet;
+use utoipa::ToSchema;
 
 use crate::Workflow;
 use crate::annotations::is_segmentation;
@@ -19,7 +20,7 @@ use crate::series::LoadedSeries;
 const MOST_PROMPTS: usize = 10_000;
 
 /// A label on one slice of the target.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SlicePrompt {
     /// The label's key.
@@ -46,7 +47,7 @@ fn first() -> u32 {
 }
 
 /// A click, in pixels; 0 is the middle of the first row or column.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Point {
     /// Row.
@@ -63,7 +64,7 @@ fn inside() -> bool {
 }
 
 /// A box, in pixels; 0 is the middle of the first row or column.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Corners {
     /// First row.

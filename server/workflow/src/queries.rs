@@ -8,6 +8,7 @@ use engram_jobs::{CancelOutcome, Job, JobFilter, JobId, Subscription};
 use engram_memory::{ExemplarSlice, ListFilter, SliceId};
 use serde::Serialize;
 use snafu::{OptionExt, ResultExt};
+use utoipa::ToSchema;
 
 use crate::error::{ArchiveSnafu, BankSnafu, FileSnafu, JournalSnafu, NoSuchResultSnafu, QueueSnafu, Result};
 use crate::ingestion::IngestionJob;
@@ -29,7 +30,7 @@ pub struct Status {
 }
 
 /// A label of the bank.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct LabelInfo {
     /// Its key.
     pub label: String,
@@ -60,7 +61,7 @@ pub struct ExemplarFilter {
 }
 
 /// An annotated slice as the API shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[allow(missing_docs)] // the names say it
 pub struct ExemplarView {
     pub id: u64,
@@ -81,7 +82,7 @@ pub struct ExemplarView {
 }
 
 /// A page of exemplars.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ExemplarPage {
     /// The exemplars.
     pub exemplars: Vec<ExemplarView>,

@@ -2,11 +2,12 @@
 
 use engram_segmenter::Quality;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::prompts::SlicePrompt;
 
 /// How a result is encoded (DESIGN, "A SEG made by Engram").
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ResultEncoding {
     /// Label Map Segmentation Storage.
@@ -17,7 +18,7 @@ pub enum ResultEncoding {
 }
 
 /// Settings of one segmentation; what is left out is as configured.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RequestOptions {
     /// Speed against accuracy.
@@ -40,7 +41,7 @@ pub struct RequestOptions {
 }
 
 /// Segment this series.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SegmentationRequest {
     /// StudyInstanceUID of the target.

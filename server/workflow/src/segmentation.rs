@@ -17,6 +17,7 @@ use ndarray::{Array3, Axis};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use snafu::{OptionExt, ResultExt};
+use utoipa::ToSchema;
 
 use crate::error::{
     ArchiveSnafu, BadRequestSnafu, BankSnafu, BundleNotReadySnafu, FileSnafu, JsonSnafu, NoExemplarsSnafu,
@@ -58,7 +59,7 @@ pub struct SegmentedSeries {
 
 /// Which exemplars led to one slice's mask of one label. Holds identifiers of other patients' studies: it stays in
 /// the API.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Provenance {
     /// SOPInstanceUID of the target's slice.
     pub sop_instance: String,
@@ -78,7 +79,8 @@ pub struct Provenance {
 }
 
 /// One exemplar of a provenance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ProvenanceExemplar)]
 pub struct Source {
     /// The exemplar's identity in the bank.
     pub exemplar: String,

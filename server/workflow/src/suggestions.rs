@@ -19,6 +19,7 @@ use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use snafu::{ResultExt, ensure};
+use utoipa::ToSchema;
 
 use crate::error::{ArchiveSnafu, CancelledSnafu, FileSnafu, JsonSnafu, QueueSnafu, Result};
 use crate::series::{from_objects, open_instance};
@@ -44,7 +45,7 @@ pub struct SuggestionQuery {
 }
 
 /// What to annotate next.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Suggestions {
     /// The most useful first.
     pub suggestions: Vec<SuggestedSeries>,
@@ -57,7 +58,7 @@ pub struct Suggestions {
 }
 
 /// A series worth annotating.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct SuggestedSeries {
     /// StudyInstanceUID.
     pub study: String,

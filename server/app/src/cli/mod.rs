@@ -5,6 +5,7 @@ mod doctor;
 mod evaluate;
 pub mod import;
 mod models;
+mod openapi;
 mod rebuild;
 mod segment;
 mod serve;
@@ -52,6 +53,8 @@ enum Command {
     Rebuild(rebuild::Options),
     /// Check store, bundle, ONNX Runtime, disk and port, and say what to do.
     Doctor(doctor::Options),
+    /// Print the OpenAPI document of everything that the server serves.
+    Openapi,
 }
 
 /// What every command on a store takes.
@@ -126,6 +129,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Tokens(options) => tokens::run(&options),
         Command::Rebuild(options) => rebuild::run(&options),
         Command::Doctor(options) => doctor::run(&options),
+        Command::Openapi => openapi::run(),
     }
 }
 

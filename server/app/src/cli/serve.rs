@@ -85,6 +85,7 @@ async fn serve(
             .configure(|services| viewer::configure(services, viewer))
             .configure(|services| engram_dicomweb::configure_wado_uri(services, dicomweb.clone()))
             .service(web::scope("/dicomweb").configure(|scope| engram_dicomweb::configure(scope, dicomweb)))
+            .default_service(web::to(http::nowhere))
     })
     .workers(threads)
     // An answer's last, short packet must not wait for the acknowledgement of those before it: 40 ms, where it did.
@@ -184,6 +185,7 @@ fn dicomweb_options(config: &Config) -> DicomWebOptions {
         read_timeout: at_least_a_second(config.limits.request_body_seconds),
         allow_delete: config.dicomweb.allow_delete,
         public_url: config.dicomweb.public_url.clone(),
+        openapi_url: Some(http::openapi::URL.to_owned()),
         ..defaults
     }
 }

@@ -18,6 +18,8 @@ const WRITE: Access = Access::AnyOf(&[Role::Write]);
 const SEGMENT: Access = Access::AnyOf(&[Role::Segment]);
 /// What a client that segments looks at, and no other patient's identifier is in.
 const READ_OR_SEGMENT: Access = Access::AnyOf(&[Role::Read, Role::Segment]);
+/// Whoever has a token: the same of every server of this version, and of no patient.
+const ANY: Access = Access::AnyOf(&[Role::Read, Role::Write, Role::Segment]);
 /// Admin alone.
 const ADMIN: Access = Access::AnyOf(&[]);
 
@@ -27,27 +29,28 @@ const ADMIN: Access = Access::AnyOf(&[]);
 ///
 /// `/exemplars` and `/jobs/*/provenance` name other patients' studies, so they need read, as searching for those
 /// patients does.
-const TABLE: [(&str, &str, Access); 21] = [
-    ("GET HEAD", "/api/v1/health", Access::Open),
-    ("GET HEAD", "/metrics", READ),
+const TABLE: [(&str, &str, Access); 22] = [
+    ("GET HEAD OPTIONS", "/api/v1/health", Access::Open),
+    ("GET HEAD OPTIONS", "/api/v1/openapi.json", ANY),
+    ("GET HEAD OPTIONS", "/metrics", READ),
     ("GET HEAD OPTIONS", "/dicomweb/**", READ),
     ("*", "/dicomweb/**", WRITE),
     ("GET HEAD OPTIONS", "/wado", READ),
     ("GET HEAD", "/viewer/**", READ),
-    ("GET HEAD", "/api/v1/labels", READ_OR_SEGMENT),
-    ("GET HEAD", "/api/v1/exemplars", READ),
-    ("GET HEAD", "/api/v1/exemplars/suggestions", READ),
+    ("GET HEAD OPTIONS", "/api/v1/labels", READ_OR_SEGMENT),
+    ("GET HEAD OPTIONS", "/api/v1/exemplars", READ),
+    ("GET HEAD OPTIONS", "/api/v1/exemplars/suggestions", READ),
     ("POST DELETE", "/api/v1/exemplars", WRITE),
-    ("GET HEAD", "/api/v1/models", READ_OR_SEGMENT),
-    ("GET HEAD", "/api/v1/rules", READ),
-    ("GET HEAD", "/api/v1/segmentations", READ_OR_SEGMENT),
+    ("GET HEAD OPTIONS", "/api/v1/models", READ_OR_SEGMENT),
+    ("GET HEAD OPTIONS", "/api/v1/rules", READ),
+    ("GET HEAD OPTIONS", "/api/v1/segmentations", READ_OR_SEGMENT),
     ("POST", "/api/v1/segmentations", SEGMENT),
-    ("GET HEAD", "/api/v1/jobs", READ_OR_SEGMENT),
-    ("GET HEAD", "/api/v1/jobs/*", READ_OR_SEGMENT),
+    ("GET HEAD OPTIONS", "/api/v1/jobs", READ_OR_SEGMENT),
+    ("GET HEAD OPTIONS", "/api/v1/jobs/*", READ_OR_SEGMENT),
     ("DELETE", "/api/v1/jobs/*", SEGMENT),
-    ("GET HEAD", "/api/v1/jobs/*/events", READ_OR_SEGMENT),
-    ("GET HEAD", "/api/v1/jobs/*/result", READ_OR_SEGMENT),
-    ("GET HEAD", "/api/v1/jobs/*/provenance", READ),
+    ("GET HEAD OPTIONS", "/api/v1/jobs/*/events", READ_OR_SEGMENT),
+    ("GET HEAD OPTIONS", "/api/v1/jobs/*/result", READ_OR_SEGMENT),
+    ("GET HEAD OPTIONS", "/api/v1/jobs/*/provenance", READ),
     ("*", "/api/v1/models/**", ADMIN),
 ];
 
@@ -94,7 +97,11 @@ mod tests {
             ("POST /api/v1/health", ADMIN),
             ("GET /api/v1/health/", ADMIN),
             ("GET /metrics", any_of(&[Read])),
+            ("GET /api/v1/openapi.json", any_of(&[Read, Write, Segment])),
             ("GET /dicomweb", any_of(&[Read])),
+            ("OPTIONS /dicomweb/", any_of(&[Read])),
+            ("POST /dicomweb/", any_of(&[Write])),
+            ("OPTIONS /api/v1/labels", any_of(&[Read, Segment])),
             ("GET /dicomweb/studies", any_of(&[Read])),
             ("HEAD /dicomweb/studies/1/series/2/instances/3/frames/1", any_of(&[Read])),
             ("OPTIONS /dicomweb/studies", any_of(&[Read])),

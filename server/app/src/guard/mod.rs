@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use crate::cli::Failure;
 use crate::config::Config;
 
+pub use access::{Access, needed};
 pub use audit::{AuditLog, Record, Writer};
 pub use role::Role;
 pub use tokens::{Error as TokenError, MAX_DAYS, Token, Tokens};

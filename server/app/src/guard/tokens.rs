@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use snafu::{ResultExt, Snafu, ensure};
 use subtle::ConstantTimeEq;
+use utoipa::ToSchema;
 
 use super::role::Roles;
 
@@ -89,7 +90,7 @@ enum Record {
 }
 
 /// What may be told of a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Token {
     /// Who or what bears it; the audit log names it so.
     pub name: String,

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use actix_web::http::Method;
 use actix_web::web::Bytes;
-use actix_web::{HttpResponse, Responder, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use engram_jobs::{Event, JobId};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
@@ -19,10 +20,20 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const PENDING: usize = 16;
 
 /// Streams `state`, `stage` and `progress` events, each with the job as its data.
-pub async fn get(state: web::Data<State>, id: web::Path<JobId>) -> Result<impl Responder, Problem> {
+pub async fn get(
+    request: HttpRequest,
+    state: web::Data<State>,
+    id: web::Path<JobId>,
+) -> Result<HttpResponse, Problem> {
     let id = id.into_inner();
     let subscription = blocking(move || state.workflow.subscribe(id)).await?;
     let Some(subscription) = subscription else { return Err(Problem::no_such_job(id)) };
+    let mut response = HttpResponse::Ok();
+    response.content_type("text/event-stream").insert_header(("Cache-Control", "no-cache"));
+    // Its body would be read to the job's end, and thrown away.
+    if *request.method() == Method::HEAD {
+        return Ok(response.finish());
+    }
     let (sender, receiver) = mpsc::channel::<Bytes>(PENDING);
     // A thread of its own, not of the bounded blocking pool: watchers may stay for minutes.
     std::thread::Builder::new()
@@ -37,10 +48,7 @@ pub async fn get(state: web::Data<State>, id: web::Path<JobId>) -> Result<impl R
         })
         .map_err(Problem::internal)?;
     let body = ReceiverStream::new(receiver).map(Ok::<_, actix_web::Error>);
-    Ok(HttpResponse::Ok()
-        .content_type("text/event-stream")
-        .insert_header(("Cache-Control", "no-cache"))
-        .streaming(body))
+    Ok(response.streaming(body))
 }
 
 fn keep_alive() -> Bytes {

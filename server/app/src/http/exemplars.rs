@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, Responder, web};
 use engram_workflow::{ExemplarFilter, SuggestionQuery};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
 use super::State;
 use super::problem::{Problem, blocking};
@@ -19,8 +20,9 @@ pub async fn labels(state: web::Data<State>) -> Result<impl Responder, Problem> 
 }
 
 /// Which exemplars to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ListQuery {
     label: Option<String>,
     study: Option<String>,
@@ -48,8 +50,9 @@ pub async fn list(state: web::Data<State>, query: web::Query<ListQuery>) -> Resu
 }
 
 /// What to suggest.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct SuggestionsQuery {
     label: Option<String>,
     modality: Option<String>,
@@ -70,7 +73,7 @@ pub async fn suggestions(
 }
 
 /// A segmentation to make exemplars of.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Approval {
     /// SOPInstanceUID of the SEG.
@@ -84,8 +87,9 @@ pub async fn approve(state: web::Data<State>, body: web::Json<Approval>) -> Resu
 }
 
 /// What to take out of the bank.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Withdrawal {
     /// SOPInstanceUID of the SEG.
     segmentation: String,

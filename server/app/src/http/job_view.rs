@@ -4,10 +4,12 @@ use engram_jobs::{Job, JobFailure, JobState};
 use engram_workflow::SegmentationSummary;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// What clients see of a job. Times are milliseconds since 1970; units are seconds and slices.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[allow(missing_docs)] // the names say it; docs/api.md explains them
+#[schema(as = Job)]
 pub struct JobView {
     pub id: String,
     pub kind: String,
@@ -23,14 +25,17 @@ pub struct JobView {
     pub finished_at: Option<u64>,
     pub attempts: u32,
     pub error: Option<JobFailure>,
+    #[schema(value_type = Object)]
     pub request: Value,
+    #[schema(value_type = Option<Object>)]
     pub result: Option<Value>,
     pub links: Links,
 }
 
 /// Where to go from a job; relative to the server's root.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[allow(missing_docs)]
+#[schema(as = JobLinks)]
 pub struct Links {
     #[serde(rename = "self")]
     pub itself: String,

@@ -4,6 +4,7 @@ use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, Responder, web};
 use engram_jobs::{CancelOutcome, JobFilter, JobId, JobState};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::State;
 use super::job_view::JobView;
@@ -13,8 +14,9 @@ use super::problem::{Problem, blocking};
 const MAX_LISTED: usize = 1000;
 
 /// Which jobs to list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ListQuery {
     kind: Option<String>,
     state: Option<JobState>,

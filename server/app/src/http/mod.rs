@@ -9,8 +9,10 @@ mod job_view;
 mod jobs;
 mod metrics;
 mod models;
+pub mod openapi;
 mod patience;
 mod problem;
+mod resources;
 mod segmentations;
 pub mod tokens;
 pub mod viewer;
@@ -18,9 +20,11 @@ pub mod viewer;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::HttpResponse;
 use actix_web::error::JsonPayloadError;
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
+use engram_dicomweb::mount;
 use engram_workflow::Workflow;
 
 use crate::guard::Tokens;
@@ -50,46 +54,19 @@ pub fn configure(config: &mut ServiceConfig, state: web::Data<State>, tokens: we
         .error_handler(|error, _| Problem::bad_request(format!("the query is wrong: {error}")).into());
     let path = web::PathConfig::default()
         .error_handler(|error, _| Problem::bad_request(format!("the path is wrong: {error}")).into());
-    config.app_data(state).app_data(tokens).route("/metrics", web::get().to(metrics::get)).service(
+    config.app_data(state).app_data(tokens).configure(|root| mount(resources::at_root(), root)).service(
         web::scope("/api/v1")
             .wrap(from_fn(move |request, next| patience::limit(patience, request, next)))
             .app_data(json)
             .app_data(query)
             .app_data(path)
-            .route("/health", web::get().to(health::get))
-            .route("/labels", web::get().to(exemplars::labels))
-            .service(
-                web::resource("/exemplars")
-                    .route(web::get().to(exemplars::list))
-                    .route(web::post().to(exemplars::approve))
-                    .route(web::delete().to(exemplars::withdraw)),
-            )
-            .route("/exemplars/suggestions", web::get().to(exemplars::suggestions))
-            .route("/models", web::get().to(models::list))
-            .route("/models/use", web::post().to(models::use_bundle))
-            .route("/models/{bundle}", web::delete().to(models::drop_bundle))
-            .route("/rules", web::get().to(health::rules))
-            .service(
-                web::resource("/segmentations")
-                    .route(web::get().to(segmentations::list))
-                    .route(web::post().to(segmentations::post)),
-            )
-            .route("/jobs", web::get().to(jobs::list))
-            .service(
-                web::resource("/jobs/{id}")
-                    .route(web::get().to(jobs::get))
-                    .route(web::delete().to(jobs::cancel)),
-            )
-            .route("/jobs/{id}/events", web::get().to(events::get))
-            .route("/jobs/{id}/result", web::get().to(jobs::result))
-            .route("/jobs/{id}/provenance", web::get().to(jobs::provenance))
-            .service(
-                web::resource("/tokens")
-                    .route(web::get().to(tokens::list))
-                    .route(web::post().to(tokens::add)),
-            )
-            .route("/tokens/{name}", web::delete().to(tokens::revoke)),
+            .configure(|api| mount(resources::of_api(), api)),
     );
+}
+
+/// Answers where nothing is.
+pub async fn nowhere() -> Result<HttpResponse, Problem> {
+    Err(Problem::no_such_resource())
 }
 
 fn unreadable_json(error: &JsonPayloadError) -> Problem {

@@ -3,6 +3,7 @@
 use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, Responder, web};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::State;
 use super::job_view::JobView;
@@ -15,8 +16,9 @@ pub async fn list(state: web::Data<State>) -> Result<impl Responder, Problem> {
 }
 
 /// The bundle to take into use.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = BundleToUse)]
 pub struct Use {
     /// Its id, the name of its folder, `name@version` or its name.
     bundle: String,

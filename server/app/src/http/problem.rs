@@ -29,6 +29,16 @@ impl Problem {
         Self { status, code: code.into(), message: message.into(), what_to_do: what_to_do.into() }
     }
 
+    /// 404: nothing is at this path.
+    pub fn no_such_resource() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "no_such_resource",
+            "there is nothing at this path",
+            "GET /api/v1/openapi.json tells what there is.",
+        )
+    }
+
     /// 404: no job of this id.
     pub fn no_such_job(id: impl std::fmt::Display) -> Self {
         Self::new(

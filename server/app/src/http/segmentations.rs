@@ -5,9 +5,10 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
-use engram_jobs::{Job, JobFilter, JobId, JobState};
+use engram_jobs::{Job, JobFailure, JobFilter, JobId, JobState};
 use engram_workflow::{SEGMENTATION_KIND, SegmentationRequest};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::State;
 use super::job_view::JobView;
@@ -17,8 +18,9 @@ use super::problem::{Problem, blocking};
 const LOOK: Duration = Duration::from_secs(5);
 
 /// `?wait=true`
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct PostQuery {
     #[serde(default)]
     wait: bool,
@@ -74,16 +76,16 @@ async fn answer(state: &web::Data<State>, job: Job, dicom: bool) -> Result<HttpR
             Ok(HttpResponse::Ok().content_type("application/dicom").body(bytes))
         }
         JobState::Succeeded => Ok(HttpResponse::Ok().json(JobView::from(job))),
-        _ => {
-            let status = if job.state == JobState::Cancelled {
-                StatusCode::CONFLICT
-            } else {
-                StatusCode::UNPROCESSABLE_ENTITY
-            };
-            Ok(HttpResponse::build(status).json(match job.error.clone() {
-                Some(error) => serde_json::json!(error),
-                None => serde_json::json!(JobView::from(job)),
-            }))
-        }
+        _ => Err(match job.error {
+            Some(JobFailure { code, message, what_to_do }) => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, &code, message, what_to_do)
+            }
+            None => Problem::new(
+                StatusCode::CONFLICT,
+                "cancelled",
+                format!("job {} was cancelled", job.id),
+                "Ask for the segmentation again.",
+            ),
+        }),
     }
 }

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, Responder, web};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::problem::{Problem, blocking};
 use crate::guard::{Role, Token, TokenError, Tokens};
 
 /// The token to make.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewToken)]
 pub struct New {
     name: String,
     roles: Vec<Role>,
@@ -20,7 +22,8 @@ pub struct New {
 }
 
 /// A token that was just made.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(as = MadeToken)]
 pub struct Made {
     /// What may be told of it later, too.
     #[serde(flatten)]

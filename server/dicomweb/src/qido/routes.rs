@@ -9,6 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use engram_archive::Level;
 
+use super::description::Count;
 use super::service::{self, Found};
 use crate::error::Result;
 use crate::media::Offer;
@@ -54,8 +55,7 @@ async fn count(request: HttpRequest, state: Data<DicomWeb>, level: Level) -> Res
     let pairs = query::pairs(request.query_string())?;
     let search = service::query(level, place, &pairs, state.options.max_search_results)?;
     let count = blocking(move || service::count(&state.archive, &search)).await?;
-    let body = serde_json::json!({ "count": count });
-    Ok(HttpResponse::Ok().content_type(offer.media_type).body(body.to_string()))
+    Ok(HttpResponse::Ok().insert_header((header::CONTENT_TYPE, offer.media_type)).json(Count { count }))
 }
 
 async fn search(request: HttpRequest, state: Data<DicomWeb>, level: Level) -> Result<HttpResponse> {

@@ -26,7 +26,7 @@ use crate::query;
 use crate::state::{DicomWeb, blocking, data_set_offers, negotiate};
 
 /// Longest name of a collection, in bytes.
-const MAX_COLLECTION_NAME: usize = 128;
+pub const MAX_COLLECTION_NAME: usize = 128;
 
 /// Stores the instances of a request, of any study or of the path's.
 ///

@@ -5,6 +5,7 @@
 mod answer;
 mod body;
 pub mod bulkdata;
+pub mod description;
 pub mod frames;
 pub mod instances;
 pub mod metadata;

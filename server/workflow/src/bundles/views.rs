@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use engram_inference::Bundle;
 use engram_jobs::JobId;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::served::ServedBundle;
 use crate::{Result, Workflow};
 
 /// What a bundle does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub enum BundleState {
     /// Computes where a request names no bundle.
     #[serde(rename = "in use")]
@@ -30,7 +31,7 @@ pub enum BundleState {
 }
 
 /// A bundle as the API shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 #[allow(missing_docs)] // the names say it; docs/api.md explains them
 pub struct BundleView {
     pub id: String,
@@ -45,9 +46,11 @@ pub struct BundleView {
     pub series_done: Option<usize>,
     pub series_total: Option<usize>,
     /// The job that brings it into use.
+    #[schema(value_type = Option<String>)]
     pub job: Option<JobId>,
     pub licence: String,
     pub source: String,
+    #[schema(value_type = String)]
     pub folder: PathBuf,
 }
 

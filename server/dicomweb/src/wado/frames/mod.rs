@@ -7,4 +7,4 @@ pub mod routes;
 mod service;
 
 pub use list::frame_list;
-pub use service::FrameSet;
+pub use service::{FrameSet, OCTETS};

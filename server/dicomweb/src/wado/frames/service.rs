@@ -20,7 +20,7 @@ use crate::wado::body::{Segment, read_range};
 use crate::wado::{EXPLICIT_VR_LITTLE_ENDIAN, PIXEL_DATA, object};
 
 /// The media type of uncompressed frames.
-const OCTETS: &str = "application/octet-stream";
+pub const OCTETS: &str = "application/octet-stream";
 
 /// The frames of one stored object. Cheap to clone.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use engram_imaging::{Error as Imaging, TargetSyntax};
 
-use super::service;
+use super::service::{self, ZIP};
 use super::transcoded;
 use crate::error::{Error, Result};
 use crate::media::Offer;
@@ -14,8 +14,6 @@ use crate::state::{DicomWeb, blocking, negotiate};
 use crate::wado::answer;
 use crate::wado::object;
 use crate::wado::zip::zip;
-
-const ZIP: &str = "application/zip";
 
 /// Sends instances as `multipart/related; type="application/dicom"`, or as `application/dicom` where there is one; or as
 /// `application/zip`, in the transfer syntaxes they are stored in.

@@ -13,6 +13,8 @@ use crate::wado::body::{Segment, read_range};
 
 /// The media type of an object.
 pub const DICOM: &str = "application/dicom";
+/// The media type of several objects in one file.
+pub const ZIP: &str = "application/zip";
 
 /// What these instances can be sent as: in the transfer syntax they are stored in first, which only a client that
 /// names none, or accepts all, gets where there are several; then in those that they can be transcoded to.

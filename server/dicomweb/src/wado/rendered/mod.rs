@@ -11,3 +11,6 @@ mod subject;
 
 pub use answer::{Form, answer};
 pub use pictures::PictureSource;
+
+/// What a picture can be, what the client gets by default first (PS3.18 Table 8.7.4-1).
+pub const PICTURES: [&str; 3] = ["image/jpeg", "image/png", "image/gif"];

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use engram_archive::InstanceEntry;
 
 use super::parameters::asked;
-use super::{Form, PictureSource, answer};
+use super::{Form, PICTURES, PictureSource, answer};
 use crate::error::{Result, TooManyPicturesSnafu};
 use crate::media::Offer;
 use crate::place::Place;
@@ -79,7 +79,6 @@ impl Resource {
             Self::Picture | Self::MultiFrame => [Offer::single, Offer::multipart],
             Self::FrameList | Self::Instances => [Offer::multipart, Offer::single],
         };
-        let types = ["image/jpeg", "image/png", "image/gif"];
-        forms.into_iter().flat_map(|form| types.map(form)).collect()
+        forms.into_iter().flat_map(|form| PICTURES.map(form)).collect()
     }
 }

@@ -11,14 +11,14 @@ use crate::query;
 use crate::state::{DicomWeb, blocking, negotiate};
 use crate::wado::frames::frame_list;
 use crate::wado::rendered::parameters::asked;
-use crate::wado::rendered::{Form, PictureSource, answer};
+use crate::wado::rendered::{Form, PICTURES, PictureSource, answer};
 
 /// Width and height that a thumbnail fits into, in pixels, where the client gives no `viewport`.
 const DEFAULT_VIEWPORT: (u32, u32) = (128, 128);
 
 /// Sends one picture: JPEG unless the client asks for PNG or GIF.
 pub async fn thumbnail(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
-    let offer = negotiate(&request, &["image/jpeg", "image/png", "image/gif"].map(Offer::single))?;
+    let offer = negotiate(&request, &PICTURES.map(Offer::single))?;
     let mut asked = asked(&query::pairs(request.query_string())?, offer.media_type)?;
     asked.options.viewport.get_or_insert(DEFAULT_VIEWPORT);
     let frame = match request.match_info().get("frames") {

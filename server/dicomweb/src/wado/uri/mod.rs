@@ -2,5 +2,6 @@
 //!
 //! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#chapter_9>
 
+pub mod description;
 mod parameters;
 pub mod routes;

@@ -15,7 +15,7 @@ use crate::wado::answer;
 use crate::wado::instances::service::{self, DICOM};
 use crate::wado::object;
 use crate::wado::rendered::parameters::{format, refused, warning};
-use crate::wado::rendered::{Form, PictureSource, answer};
+use crate::wado::rendered::{Form, PICTURES, PictureSource, answer};
 
 /// Sends one instance: as a picture, or as it is stored.
 pub async fn retrieve(request: HttpRequest, state: Data<DicomWeb>) -> Result<HttpResponse> {
@@ -52,7 +52,7 @@ fn find(state: &DicomWeb, asked: &Parameters) -> Result<InstanceEntry> {
 fn choose(asked: &Parameters, entry: &InstanceEntry, has_pixels: bool) -> Result<Offer> {
     let is_picture = has_pixels && (entry.frames <= 1 || asked.frame.is_some());
     let object = Offer::single(DICOM).in_syntax(entry.transfer_syntax_uid.as_str());
-    let mut offers = ["image/jpeg", "image/png", "image/gif"].map(Offer::single).to_vec();
+    let mut offers = PICTURES.map(Offer::single).to_vec();
     match is_picture {
         true => offers.push(object),
         false => offers.insert(0, object),
