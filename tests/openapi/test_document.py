@@ -1,5 +1,5 @@
-"""What the OpenAPI document says, held against the server by schemathesis: requests that it allows and some that it does
-not, made from a fixed seed. Each answer must be one that the document tells of: status, media type, schema."""
+"""What the OpenAPI document says, held against the server by schemathesis: requests that it allows and some that it
+does not, made from a fixed seed. Each answer must be one that the document tells of: status, media type, schema."""
 
 from functools import partial
 
