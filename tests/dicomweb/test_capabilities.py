@@ -43,7 +43,7 @@ def test_what_is_neither_is_refused(server):
 
 
 @pytest.mark.parametrize("path", ["", "/"])
-def test_the_conformance_resource(server, path):
+def test_the_conformance_resource(engram, server, path):
     answer = ask(server, "GET", path)
     assert answer.status_code == 200 and answer.headers["Content-Type"] == "application/json"
     told = answer.json()
@@ -66,7 +66,7 @@ def test_methods_that_a_resource_does_not_know(server, method, path, allow):
     assert set(answer.json()) == {"code", "message", "what_to_do"}
 
 
-def test_where_nothing_is(server):
+def test_where_nothing_is(engram, server):
     for url in (f"{server.dicomweb}/patients", f"{server.base}/api/v1/nothing", f"{server.base}/nothing"):
         answer = requests.get(url, timeout=10)
         assert answer.status_code == 404 and answer.json()["code"] == "no_such_resource", url

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -35,14 +35,14 @@ impl ToSchema for DataSet {
 
 impl PartialSchema for Attribute {
     fn schema() -> RefOr<Schema> {
-        let anything = ArrayBuilder::new().items(RefOr::T(Schema::default()));
+        let anything = ObjectBuilder::new().schema_type(SchemaType::AnyValue);
         ObjectBuilder::new()
             .schema_type(Type::Object)
             .description(Some(
                 "An attribute: its VR, and its values, where they are, or nothing where it is empty.",
             ))
             .property("vr", text().pattern(Some("^[A-Z]{2}$")))
-            .property("Value", anything)
+            .property("Value", ArrayBuilder::new().items(anything))
             .property("BulkDataURI", text())
             .property("InlineBinary", text().content_encoding("base64"))
             .required("vr")

@@ -34,9 +34,9 @@ mod state;
 mod stow;
 mod wado;
 
-pub use error::{Error, ErrorBody, Result};
+pub use error::{Error, Result};
 pub use observer::{InstanceObserver, NoObserver, ObserverError, StowOptions};
-pub use openapi::{openapi, openapi_wado_uri, operations, operations_mut};
+pub use openapi::{openapi, openapi_wado_uri, operations_mut};
 pub use options::DicomWebOptions;
 pub use resource::{Resource, describe, mount};
 pub use routes::{configure, configure_wado_uri};

@@ -1,9 +1,10 @@
 //! The table of resources: PS3.18 Table 10.1-1 (studies service), what answers each, and what is said of it.
 
+use actix_web::web::{self, ServiceConfig};
+
 use crate::resource::{Resource, mount};
 use crate::state::DicomWeb;
 use crate::{capabilities, delete, qido, stow, wado};
-use actix_web::web::{self, ServiceConfig};
 
 const STUDY: &str = "/studies/{study}";
 const SERIES: &str = "/studies/{study}/series/{series}";

@@ -1,14 +1,16 @@
 //! The OpenAPI document of the whole server: what each face says of itself, and the roles that requests need.
 
+use std::collections::BTreeMap;
+
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, Responder};
 use engram_dicomweb::description::Describe;
 use engram_dicomweb::{Resource, describe, openapi_wado_uri, operations_mut};
-use utoipa::openapi::path::{Operation, OperationBuilder};
+use utoipa::openapi::path::{Operation, OperationBuilder, Parameter};
 use utoipa::openapi::schema::ComponentsBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{
-    Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, SecurityRequirement,
+    Components, InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, RefOr, SecurityRequirement,
 };
 
 use super::resources;
@@ -31,12 +33,16 @@ pub fn document() -> OpenApi {
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some(DESCRIPTION))
         .license(Some(LicenseBuilder::new().name("MIT OR Apache-2.0").build()));
+    let dicomweb = engram_dicomweb::openapi();
+    // Merging documents leaves their parameters out.
+    let parameters =
+        dicomweb.components.iter().flat_map(|components| components.parameters.clone()).collect();
     let mut document = described(&resources::at_root())
         .info(info)
-        .components(Some(components()))
+        .components(Some(components(parameters)))
         .build()
         .nest("/api/v1", described(&resources::of_api()))
-        .nest("/dicomweb", engram_dicomweb::openapi())
+        .nest("/dicomweb", dicomweb)
         .merge_from(openapi_wado_uri());
     for (path, method, operation) in operations_mut(&mut document.paths) {
         guard(operation, needed(&method, path));
@@ -53,13 +59,16 @@ fn described(resources: &[Resource]) -> OpenApiBuilder {
     OpenApiBuilder::new().paths(describe(resources))
 }
 
-fn components() -> Components {
+fn components(parameters: BTreeMap<String, RefOr<Parameter>>) -> Components {
     let scheme = |scheme, description| {
         let mut http = Http::new(scheme);
         http.description = Some(String::from(description));
         SecurityScheme::Http(http)
     };
-    ComponentsBuilder::from(resources::components())
+    let components = ComponentsBuilder::from(resources::components());
+    parameters
+        .into_iter()
+        .fold(components, |components, (name, parameter)| components.parameter(name, parameter))
         .security_scheme(BEARER, scheme(HttpAuthScheme::Bearer, "A token of `engram tokens add`."))
         .security_scheme(
             BASIC,
