@@ -11,7 +11,7 @@ use snafu::ResultExt;
 
 use super::PIXEL_DATA;
 use crate::error::{
-    ArchiveSnafu, NotFoundSnafu, ReadFileSnafu, ReadObjectSnafu, Result, TooLargeToDecodeSnafu,
+    ArchiveSnafu, NotFoundSnafu, PixelsSnafu, ReadFileSnafu, ReadObjectSnafu, Result, TooLargeToDecodeSnafu,
 };
 use crate::options::DicomWebOptions;
 use crate::place::Place;
