@@ -3,6 +3,7 @@
 //!
 //! The standard library and a few small crates, so that it builds in seconds on a fresh clone.
 
+pub mod fuzz;
 pub mod licences;
 pub mod metadata;
 pub mod onnxruntime;

@@ -3,7 +3,7 @@
 use std::process::{Command, ExitCode};
 
 use xtask::onnxruntime::Build;
-use xtask::{Result, licences, onnxruntime, parity, paths, process, testing, viewer};
+use xtask::{Result, fuzz, licences, onnxruntime, parity, paths, process, testing, viewer};
 
 const HELP: &str = "\
 cargo xtask COMMAND
@@ -18,6 +18,8 @@ cargo xtask COMMAND
   viewer           fetch the OHIF viewer, which the server then has at /viewer/; prints its folder (needs npm)
   parity [--tiny]  hold the SAM 2 runtime against the official predictor, on the same random weights (installs it;
                    --tiny: without the samples at real size, which take much longer)
+  fuzz [--seconds N]
+                   run every fuzz target for N seconds (600), with nightly Rust and cargo-fuzz
   licences         hold the licence of every dependency against deny.toml
 ";
 
@@ -70,6 +72,18 @@ fn run(command: &str, arguments: &[String]) -> Result<ExitCode> {
                 _ => snafu::whatever!("could not understand {arguments:?}: it takes --tiny and nothing else"),
             };
             Ok(if parity::check(tiny)? { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        "fuzz" => {
+            let seconds = match arguments {
+                [] => Some(600),
+                [flag, seconds] if flag == "--seconds" => seconds.parse().ok(),
+                _ => None,
+            };
+            let Some(seconds) = seconds else {
+                snafu::whatever!("could not understand {arguments:?}: it takes --seconds and a number")
+            };
+            fuzz::run(seconds)?;
+            Ok(ExitCode::SUCCESS)
         }
         "licences" => {
             println!("{} outside crates, all under licences that deny.toml allows", licences::check()?);
