@@ -15,7 +15,7 @@ from pydicom.uid import (
 
 import patients
 from engram_api import Api
-from small_ct import make_ct, part10
+from small_ct import make_ct
 
 OFFERED = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, JPEGLosslessSV1, JPEGLSLossless, JPEG2000Lossless,
            HTJ2KLossless, RLELossless]
