@@ -48,13 +48,17 @@ def main():
     arguments = parse_arguments()
     arguments.out.mkdir(parents=True, exist_ok=True)
     floors = []
+    # Stores stay until the end: for half a minute after a deletion ext4 passes over the freed inodes one by one, which would
+    # slow down whoever comes next.
     for run in range(1, arguments.runs + 1):
         measure_orthanc(arguments, run)
         measure_engram(arguments, run)
-        floors.append(time_floor(arguments.out, instance_size(arguments.data)))
+        floors.append(time_floor(arguments.out, run, instance_size(arguments.data)))
     reports = [sorted(str(path) for path in arguments.out.glob(f"{name}-run*.json")) for name in ("orthanc", "engram")]
     subprocess.run([sys.executable, arguments.yardstick / "compare.py", *reports[0], *reports[1]], check=True)
     print_bars(*reports, statistics.median(floors))
+    for store in [path for path in arguments.out.iterdir() if path.is_dir()]:
+        shutil.rmtree(store)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -68,7 +72,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measure_orthanc(arguments: argparse.Namespace, run: int):
-    started = subprocess.run([arguments.yardstick / "start_orthanc.sh", arguments.out / "orthanc"],
+    started = subprocess.run([arguments.yardstick / "start_orthanc.sh", arguments.out / f"orthanc-{run}"],
                              stdout=subprocess.PIPE, text=True, check=True)
     pid = int(started.stdout.split()[-1])
     try:
@@ -77,11 +81,10 @@ def measure_orthanc(arguments: argparse.Namespace, run: int):
         os.kill(pid, signal.SIGTERM)
         while Path(f"/proc/{pid}").exists() and "zombie" not in Path(f"/proc/{pid}/status").read_text():
             time.sleep(0.1)
-        shutil.rmtree(arguments.out / "orthanc")
 
 
 def measure_engram(arguments: argparse.Namespace, run: int):
-    data = arguments.out / "engram"
+    data = arguments.out / f"engram-{run}"
     with open(arguments.out / "engram.log", "w") as log:
         server = subprocess.Popen([arguments.engram, "serve", "--bind", f"127.0.0.1:{ENGRAM_PORT}", "--data", data],
                                   stdout=log, stderr=log)
@@ -91,7 +94,6 @@ def measure_engram(arguments: argparse.Namespace, run: int):
     finally:
         server.terminate()
         server.wait()
-        shutil.rmtree(data)
 
 
 def wait_until_healthy(server: subprocess.Popen):
@@ -115,9 +117,9 @@ def instance_size(data: Path) -> int:
     return (data / manifest["studies"][0]["instances"][0]["path"]).stat().st_size
 
 
-def time_floor(folder: Path, size: int) -> float:
+def time_floor(folder: Path, run: int, size: int) -> float:
     """Files of `size` bytes that CONNECTIONS threads write and sync, a second."""
-    place = folder / "floor"
+    place = folder / f"floor-{run}"
     place.mkdir()
     content = os.urandom(size)
 
@@ -133,7 +135,6 @@ def time_floor(folder: Path, size: int) -> float:
     [thread.start() for thread in threads]
     [thread.join() for thread in threads]
     rate = FLOOR_FILES / (time.perf_counter() - start)
-    shutil.rmtree(place)
     print(f"floor: {rate:.0f} files of {size} bytes written and synced a second, {CONNECTIONS} threads", flush=True)
     return rate
 

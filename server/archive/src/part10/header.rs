@@ -7,6 +7,7 @@ use dicom_core::{
     dictionary::{DataDictionaryEntry, VirtualVr},
 };
 use dicom_dictionary_std::StandardDataDictionary;
+use std::fmt;
 
 /// The length that stands for "until the delimiter".
 const UNDEFINED: u32 = 0xFFFF_FFFF;
@@ -49,16 +50,21 @@ pub(crate) struct Header {
 
 impl Header {
     /// How errors name the element.
-    pub(crate) fn name(&self) -> String {
-        name(self.tag)
+    pub(crate) fn name(&self) -> Name {
+        Name(self.tag)
     }
 }
 
-/// A tag with its keyword, as errors show it.
-pub(crate) fn name(tag: Tag) -> String {
-    match StandardDataDictionary.by_tag(tag) {
-        Some(entry) => format!("{} {tag}", entry.alias()),
-        None => tag.to_string(),
+/// A tag with its keyword, as errors show it. Looked up when it is shown: every element passes by, few have an error.
+pub(crate) struct Name(Tag);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Name(tag) = self;
+        match StandardDataDictionary.by_tag(*tag) {
+            Some(entry) => write!(f, "{} {tag}", entry.alias()),
+            None => write!(f, "{tag}"),
+        }
     }
 }
 
@@ -84,7 +90,7 @@ pub(crate) fn read(input: &mut Input, encoding: Encoding) -> Result<Header, Stor
 fn explicit(input: &mut Input, encoding: Encoding, tag: Tag, offset: u64) -> Result<Header, StoreError> {
     let letters: [u8; 2] = input.array("an element's VR")?;
     if !letters.iter().all(u8::is_ascii_uppercase) {
-        let problem = format!("{} has no value representation", name(tag));
+        let problem = format!("{} has no value representation", Name(tag));
         return Err(StoreError::Malformed { offset, problem });
     }
     // A VR of a later edition of the standard has the long form (PS3.5 section 7.1.2) and is kept as UN.

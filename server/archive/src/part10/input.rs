@@ -1,7 +1,10 @@
 //! Bytes to walk over, with a position and, where it is known, an end.
 
 use crate::StoreError;
-use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::{
+    fmt::Display,
+    io::{self, BufRead, BufReader, Read, Seek},
+};
 
 /// Buffered bytes that can be passed over.
 pub(crate) trait Bytes: BufRead {
@@ -95,7 +98,10 @@ impl<'r> Input<'r> {
     }
 
     /// The next `N` bytes; `what` names them in the error.
-    pub(crate) fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N], StoreError> {
+    pub(crate) fn array<const N: usize>(
+        &mut self,
+        what: &(impl Display + ?Sized),
+    ) -> Result<[u8; N], StoreError> {
         self.claim(N as u64, what)?;
         let mut buffer = [0; N];
         self.bytes.read_exact(&mut buffer).map_err(|error| self.failure(error, what))?;
@@ -104,7 +110,7 @@ impl<'r> Input<'r> {
     }
 
     /// The next `count` bytes; memory grows only as they are really there.
-    pub(crate) fn take(&mut self, count: u64, what: &str) -> Result<Vec<u8>, StoreError> {
+    pub(crate) fn take(&mut self, count: u64, what: &(impl Display + ?Sized)) -> Result<Vec<u8>, StoreError> {
         self.claim(count, what)?;
         let mut buffer = Vec::new();
         let read = (&mut self.bytes).take(count).read_to_end(&mut buffer);
@@ -117,7 +123,7 @@ impl<'r> Input<'r> {
     }
 
     /// Passes over `count` bytes.
-    pub(crate) fn skip(&mut self, count: u64, what: &str) -> Result<(), StoreError> {
+    pub(crate) fn skip(&mut self, count: u64, what: &(impl Display + ?Sized)) -> Result<(), StoreError> {
         self.claim(count, what)?;
         self.bytes.skip(count).map_err(|error| self.failure(error, what))?;
         self.position += count;
@@ -125,7 +131,7 @@ impl<'r> Input<'r> {
     }
 
     /// Refuses what would go past the end.
-    pub(crate) fn claim(&self, count: u64, what: &str) -> Result<(), StoreError> {
+    pub(crate) fn claim(&self, count: u64, what: &(impl Display + ?Sized)) -> Result<(), StoreError> {
         let after = self.position.saturating_add(count);
         match self.end {
             Some(end) if after > end => Err(self.truncated(what)),
@@ -134,11 +140,11 @@ impl<'r> Input<'r> {
         }
     }
 
-    fn truncated(&self, what: &str) -> StoreError {
-        StoreError::Truncated { offset: self.position, element: what.to_owned() }
+    fn truncated(&self, what: &(impl Display + ?Sized)) -> StoreError {
+        StoreError::Truncated { offset: self.position, element: what.to_string() }
     }
 
-    fn failure(&self, error: io::Error, what: &str) -> StoreError {
+    fn failure(&self, error: io::Error, what: &(impl Display + ?Sized)) -> StoreError {
         match error.kind() {
             io::ErrorKind::UnexpectedEof => self.truncated(what),
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => StoreError::Malformed {

@@ -49,6 +49,11 @@ impl Segment {
 pub trait Chunks: Send + 'static {
     /// The next buffer, or `None` at the end.
     fn next_chunk(&mut self) -> io::Result<Option<Bytes>>;
+
+    /// Whether it is known that there is no further buffer: that saves a turn of the blocking pool.
+    fn is_at_end(&self) -> bool {
+        false
+    }
 }
 
 /// A body of known length. Files are read `buffer_bytes` at a time where blocking is allowed, one buffer ahead of
@@ -84,7 +89,7 @@ type Reading<R> = JoinHandle<(R, io::Result<Option<Bytes>>)>;
 /// Reads one buffer ahead of what is being sent, where blocking is allowed.
 pub fn read_ahead<R: Chunks>(reader: R) -> impl Stream<Item = io::Result<Bytes>> {
     stream::unfold(Some(start(reader)), async |reading| match reading?.await.map_err(io::Error::other) {
-        Ok((reader, Ok(Some(chunk)))) => Some((Ok(chunk), Some(start(reader)))),
+        Ok((reader, Ok(Some(chunk)))) => Some((Ok(chunk), (!reader.is_at_end()).then(|| start(reader)))),
         Ok((_, Ok(None))) => None,
         Ok((_, Err(error))) | Err(error) => {
             tracing::error!(%error, "could not read a stored file while sending it");
@@ -105,13 +110,18 @@ pub struct SegmentReader {
     segments: std::vec::IntoIter<Segment>,
     /// The open file and what is left to read of it.
     current: Option<(File, u64)>,
+    /// What is left of all segments.
+    left: u64,
     buffer_bytes: usize,
 }
 
 impl SegmentReader {
-    /// Reads `buffer_bytes` at a time.
+    /// Reads `buffer_bytes` at a time or somewhat less, in buffers of one size.
     pub fn new(segments: Vec<Segment>, buffer_bytes: usize) -> Self {
-        Self { segments: segments.into_iter(), current: None, buffer_bytes }
+        let left: u64 = segments.iter().map(Segment::length).sum();
+        let buffers = left.div_ceil(buffer_bytes.max(1) as u64).max(1);
+        let even = usize::try_from(left.div_ceil(buffers)).unwrap_or(buffer_bytes);
+        Self { segments: segments.into_iter(), current: None, left, buffer_bytes: even.max(1) }
     }
 }
 
@@ -126,6 +136,7 @@ impl Chunks for SegmentReader {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 *left -= count;
+                self.left = self.left.saturating_sub(count);
                 if *left == 0 {
                     self.current = None;
                 }
@@ -133,7 +144,10 @@ impl Chunks for SegmentReader {
             }
             match self.segments.next() {
                 None => break,
-                Some(Segment::Bytes(bytes)) => buffer.extend_from_slice(&bytes),
+                Some(Segment::Bytes(bytes)) => {
+                    self.left = self.left.saturating_sub(bytes.len() as u64);
+                    buffer.extend_from_slice(&bytes);
+                }
                 Some(Segment::File { path, range }) => {
                     let mut file = File::open(path)?;
                     if range.start > 0 {
@@ -145,6 +159,10 @@ impl Chunks for SegmentReader {
             }
         }
         Ok((!buffer.is_empty()).then(|| Bytes::from(buffer)))
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.left == 0
     }
 }
 

@@ -48,16 +48,11 @@ impl<'a> NativeBytes<'a> {
                 // Words that hold the range, halves of 32-bit samples put right, then cut to the range.
                 let whole = range.start / 2..range.end.div_ceil(2);
                 let words = words.get(whole)?;
-                let mut bytes = Vec::with_capacity(words.len() * 2);
+                let mut words: Vec<[u8; 2]> = words.iter().map(|word| word.to_le_bytes()).collect();
                 if self.big_endian && self.bits_allocated == 32 {
-                    for pair in words.chunks(2) {
-                        bytes.extend(pair.iter().rev().flat_map(|word| word.to_le_bytes()));
-                    }
-                } else {
-                    bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+                    words.chunks_mut(2).for_each(<[_]>::reverse);
                 }
-                let skip = range.start % 2;
-                Some(Cow::Owned(bytes.get(skip..skip + range.len())?.to_vec()))
+                Some(Cow::Owned(within(words.into_flattened(), range.start % 2, range.len())))
             }
             PrimitiveValue::U32(values) => cut(values, range, u32::to_le_bytes),
             PrimitiveValue::F32(values) => cut(values, range, f32::to_le_bytes),
@@ -70,12 +65,18 @@ impl<'a> NativeBytes<'a> {
 fn cut<'a, T: Copy, const N: usize>(
     values: &[T],
     range: Range<usize>,
-    to_bytes: fn(T) -> [u8; N],
+    to_bytes: impl Fn(T) -> [u8; N],
 ) -> Option<Cow<'a, [u8]>> {
     let values = values.get(range.start / N..range.end.div_ceil(N))?;
-    let bytes: Vec<u8> = values.iter().flat_map(|value| to_bytes(*value)).collect();
-    let skip = range.start % N;
-    Some(Cow::Owned(bytes.get(skip..skip + range.len())?.to_vec()))
+    let bytes: Vec<[u8; N]> = values.iter().map(|value| to_bytes(*value)).collect();
+    Some(Cow::Owned(within(bytes.into_flattened(), range.start % N, range.len())))
+}
+
+/// `length` bytes after the first `skip`; the bytes are at least as many.
+fn within(mut bytes: Vec<u8>, skip: usize, length: usize) -> Vec<u8> {
+    bytes.truncate(skip + length);
+    bytes.drain(..skip);
+    bytes
 }
 
 /// `count` single bits from bit `start` on, the least significant bit of a byte first (PS3.5 8.1.1).
@@ -118,7 +119,7 @@ pub(super) fn samples(layout: &Layout, bytes: &[u8], float: bool) -> Option<Fram
     Some(data)
 }
 
-fn typed<T, const N: usize>(bytes: &[u8], from_bytes: fn([u8; N]) -> T) -> Vec<T> {
+fn typed<T, const N: usize>(bytes: &[u8], from_bytes: impl Fn([u8; N]) -> T) -> Vec<T> {
     bytes.as_chunks::<N>().0.iter().map(|sample| from_bytes(*sample)).collect()
 }
 

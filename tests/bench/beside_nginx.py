@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""How close the retrieval of a series comes to nginx sending the same bytes from a file.
+
+    python tests/bench/beside_nginx.py --base http://127.0.0.1:8080/dicomweb --data DATA --out OUT
+
+The server at --base holds the studies of DATA, which `make_data.py` of the yardstick made. Both are asked in turns, by a client
+that throws away what it reads.
+"""
+
+import argparse
+import http.client
+import json
+import statistics
+import subprocess
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+PORT = 8179
+REPEATS = 30
+ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+CONFIGURATION = """
+daemon off; pid {out}/nginx.pid; error_log {out}/nginx.log;
+events {{ }}
+http {{ access_log off; sendfile on; tcp_nopush on; server {{ listen 127.0.0.1:{port}; root {out}; }} }}
+"""
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base", required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    out = arguments.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    study = json.loads((arguments.data / "manifest.json").read_text())["studies"][1]
+    base = urlsplit(arguments.base)
+    path = f"{base.path}/studies/{study['study']}/series/{study['series']}"
+    engram = http.client.HTTPConnection(base.hostname, base.port)
+    engram.request("GET", path, headers={"Accept": ACCEPT})
+    (out / "series").write_bytes(engram.getresponse().read())
+    (out / "nginx.conf").write_text(CONFIGURATION.format(out=out, port=PORT))
+    server = subprocess.Popen(["nginx", "-c", out / "nginx.conf", "-e", out / "nginx.log"])
+    try:
+        time.sleep(1)
+        nginx = http.client.HTTPConnection("127.0.0.1", PORT)
+        times = {"engram": [], "nginx": []}
+        for _ in range(REPEATS):
+            times["engram"].append(seconds(engram, path))
+            times["nginx"].append(seconds(nginx, "/series"))
+    finally:
+        server.terminate()
+        server.wait()
+    size = (out / "series").stat().st_size
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    for name, median in medians.items():
+        print(f"{name}: {median * 1e3:.1f} ms, {size / median / 1e6:.0f} MB/s")
+    print(f"engram / nginx: {medians['engram'] / medians['nginx']:.2f}")
+
+
+def seconds(connection: http.client.HTTPConnection, path: str) -> float:
+    """The time until the last byte of an answer is there."""
+    buffer = bytearray(1 << 20)
+    begun = time.perf_counter()
+    connection.request("GET", path, headers={"Accept": ACCEPT})
+    response = connection.getresponse()
+    while response.readinto(buffer):
+        pass
+    assert response.status == 200, response.status
+    return time.perf_counter() - begun
+
+
+if __name__ == "__main__":
+    main()
