@@ -7,6 +7,7 @@ use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry, VirtualVr};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::StandardDataDictionary;
 use snafu::{OptionExt, ensure};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A length that is told by a delimiter (PS3.5 7.1.1).
 pub(super) const UNDEFINED: u32 = u32::MAX;
@@ -41,27 +42,29 @@ pub(super) fn rewrite(
     out: Vec<u8>,
 ) -> Result<Vec<u8>> {
     let mut writer = Writer { bytes, explicit, signed, out };
-    let mut changes = changes.into_iter().peekable();
+    // Not every writer keeps to the order of tags (PS3.5 7.1): what is there is changed where it stands.
+    let tags = writer.tags(from)?;
+    let (there, new): (Vec<Change>, Vec<Change>) =
+        changes.into_iter().partition(|(tag, _)| tags.contains(tag));
+    let mut there: BTreeMap<Tag, Option<Element>> = there.into_iter().collect();
+    let mut new = new.into_iter().peekable();
     let mut position = 0;
     while position < bytes.len() {
         let header = writer.header(position, from)?;
-        let mut changed = false;
-        while let Some((tag, element)) = changes.next_if(|(tag, _)| *tag <= header.tag) {
-            changed |= tag == header.tag;
-            if let Some(element) = element {
-                element.put(tag, explicit, &mut writer.out);
-            }
+        while let Some(change) = new.next_if(|(tag, _)| *tag < header.tag) {
+            writer.put(change);
         }
-        position = match changed || header.tag.element() == 0 {
-            true => writer.end(&header, from, 0)?,
-            false => writer.copy(&header, from, 0)?,
+        position = match there.get_mut(&header.tag) {
+            Some(element) => {
+                let change = (header.tag, element.take());
+                writer.put(change);
+                writer.end(&header, from, 0)?
+            }
+            None if header.tag.element() == 0 => writer.end(&header, from, 0)?,
+            None => writer.copy(&header, from, 0)?,
         };
     }
-    for (tag, element) in changes {
-        if let Some(element) = element {
-            element.put(tag, explicit, &mut writer.out);
-        }
-    }
+    new.for_each(|change| writer.put(change));
     Ok(writer.out)
 }
 
@@ -85,6 +88,24 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
+    /// The tags of the elements that are not in sequences.
+    fn tags(&self, from: Encoding) -> Result<BTreeSet<Tag>> {
+        let mut tags = BTreeSet::new();
+        let mut position = 0;
+        while position < self.bytes.len() {
+            let header = self.header(position, from)?;
+            tags.insert(header.tag);
+            position = self.end(&header, from, 0)?;
+        }
+        Ok(tags)
+    }
+
+    fn put(&mut self, (tag, element): Change) {
+        if let Some(element) = element {
+            element.put(tag, self.explicit, &mut self.out);
+        }
+    }
+
     /// Copies an element, and returns where the next one starts.
     fn copy(&mut self, header: &Header, from: Encoding, depth: usize) -> Result<usize> {
         let end = self.end(header, from, depth)?;
