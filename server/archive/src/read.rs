@@ -24,13 +24,9 @@ impl Reader {
     /// A series' instances, by InstanceNumber, then SOPInstanceUID.
     pub(crate) fn instances(&self, study: &str, series: &str) -> Result<Vec<(InstanceUids, InstanceRecord)>> {
         let entries = self.shared.catalogue.instances_of(study, series);
-        let records: Result<Vec<_>> = entries
-            .map(|entry| entry.map(|(sop, record)| (InstanceUids::new(study, series, &sop), record)))
-            .collect();
-        let mut records = records?;
-        // The catalogue gives them by SOPInstanceUID and the sort is stable; those without a number come last.
-        records.sort_by_key(|(_, record)| record.instance_number.unwrap_or(i64::MAX));
-        Ok(records)
+        by_number(
+            entries.map(|entry| entry.map(|(sop, record)| (InstanceUids::new(study, series, &sop), record))),
+        )
     }
 
     /// An instance's kept JSON; made from the object file where it does not read. `None` where the instance
@@ -69,6 +65,20 @@ impl Reader {
         resolve(&json, "", &mut text);
         Ok(Some(parse(uids, &text)?))
     }
+}
+
+/// Instances of one series by InstanceNumber, then SOPInstanceUID; those without a number come last.
+pub(crate) fn by_number(
+    instances: impl Iterator<Item = Result<(InstanceUids, InstanceRecord)>>,
+) -> Result<Vec<(InstanceUids, InstanceRecord)>> {
+    let mut instances = instances.collect::<Result<Vec<_>>>()?;
+    instances.sort_by(|(uids, record), (other_uids, other)| {
+        let number = |record: &InstanceRecord| record.instance_number.unwrap_or(i64::MAX);
+        (number(record), uids).cmp(&(number(other), other_uids))
+    });
+    // A search may name one twice.
+    instances.dedup_by(|(uids, _), (other, _)| uids == other);
+    Ok(instances)
 }
 
 /// Reads JSON that the archive wrote itself.

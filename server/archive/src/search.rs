@@ -8,8 +8,13 @@ pub(crate) mod name;
 mod view;
 
 use crate::{
-    Include, InstanceUids, Level, Match, Query, Result, SearchResult, catalogue::SeriesRecord,
-    draft::MAX_SOP_CLASSES, error::KeySnafu, metadata::SeriesMetadata, model, read::Reader,
+    Include, InstanceUids, Level, Match, Query, Result, SearchResult,
+    catalogue::{InstanceRecord, SeriesRecord},
+    draft::MAX_SOP_CLASSES,
+    error::KeySnafu,
+    metadata::SeriesMetadata,
+    model,
+    read::{Reader, by_number},
 };
 use dicom_core::{DataDictionary, Tag, VR, dictionary::DataDictionaryEntry};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
@@ -335,14 +340,41 @@ impl Search<'_> {
         }
         let reader = series.study.reader;
         let mut kept = SeriesMetadata::open(&reader.shared.layout, &series.study.uid, series.uid);
-        for entry in reader.shared.catalogue.instances_of(&series.study.uid, series.uid) {
-            let (sop, record) = entry?;
-            let uids = InstanceUids::new(&series.study.uid, series.uid, &sop);
+        for entry in self.instances(series) {
+            let (uids, record) = entry?;
             if self.instance_matches(&InstanceView::new(reader, uids, record), &mut kept)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    /// The series' instances that can match: those that a key names, or all.
+    fn instances<'s>(
+        &'s self,
+        series: &'s SeriesView,
+    ) -> Box<dyn Iterator<Item = Result<(InstanceUids, InstanceRecord)>> + 's> {
+        let catalogue = &series.study.reader.shared.catalogue;
+        let uids = |sop: &str| InstanceUids::new(&series.study.uid, series.uid, sop);
+        let named = self.keys.iter().find_map(|key| match &key.test {
+            Test::Value(Matcher::AnyOf { patterns, .. }) if key.first == tags::SOP_INSTANCE_UID => {
+                Some(patterns)
+            }
+            _ => None,
+        });
+        match named {
+            Some(named) => {
+                let found = named.iter().map(move |sop| {
+                    let uids = uids(sop);
+                    Ok(catalogue.instance(&uids)?.map(|record| (uids, record)))
+                });
+                Box::new(found.filter_map(Result::transpose))
+            }
+            None => {
+                let all = catalogue.instances_of(&series.study.uid, series.uid);
+                Box::new(all.map(move |entry| entry.map(|(sop, record)| (uids(&sop), record))))
+            }
+        }
     }
 
     /// Whether an instance of the series can be of a SOP class that is asked for, by what the series' record names: else
@@ -402,7 +434,7 @@ impl Search<'_> {
         }
         let reader = series.study.reader;
         let mut kept = SeriesMetadata::open(&reader.shared.layout, &series.study.uid, series.uid);
-        for (uids, record) in reader.instances(&series.study.uid, series.uid)? {
+        for (uids, record) in by_number(self.instances(series))? {
             self.instance(series, &InstanceView::new(reader, uids, record), &mut kept)?;
             if self.result.more {
                 break;

@@ -134,6 +134,18 @@ fn results_carry_what_the_standard_requires() {
 }
 
 #[test]
+fn instances_that_are_named_come_once_and_by_number() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = filled(root.path());
+    let named = "2.25.1.1.9,2.25.1.1.2,2.25.1.1.9,2.25.3.1.1,2.25.77";
+    let query = Query { matches: vec![key(tags::SOP_INSTANCE_UID, named)], ..Query::at(Level::Instance) };
+    assert_eq!(found(&archive, &query, "00080018"), ["1.1.2", "1.1.9", "3.1.1"]);
+    let ct =
+        Query { matches: [query.matches.clone(), vec![key(tags::INSTANCE_NUMBER, "2")]].concat(), ..query };
+    assert_eq!(found(&archive, &ct, "00080018"), ["1.1.2"]);
+}
+
+#[test]
 fn instances_come_by_number_and_in_pages() {
     let root = tempfile::tempdir().unwrap();
     let archive = filled(root.path());
