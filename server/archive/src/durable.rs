@@ -40,17 +40,22 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
 /// Syncs many folders, several at once.
 pub(crate) fn sync_folders(folders: &BTreeSet<PathBuf>) -> Result<()> {
     let folders: Vec<&PathBuf> = folders.iter().collect();
+    if let [folder] = folders[..] {
+        return sync_folder(folder);
+    }
     let share = folders.len().div_ceil(THREADS).max(1);
     std::thread::scope(|scope| {
         let threads: Vec<_> = folders
             .chunks(share)
             .map(|chunk| scope.spawn(move || chunk.iter().try_for_each(|folder| sync_folder(folder))))
             .collect();
-        threads.into_iter().try_for_each(|thread| match thread.join() {
-            Ok(synced) => synced,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
+        threads.into_iter().try_for_each(joined)
     })
+}
+
+/// What a thread came to.
+pub(crate) fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Removes a file; that it is not there is no failure. Tells whether it was.

@@ -105,7 +105,7 @@ fn file_folder_and_catalogue_are_synced_before_the_acknowledgement() {
             .min()
             .unwrap();
         assert!(folder_synced < answer.began, "{sop}: its folder was not synced");
-        assert!(synced(&catalogue, folder_synced, answer.began), "{sop}: the catalogue was not synced");
+        assert!(synced(&catalogue, place.returned, answer.began), "{sop}: the catalogue was not synced");
         acknowledged += 1;
     }
     assert_eq!(acknowledged, 48);

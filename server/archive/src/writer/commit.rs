@@ -18,6 +18,7 @@ use std::{
     io,
     path::PathBuf,
     sync::Arc,
+    thread,
 };
 
 /// An instance whose object file is where it belongs, and who waits to hear.
@@ -42,7 +43,13 @@ impl Writer {
             Ok(places) => places,
             Err(error) => return self.take_back(placed, error),
         };
-        let committed = durable::sync_folders(&folders).and_then(|()| self.catalogue(&placed, places));
+        // Side by side, so that the file system's journal is written once for both. Which is first does not matter: an entry
+        // without its file is dropped when the archive is opened after a crash.
+        let committed = thread::scope(|scope| {
+            let folders = scope.spawn(|| durable::sync_folders(&folders));
+            let catalogued = self.catalogue(&placed, places);
+            durable::joined(folders).and(catalogued)
+        });
         match self.shared.decisive(committed) {
             Ok(()) => placed.into_iter().for_each(acknowledge),
             Err(error) => refuse(placed, Arc::new(error)),
