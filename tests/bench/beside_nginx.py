@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """How close the retrieval of a series comes to nginx sending the same bytes from a file.
 
     python tests/bench/beside_nginx.py --base http://127.0.0.1:8080/dicomweb --data DATA --out OUT

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """How fast Engram's DICOMweb is beside Debian's Orthanc: fresh servers, interleaved, with the cost of storing as a floor.
 
     python tests/bench/beside_orthanc.py --yardstick YARDSTICK --data DATA --engram target/release/engram --out OUT
@@ -19,9 +18,9 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
+
+from running import engram
 
 ENGRAM_PORT = 8177
 ORTHANC = "http://127.0.0.1:8042/dicom-web"
@@ -84,26 +83,9 @@ def measure_orthanc(arguments: argparse.Namespace, run: int):
 
 
 def measure_engram(arguments: argparse.Namespace, run: int):
-    data = arguments.out / f"engram-{run}"
-    with open(arguments.out / "engram.log", "w") as log:
-        server = subprocess.Popen([arguments.engram, "serve", "--bind", f"127.0.0.1:{ENGRAM_PORT}", "--data", data],
-                                  stdout=log, stderr=log)
-    try:
-        wait_until_healthy(server)
+    data, log = arguments.out / f"engram-{run}", arguments.out / "engram.log"
+    with engram(arguments.engram, ENGRAM_PORT, data, log) as (server, _):
         measure(arguments, "engram", f"http://127.0.0.1:{ENGRAM_PORT}/dicomweb", server.pid, run)
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def wait_until_healthy(server: subprocess.Popen):
-    while server.poll() is None:
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{ENGRAM_PORT}/api/v1/health", timeout=5).close()
-            return
-        except urllib.error.URLError:
-            time.sleep(0.1)
-    raise SystemExit("Engram did not start: see engram.log")
 
 
 def measure(arguments: argparse.Namespace, name: str, base: str, pid: int, run: int):
@@ -139,8 +121,8 @@ def time_floor(folder: Path, run: int, size: int) -> float:
     return rate
 
 
-def print_bars(orthanc: list[str], engram: list[str], floor: float):
-    theirs, ours = merge(orthanc), merge(engram)
+def print_bars(of_orthanc: list[str], of_engram: list[str], floor: float):
+    theirs, ours = merge(of_orthanc), merge(of_engram)
     print(f"\n{'operation':50s} {'orthanc':>10s} {'engram':>10s} {'ratio':>8s} {'bar':>6s}")
     for key, row in ours.items():
         peer, bar = theirs[key], bar_of(*key)

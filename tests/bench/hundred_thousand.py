@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """What a full store costs: searches at 100,000 instances beside the same at 1,000, start-up, and memory.
 
     python tests/bench/hundred_thousand.py --engram target/release/engram --out OUT
@@ -13,14 +12,16 @@ import http.client
 import io
 import json
 import random
-import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 import pydicom
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+
+from running import engram
 
 PORT = 8178
 STUDIES, SLICES, FEW = 1000, 100, 10
@@ -53,20 +54,19 @@ def fill(arguments: argparse.Namespace, store: Path, studies: int):
     if done.exists():
         return
     template = make_template()
-    server, _ = start(arguments, store)
-    connection = http.client.HTTPConnection("127.0.0.1", PORT)
-    begun = time.perf_counter()
-    for study in range(studies):
-        body = b"".join(part(instance(template, study, number)) for number in range(SLICES)) + b"--B--\r\n"
-        connection.request("POST", "/dicomweb/studies", body,
-                           {"Content-Type": 'multipart/related; type="application/dicom"; boundary=B', **JSON})
-        response = connection.getresponse()
-        answer = response.read()
-        if response.status != 200:
-            raise SystemExit(f"{response.status} {answer[:300]}")
-    rate = studies * SLICES / (time.perf_counter() - begun)
+    with engram(arguments.engram, PORT, store, arguments.out / "engram.log"):
+        connection = http.client.HTTPConnection("127.0.0.1", PORT)
+        begun = time.perf_counter()
+        for study in range(studies):
+            body = b"".join(part(instance(template, study, number)) for number in range(SLICES)) + b"--B--\r\n"
+            connection.request("POST", "/dicomweb/studies", body,
+                               {"Content-Type": 'multipart/related; type="application/dicom"; boundary=B', **JSON})
+            response = connection.getresponse()
+            answer = response.read()
+            if response.status != 200:
+                raise SystemExit(f"{response.status} {answer[:300]}")
+        rate = studies * SLICES / (time.perf_counter() - begun)
     print(f"stored {studies * SLICES} instances, {rate:.0f} a second", flush=True)
-    stop(server)
     done.touch()
 
 
@@ -132,7 +132,6 @@ def part(content: bytes) -> bytes:
 
 def measure(arguments: argparse.Namespace, store: Path, studies: int) -> tuple[dict[str, float], float, float]:
     """The p95 of each search in ms; seconds until healthy; peak RSS in MB."""
-    server, seconds = start(arguments, store)
     searches = {
         "studies?PatientID=": lambda study: f"/studies?PatientID={patient(study)}",
         "studies?PatientName= (whole)": lambda study: f"/studies?PatientName={quote('BENCH^' + name(study))}",
@@ -148,47 +147,28 @@ def measure(arguments: argparse.Namespace, store: Path, studies: int) -> tuple[d
         "instances?limit=100": lambda study: "/instances?limit=100",
         "series?Modality=CT&limit=10": lambda study: "/series?Modality=CT&limit=10",
     }
-    connection = http.client.HTTPConnection("127.0.0.1", PORT)
-    chosen = random.Random(1)
-    found = {}
-    for label, search in searches.items():
-        times = []
-        for _ in range(REPEATS):
-            path = search(chosen.randrange(studies))
-            before = time.perf_counter()
-            connection.request("GET", "/dicomweb" + path, headers=JSON)
-            response = connection.getresponse()
-            body = response.read()
-            times.append((time.perf_counter() - before) * 1e3)
-            assert response.status == 200, (path, response.status, body)
-            assert json.loads(body) or "(none)" in label, path
-        found[label] = sorted(times)[int(0.95 * REPEATS)]
-    status = Path(f"/proc/{server.pid}/status").read_text()
+    with engram(arguments.engram, PORT, store, arguments.out / "engram.log") as (server, seconds):
+        found = {label: slowest_of_twenty(label, search, studies) for label, search in searches.items()}
+        status = Path(f"/proc/{server.pid}/status").read_text()
     memory = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
-    stop(server)
     return found, seconds, memory
 
 
-def start(arguments: argparse.Namespace, store: Path) -> tuple[subprocess.Popen, float]:
-    log = open(arguments.out / "engram.log", "a")
-    begun = time.perf_counter()
-    server = subprocess.Popen([arguments.engram, "serve", "--bind", f"127.0.0.1:{PORT}", "--data", store],
-                              stdout=log, stderr=log)
-    while server.poll() is None:
-        try:
-            connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=10)
-            connection.request("GET", "/api/v1/health")
-            if connection.getresponse().status == 200:
-                return server, time.perf_counter() - begun
-        except OSError:
-            pass
-        time.sleep(0.02)
-    raise SystemExit(f"Engram did not start: see {log.name}")
-
-
-def stop(server: subprocess.Popen):
-    server.terminate()
-    server.wait()
+def slowest_of_twenty(label: str, search: Callable[[int], str], studies: int) -> float:
+    """The p95 of a search for studies chosen at random, in ms."""
+    connection = http.client.HTTPConnection("127.0.0.1", PORT)
+    chosen = random.Random(1)
+    times = []
+    for _ in range(REPEATS):
+        path = search(chosen.randrange(studies))
+        begun = time.perf_counter()
+        connection.request("GET", "/dicomweb" + path, headers=JSON)
+        response = connection.getresponse()
+        body = response.read()
+        times.append((time.perf_counter() - begun) * 1e3)
+        assert response.status == 200, (path, response.status, body)
+        assert json.loads(body) or "(none)" in label, path
+    return sorted(times)[int(0.95 * REPEATS)]
 
 
 if __name__ == "__main__":
