@@ -148,13 +148,13 @@ def measure(arguments: argparse.Namespace, store: Path, studies: int) -> tuple[d
         "series?Modality=CT&limit=10": lambda study: "/series?Modality=CT&limit=10",
     }
     with engram(arguments.engram, PORT, store, arguments.out / "engram.log") as (server, seconds):
-        found = {label: slowest_of_twenty(label, search, studies) for label, search in searches.items()}
+        found = {label: p95(label, search, studies) for label, search in searches.items()}
         status = Path(f"/proc/{server.pid}/status").read_text()
     memory = int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
     return found, seconds, memory
 
 
-def slowest_of_twenty(label: str, search: Callable[[int], str], studies: int) -> float:
+def p95(label: str, search: Callable[[int], str], studies: int) -> float:
     """The p95 of a search for studies chosen at random, in ms."""
     connection = http.client.HTTPConnection("127.0.0.1", PORT)
     chosen = random.Random(1)
