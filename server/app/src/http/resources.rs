@@ -1,6 +1,5 @@
 //! The table of `/api/v1` and `/metrics`: what answers each request, and what the OpenAPI document says of it. The role
-//! that one needs stands in the table of `guard`, and
-//! comes into the document from there.
+//! that one needs stands in the table of `guard`, and comes into the document from there.
 
 use actix_web::http::StatusCode;
 use engram_dicomweb::Resource;
