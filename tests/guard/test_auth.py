@@ -93,8 +93,9 @@ def test_the_openapi_document_names_the_same_routes_and_roles(guarded):
         patterns = {one: re.sub(r"\{\w+\}", "[^/]+", one) for one in paths}
         return path if path in paths else next(one for one in paths if re.fullmatch(patterns[one], path))
 
+    # The viewer is a page for people, not an interface that the document describes.
     mounted = {(method, template("/dicomweb/" if path == "/dicomweb" else path)): set((roles or "admin").split())
-               for method, path, roles in ROUTES}
+               for method, path, roles in ROUTES if not path.startswith("/viewer/")}
     # HEAD and OPTIONS are answered everywhere, and described where they have an answer of their own.
     assert {route: roles for route, roles in mounted.items() if route[0] != "HEAD" and
             (route[0] != "OPTIONS" or route in said)} == said
