@@ -23,10 +23,17 @@ pub(crate) struct Reader {
 impl Reader {
     /// A series' instances, by InstanceNumber, then SOPInstanceUID.
     pub(crate) fn instances(&self, study: &str, series: &str) -> Result<Vec<(InstanceUids, InstanceRecord)>> {
+        by_number(self.entries(study, series))
+    }
+
+    /// The same as the catalogue has them: by SOPInstanceUID.
+    pub(crate) fn entries<'s>(
+        &self,
+        study: &'s str,
+        series: &'s str,
+    ) -> impl Iterator<Item = Result<(InstanceUids, InstanceRecord)>> + use<'s> {
         let entries = self.shared.catalogue.instances_of(study, series);
-        by_number(
-            entries.map(|entry| entry.map(|(sop, record)| (InstanceUids::new(study, series, &sop), record))),
-        )
+        entries.map(move |entry| entry.map(|(sop, record)| (InstanceUids::new(study, series, &sop), record)))
     }
 
     /// An instance's kept JSON; made from the object file where it does not read. `None` where the instance

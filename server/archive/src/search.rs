@@ -354,27 +354,19 @@ impl Search<'_> {
         &'s self,
         series: &'s SeriesView,
     ) -> Box<dyn Iterator<Item = Result<(InstanceUids, InstanceRecord)>> + 's> {
-        let catalogue = &series.study.reader.shared.catalogue;
-        let uids = |sop: &str| InstanceUids::new(&series.study.uid, series.uid, sop);
+        let reader = series.study.reader;
         let named = self.keys.iter().find_map(|key| match &key.test {
             Test::Value(Matcher::AnyOf { patterns, .. }) if key.first == tags::SOP_INSTANCE_UID => {
                 Some(patterns)
             }
             _ => None,
         });
-        match named {
-            Some(named) => {
-                let found = named.iter().map(move |sop| {
-                    let uids = uids(sop);
-                    Ok(catalogue.instance(&uids)?.map(|record| (uids, record)))
-                });
-                Box::new(found.filter_map(Result::transpose))
-            }
-            None => {
-                let all = catalogue.instances_of(&series.study.uid, series.uid);
-                Box::new(all.map(move |entry| entry.map(|(sop, record)| (uids(&sop), record))))
-            }
-        }
+        let Some(named) = named else { return Box::new(reader.entries(&series.study.uid, series.uid)) };
+        let found = named.iter().map(|sop| {
+            let uids = InstanceUids::new(&series.study.uid, series.uid, sop);
+            Ok(reader.shared.catalogue.instance(&uids)?.map(|record| (uids, record)))
+        });
+        Box::new(found.filter_map(Result::transpose))
     }
 
     /// Whether an instance of the series can be of a SOP class that is asked for, by what the series' record names: else

@@ -1,7 +1,7 @@
 //! JPEG (ITU-T T.81) as DICOM uses it: Huffman coded, sequential DCT of 8 and 12 bits (processes 1, 2 and 4)
 //! and lossless of 2 to 16 bits (process 14).
 //!
-//! Written are lossless images, and baseline ones by `jpeg-encoder`, thrice as fast as the `image` crate.
+//! Written are lossless images, and baseline ones by `jpeg-encoder`, which has SIMD where the `image` crate has none.
 //!
 //! A decoder of our own, since no maintained crate covers the two processes that medical images are made of:
 //! `jpeg-decoder` and `zune-jpeg` stop at 8-bit DCT, the lossless mode of the former ignores restarts and
