@@ -132,7 +132,8 @@ def test_a_switch_with_many_exemplars_loses_none_and_serves_throughout(api, data
     def look(job):
         view = models(api)
         seen.add(view["9.0.0"]["state"])
-        if job["stage"] == "encode":
+        if job["stage"] == "encode" == api.get(f"/jobs/{job['id']}").json()["stage"]:
+            # It was encoding before the look and after it.
             assert view["9.0.0"]["job"] == job["id"] and job["slices_total"] >= PATIENTS
         if len(requester.answers) == 2 and LATE not in seen:
             # An annotation that arrives now is encoded for both.
