@@ -52,8 +52,15 @@ def test_the_object_itself(house, stored):
     assert pydicom.dcmread(io.BytesIO(answer.content)) == stored[0]
     for syntax in ("1.2.840.10008.1.2.1", "*"):
         assert wado(house, stored[0], contentType="application/dicom", transferSyntax=syntax).content == answer.content
-    refused = wado(house, stored[0], 406, contentType="application/dicom", transferSyntax="1.2.840.10008.1.2.4.50")
-    assert refused.json()["code"] == "not_acceptable"
+    for syntax in ("1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.5"):
+        answer = wado(house, stored[0], contentType="application/dicom", transferSyntax=syntax)
+        assert answer.headers["Content-Type"] == f"application/dicom; transfer-syntax={syntax}"
+        transcoded = pydicom.dcmread(io.BytesIO(answer.content))
+        assert transcoded.file_meta.TransferSyntaxUID == syntax
+        assert np.array_equal(transcoded.pixel_array, stored[0].pixel_array)
+    for syntax in ("1.2.840.10008.1.2.4.100", "1.2.3"):
+        refused = wado(house, stored[0], 406, contentType="application/dicom", transferSyntax=syntax)
+        assert refused.json()["code"] == "not_acceptable"
     assert pydicom.dcmread(io.BytesIO(wado(house, make_blank()).content)).Modality == "OT", "what has no pixels"
 
 

@@ -12,7 +12,7 @@
 //! | `!` name | the archive's own marks |
 
 use crate::{
-    Error, InstanceUids, Result, clear_in_pieces,
+    Error, InstanceUids, NativePixels, Result, clear_in_pieces,
     error::{CatalogueSnafu, FileSnafu, RecordSnafu},
 };
 use dicom_core::Tag;
@@ -56,6 +56,7 @@ pub(crate) struct InstanceRecord {
     pub data_set_sha256: String,
     pub instance_number: Option<i64>,
     pub frames: u32,
+    pub native_pixels: Option<NativePixels>,
     pub metadata: Place,
 }
 

@@ -1,19 +1,19 @@
 //! Changes to the catalogue that are made together or not at all.
 
 use crate::{
-    InstanceUids, Result, attributes,
+    InstanceUids, NativePixels, Result, attributes,
     catalogue::{
         self, Catalogue, Index, InstanceRecord, Place, SeriesRecord, StudyRecord, index_key, instance_key,
         series_key, sop_key, study_key,
     },
     model,
-    part10::Inspected,
+    part10::{DataSetJson, Inspected},
     search::name,
 };
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
 /// The most SOP classes that a series' record names; real series have one or two.
 pub(crate) const MAX_SOP_CLASSES: usize = 16;
@@ -28,6 +28,23 @@ impl<T: Clone> Change<T> {
     fn from(before: Option<T>) -> Self {
         Change { after: before.clone(), before }
     }
+}
+
+/// What the catalogue keeps of uncompressed pixels at `value`; nothing where the Image Pixel module is incomplete.
+fn native_pixels(json: &DataSetJson, value: Range<u64>) -> Option<NativePixels> {
+    let number = |tag| json.text(tag).parse().ok();
+    let bits_allocated = number(tags::BITS_ALLOCATED)?;
+    Some(NativePixels {
+        value,
+        rows: number(tags::ROWS)?,
+        columns: number(tags::COLUMNS)?,
+        samples_per_pixel: number(tags::SAMPLES_PER_PIXEL).unwrap_or(1),
+        bits_allocated,
+        bits_stored: number(tags::BITS_STORED).unwrap_or(bits_allocated),
+        signed: number(tags::PIXEL_REPRESENTATION) == Some(1),
+        photometric_interpretation: Some(json.text(tags::PHOTOMETRIC_INTERPRETATION))
+            .filter(|name| !name.is_empty())?,
+    })
 }
 
 /// A batch in the making. Only the one thread that writes the catalogue makes drafts, so what it read stays true.
@@ -74,6 +91,7 @@ impl<'c> Draft<'c> {
             data_set_sha256: hex(&inspected.data_set_sha256),
             instance_number: json.text(tags::INSTANCE_NUMBER).parse().ok(),
             frames: json.text(tags::NUMBER_OF_FRAMES).parse().unwrap_or(1).max(1),
+            native_pixels: inspected.pixel_data.clone().and_then(|value| native_pixels(json, value)),
             metadata,
         };
 

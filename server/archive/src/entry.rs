@@ -1,6 +1,7 @@
 //! What the catalogue says about a study, a series and an instance.
 
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::PathBuf;
 
 /// The three UIDs that place an instance.
@@ -78,4 +79,27 @@ pub struct InstanceEntry {
     pub instance_number: Option<i64>,
     /// NumberOfFrames (0028,0008); 1 where it is absent.
     pub frames: u32,
+    /// Its pixels, where they lie in the file as a client can use them.
+    pub native_pixels: Option<NativePixels>,
+}
+
+/// Uncompressed pixels, little endian, and what the Image Pixel module (PS3.3 section C.7.6.3) says of a frame.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NativePixels {
+    /// Where PixelData's (7FE0,0010) value lies: byte offsets in the object file.
+    pub value: Range<u64>,
+    /// Rows (0028,0010).
+    pub rows: u16,
+    /// Columns (0028,0011).
+    pub columns: u16,
+    /// SamplesPerPixel (0028,0002); 1 where it is absent.
+    pub samples_per_pixel: u16,
+    /// BitsAllocated (0028,0100).
+    pub bits_allocated: u16,
+    /// BitsStored (0028,0101); as many as are allocated where it is absent.
+    pub bits_stored: u16,
+    /// PixelRepresentation (0028,0103).
+    pub signed: bool,
+    /// PhotometricInterpretation (0028,0004).
+    pub photometric_interpretation: String,
 }

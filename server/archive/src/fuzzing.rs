@@ -5,7 +5,7 @@ use crate::{
     part10::{self, DataSetJson, ElementPath, Limits},
 };
 use serde_json::{Map, Value};
-use std::fs::File;
+use std::{fs::File, ops::Range};
 
 /// An object that storing would accept.
 #[derive(Debug)]
@@ -14,6 +14,8 @@ pub struct Verified {
     pub uids: InstanceUids,
     /// Its transfer syntax.
     pub transfer_syntax_uid: String,
+    /// Where the catalogue would say that its pixels lie.
+    pub pixel_data: Option<Range<u64>>,
     /// What would be added to the records of a new study and a new series.
     pub records: [Map<String, Value>; 2],
     json: DataSetJson,
@@ -40,8 +42,8 @@ pub fn verify(file: &mut File, options: &ArchiveOptions) -> Result<Verified, Sto
         record
     };
     let records = [record(attributes::is_study), record(attributes::is_series)];
-    let part10::Inspected { uids, transfer_syntax_uid, json, .. } = inspected;
-    Ok(Verified { uids, transfer_syntax_uid, records, json })
+    let part10::Inspected { uids, transfer_syntax_uid, json, pixel_data, .. } = inspected;
+    Ok(Verified { uids, transfer_syntax_uid, pixel_data, records, json })
 }
 
 /// Finds a value by what follows `bulkdata/` in its BulkDataURI, as [`Archive::bulk_data`](crate::Archive::bulk_data)

@@ -59,7 +59,7 @@ mod writer;
 
 pub use archive::Archive;
 pub use bulk::{BulkData, BulkValue};
-pub use entry::{InstanceEntry, InstanceUids, SeriesEntry, StudyEntry};
+pub use entry::{InstanceEntry, InstanceUids, NativePixels, SeriesEntry, StudyEntry};
 pub use error::{Error, Result, StoreError, StoreFailure};
 pub use incoming::Incoming;
 pub use journal::{Journal, JournalError};

@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     io::{self, BufReader, Read, Seek, SeekFrom},
+    ops::Range,
 };
 
 /// What bounds the reading of one object.
@@ -62,6 +63,8 @@ pub(crate) struct Inspected {
     pub data_set_offset: u64,
     pub data_set_sha256: [u8; 32],
     pub json: DataSetJson,
+    /// Where PixelData's value lies in the file, uncompressed and little endian.
+    pub pixel_data: Option<Range<u64>>,
 }
 
 /// Reads and verifies the whole object: header, structure to the last byte, identity.
@@ -86,6 +89,7 @@ fn inspect_data_set(
     let mut input = data_set(file, size, meta, syntax, limits.max_instance_bytes)?;
     walk::walk(&mut input, encoding(syntax), &mut writer)?;
     drop(input);
+    let pixel_data = writer.pixel_data().filter(|_| !is_deflated(syntax) && !encoding(syntax).big_endian);
     let json = writer.finish();
     refuse_missing_pixels(&json, size)?;
     let (uids, sop_class_uid) = identity(&json, meta)?;
@@ -98,6 +102,7 @@ fn inspect_data_set(
         data_set_offset: meta.data_set_offset,
         data_set_sha256,
         json,
+        pixel_data,
     })
 }
 
@@ -157,6 +162,10 @@ fn transfer_syntax(uid: &str) -> Result<&'static TransferSyntax, StoreError> {
         .get(uid)
         .filter(|syntax| !matches!(syntax.codec(), Codec::Dataset(None)))
         .ok_or_else(|| StoreError::TransferSyntax { uid: uid.to_owned() })
+}
+
+fn is_deflated(syntax: &TransferSyntax) -> bool {
+    matches!(syntax.codec(), Codec::Dataset(_))
 }
 
 fn encoding(syntax: &TransferSyntax) -> Encoding {

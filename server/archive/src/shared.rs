@@ -59,6 +59,7 @@ impl Shared {
             data_set_sha256: record.data_set_sha256,
             instance_number: record.instance_number,
             frames: record.frames,
+            native_pixels: record.native_pixels,
         }
     }
 

@@ -178,14 +178,19 @@ fn bulk_data_is_found_where_it_lies() {
         let json = archive.instance_json(&slice.study, &slice.series, sop).unwrap().unwrap();
         assert_eq!(json["00480105"]["Value"][1]["00282000"]["BulkDataURI"], "bulkdata/00480105/2/00282000");
         for (path, length, byte) in [("7FE00010", 512, 7), ("00480105/2/00282000", 4000, 5)] {
-            let bytes = match archive.bulk_data(&entry, path).unwrap().unwrap().value {
+            let (place, bytes) = match archive.bulk_data(&entry, path).unwrap().unwrap().value {
                 BulkValue::Native(range) => {
-                    fs::read(&entry.path).unwrap()[range.start as usize..range.end as usize].to_vec()
+                    let file = fs::read(&entry.path).unwrap();
+                    (Some(range.clone()), file[range.start as usize..range.end as usize].to_vec())
                 }
-                BulkValue::Inflated(bytes) => bytes,
+                BulkValue::Inflated(bytes) => (None, bytes),
                 other => panic!("{other:?}"),
             };
             assert_eq!((bytes.len(), bytes[0]), (length, byte), "{syntax} {path}");
+            if path == "7FE00010" {
+                let kept = entry.native_pixels.as_ref().map(|pixels| pixels.value.clone());
+                assert_eq!(kept, place, "{syntax}: what the catalogue says of the pixels");
+            }
         }
         assert_eq!(archive.bulk_data(&entry, "00480105/1/00282000").unwrap(), None);
         assert_eq!(archive.bulk_data(&entry, "nonsense").unwrap(), None);

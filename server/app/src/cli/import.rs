@@ -1,4 +1,4 @@
-//! `engram import`: files and folders into a store, or into a running server by STOW-RS.
+//! `engram import`: files and folders into a store.
 
 use std::fs;
 use std::io::Write;

@@ -39,7 +39,7 @@ enum Command {
     Serve(serve::Options),
     /// Make phantom patients, store some with annotations, segment the others through the HTTP API.
     Demo(demo::Options),
-    /// Store DICOM files and folders: into a data folder, or into a running server with --server.
+    /// Store DICOM files and folders into a data folder, whose server is not running.
     Import(import::Options),
     /// Segment a series from what the store remembers.
     Segment(segment::Options),

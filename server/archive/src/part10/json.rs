@@ -32,6 +32,7 @@ pub(crate) struct JsonWriter {
     /// From the top level to the innermost sequence: tag, then number of the item, from 1.
     path: Vec<(Tag, usize)>,
     top_level: BTreeMap<Tag, Range<usize>>,
+    pixel_data: Option<Range<u64>>,
 }
 
 /// A finished JSON object and where its top-level elements' values lie in it.
@@ -64,7 +65,13 @@ impl JsonWriter {
             levels: vec![Level { context: Context::default(), first: true, items: 0 }],
             path: Vec::new(),
             top_level: BTreeMap::new(),
+            pixel_data: None,
         }
+    }
+
+    /// Where PixelData's value lies in the input; nothing where it is encapsulated.
+    pub(crate) fn pixel_data(&self) -> Option<Range<u64>> {
+        self.pixel_data.clone()
     }
 
     pub(crate) fn finish(mut self) -> DataSetJson {
@@ -148,6 +155,9 @@ impl Visitor for JsonWriter {
         // Group lengths are retired and, like padding, say nothing of the object.
         if header.tag.element() == 0 || header.tag == tags::DATA_SET_TRAILING_PADDING {
             return Ok(());
+        }
+        if self.path.is_empty() && header.tag == tags::PIXEL_DATA {
+            self.pixel_data = Some(input.position()..input.position().saturating_add(u64::from(length)));
         }
         if self.is_bulk(header, length) {
             return self.bulk_data(header);

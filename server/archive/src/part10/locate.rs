@@ -1,7 +1,8 @@
 //! Finds one element in an object file by its path.
 
 use super::{
-    Limits, data_set, encoding, header::Header, input::Input, read_meta, transfer_syntax, unreadable, walk,
+    Limits, data_set, encoding, header::Header, input::Input, is_deflated, read_meta, transfer_syntax,
+    unreadable, walk,
 };
 use crate::{BulkData, BulkValue, StoreError};
 use dicom_core::Tag;
@@ -62,10 +63,6 @@ pub(crate) fn locate(
         *offset_table = read_offset_table(file, range)?;
     }
     Ok(found)
-}
-
-fn is_deflated(syntax: &dicom_encoding::transfer_syntax::TransferSyntax) -> bool {
-    matches!(syntax.codec(), dicom_encoding::transfer_syntax::Codec::Dataset(_))
 }
 
 fn read_offset_table(file: &mut File, range: Range<u64>) -> Result<Vec<u32>, StoreError> {

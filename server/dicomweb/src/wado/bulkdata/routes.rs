@@ -66,7 +66,7 @@ pub fn find(state: &DicomWeb, entry: &InstanceEntry, path: &str, as_octets: bool
     };
     let encapsulated = matches!(value, BulkValue::Encapsulated { .. });
     if encapsulated || (path == PIXEL_DATA && (big_endian || !as_octets)) {
-        return FrameSet::open(&state.archive, entry, 1, &state.options).map(Found::Frames);
+        return FrameSet::open(entry, 1, &state.options).map(Found::Frames);
     }
     Ok(Found::Value(match value {
         BulkValue::Native(range) if big_endian => {

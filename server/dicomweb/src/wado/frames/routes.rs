@@ -23,14 +23,9 @@ pub async fn frames(request: HttpRequest, state: Data<DicomWeb>, place: Place) -
     let list = request.match_info().get("frames").unwrap_or_default();
     let list = frame_list(list, state.options.max_frames)?;
     let Some(first) = list.first().copied() else { return NotFoundSnafu { what: "frame" }.fail() };
-    let data = state.clone();
-    let (entry, native) = blocking(move || {
-        let entry = object::entry(&data.archive, &place)?;
-        let native = FrameSet::native(&data.archive, &entry, &data.options)?;
-        Ok((entry, native))
-    })
-    .await?;
-    let set = match native {
+    let archive = state.archive.clone();
+    let entry = blocking(move || object::entry(&archive, &place)).await?;
+    let set = match FrameSet::native(&entry, &state.options) {
         Some(native) => native,
         None => {
             let options = Arc::clone(&state.options);

@@ -5,19 +5,18 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dicom_object::DefaultDicomObject;
-use engram_archive::{Archive, BulkValue, InstanceEntry};
+use engram_archive::{InstanceEntry, NativePixels};
 use engram_imaging::{
     DecodeLimits, Error as ImagingError, Photometric, PixelReader, SampleFormat, TargetSyntax, encode_frame,
     is_decodable,
 };
-use serde_json::{Map, Value};
 use snafu::ResultExt;
 
-use crate::error::{ArchiveSnafu, PixelsSnafu, ReadFileSnafu, Result};
+use crate::error::{PixelsSnafu, ReadFileSnafu, Result};
 use crate::media::Offer;
 use crate::options::DicomWebOptions;
 use crate::wado::body::{Segment, read_range};
-use crate::wado::{EXPLICIT_VR_LITTLE_ENDIAN, PIXEL_DATA, object};
+use crate::wado::{EXPLICIT_VR_LITTLE_ENDIAN, object};
 
 /// The media type of uncompressed frames.
 pub const OCTETS: &str = "application/octet-stream";
@@ -41,44 +40,32 @@ enum Source {
 
 impl FrameSet {
     /// Finds the frames of an instance: those that [`Self::native`] finds, else by [`Self::read_whole`].
-    pub fn open(
-        archive: &Archive,
-        entry: &InstanceEntry,
-        first: usize,
-        options: &Arc<DicomWebOptions>,
-    ) -> Result<Self> {
-        if let Some(set) = Self::native(archive, entry, options)? {
+    pub fn open(entry: &InstanceEntry, first: usize, options: &Arc<DicomWebOptions>) -> Result<Self> {
+        if let Some(set) = Self::native(entry, options) {
             set.check(first)?;
             return Ok(set);
         }
         Self::read_whole(entry, first, options)
     }
 
-    /// Frames that can be read from the file as they are, if they can.
-    pub fn native(
-        archive: &Archive,
-        entry: &InstanceEntry,
-        options: &Arc<DicomWebOptions>,
-    ) -> Result<Option<Self>> {
-        let bulk_data = archive.bulk_data(entry, PIXEL_DATA).context(ArchiveSnafu)?;
-        let Some(bulk_data) = bulk_data.filter(|data| !data.big_endian) else { return Ok(None) };
-        let BulkValue::Native(range) = bulk_data.value else { return Ok(None) };
-        let Some(attributes) = object::attributes(archive, entry)? else { return Ok(None) };
-        let Some(frame_bytes) = frame_bytes(&attributes) else { return Ok(None) };
+    /// Frames that can be read from the file as they are, if they can. Touches no file.
+    pub fn native(entry: &InstanceEntry, options: &Arc<DicomWebOptions>) -> Option<Self> {
+        let pixels = entry.native_pixels.as_ref()?;
+        let frame_bytes = frame_bytes(pixels)?;
         let frames = entry.frames.max(1) as usize;
         let needed = frame_bytes.saturating_mul(frames as u64);
         // What is too short is left to the pixel reader, which says so.
-        let whole = range.end.saturating_sub(range.start) >= needed;
-        Ok(whole.then(|| Self {
+        let whole = pixels.value.end.saturating_sub(pixels.value.start) >= needed;
+        whole.then(|| Self {
             source: Source::File {
                 entry: Arc::new(entry.clone()),
-                start: range.start,
+                start: pixels.value.start,
                 frame_bytes,
                 options: options.clone(),
             },
             frames,
-            encodings: sample_format(&attributes).map(|format| encodings(&format)).unwrap_or_default(),
-        }))
+            encodings: encodings(&sample_format(pixels)),
+        })
     }
 
     /// Reads the object whole. `first` is the first frame that is wanted: one that is not there is reported now.
@@ -189,32 +176,26 @@ fn encodings(format: &SampleFormat) -> Vec<TargetSyntax> {
 }
 
 /// What the Image Pixel attributes say of the samples.
-fn sample_format(attributes: &Map<String, Value>) -> Option<SampleFormat> {
-    let value = |tag: &str| attributes.get(tag)?.get("Value")?.get(0);
-    let number = |tag: &str| value(tag)?.as_u64().and_then(|number| u16::try_from(number).ok());
-    let bits_allocated = number("00280100")?;
-    Some(SampleFormat {
-        bits_allocated,
-        bits_stored: number("00280101").unwrap_or(bits_allocated),
-        samples_per_pixel: number("00280002").unwrap_or(1),
-        signed: number("00280103") == Some(1),
+fn sample_format(pixels: &NativePixels) -> SampleFormat {
+    SampleFormat {
+        bits_allocated: pixels.bits_allocated,
+        bits_stored: pixels.bits_stored,
+        samples_per_pixel: pixels.samples_per_pixel,
+        signed: pixels.signed,
         float: false,
-        photometric: Photometric::of_name(value("00280004")?.as_str()?),
-    })
+        photometric: Photometric::of_name(&pixels.photometric_interpretation),
+    }
 }
 
 /// Bytes of an uncompressed frame; `None` where frames do not each fill whole bytes, or chrominance is subsampled.
-fn frame_bytes(attributes: &Map<String, Value>) -> Option<u64> {
-    let value = |tag: &str| attributes.get(tag)?.get("Value")?.get(0);
-    let number = |tag: &str| value(tag)?.as_u64();
-    let photometric = value("00280004")?.as_str()?;
-    let bits = number("00280100")?;
+fn frame_bytes(pixels: &NativePixels) -> Option<u64> {
+    let photometric = &pixels.photometric_interpretation;
+    let bits = u64::from(pixels.bits_allocated);
     if bits == 0 || !bits.is_multiple_of(8) || photometric.ends_with("_422") || photometric.ends_with("_420")
     {
         return None;
     }
-    let samples = number("00280002").unwrap_or(1);
-    [number("00280010")?, number("00280011")?, samples]
-        .iter()
-        .try_fold(bits / 8, |bytes, factor| bytes.checked_mul(*factor))
+    [pixels.rows, pixels.columns, pixels.samples_per_pixel]
+        .into_iter()
+        .try_fold(bits / 8, |bytes, factor| bytes.checked_mul(u64::from(factor)))
 }

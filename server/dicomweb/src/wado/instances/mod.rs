@@ -4,4 +4,4 @@
 
 pub mod routes;
 pub mod service;
-mod transcoded;
+pub mod transcoded;

@@ -41,7 +41,11 @@ pub fn parameters() -> [Parameter; 14] {
         query_parameter("seriesUID", "SeriesInstanceUID.", uid()),
         needed(query_parameter("objectUID", "SOPInstanceUID.", uid())),
         query_parameter("contentType", "Media types, in order of preference.", text()),
-        query_parameter("transferSyntax", "Of the object: the one it is stored in, or `*`.", text()),
+        query_parameter(
+            "transferSyntax",
+            "Of the object: the one it is stored in, `*`, or one that it can be transcoded to.",
+            text(),
+        ),
         query_parameter("frameNumber", "Of a picture, from 1.", whole(1, u32::MAX)),
         query_parameter("rows", "Pixels that the picture is to fit into.", side()),
         query_parameter("columns", "Pixels that the picture is to fit into.", side()),

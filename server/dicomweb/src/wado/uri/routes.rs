@@ -3,7 +3,7 @@
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use engram_archive::InstanceEntry;
-use engram_imaging::RenderOptions;
+use engram_imaging::{RenderOptions, TargetSyntax};
 use snafu::ResultExt;
 
 use super::parameters::{Parameters, parameters};
@@ -13,11 +13,12 @@ use crate::query;
 use crate::state::{DicomWeb, blocking, not_acceptable};
 use crate::wado::answer;
 use crate::wado::instances::service::{self, DICOM};
+use crate::wado::instances::transcoded;
 use crate::wado::object;
 use crate::wado::rendered::parameters::{format, refused, warning};
 use crate::wado::rendered::{Form, PICTURES, PictureSource, answer};
 
-/// Sends one instance: as a picture, or as it is stored.
+/// Sends one instance: as a picture, or the object.
 pub async fn retrieve(request: HttpRequest, state: Data<DicomWeb>) -> Result<HttpResponse> {
     let asked = parameters(&query::pairs(request.query_string())?)?;
     let (data, wanted) = (state.clone(), asked.clone());
@@ -29,7 +30,7 @@ pub async fn retrieve(request: HttpRequest, state: Data<DicomWeb>) -> Result<Htt
     .await?;
     let offer = choose(&asked, &entry, has_pixels)?;
     match offer.media_type {
-        DICOM => send_object(&request, &state, &asked, entry, &offer),
+        DICOM => send_object(&request, &state, &asked, entry, &offer).await,
         _ => send_picture(state, asked, entry, offer.media_type).await,
     }
 }
@@ -62,7 +63,8 @@ fn choose(asked: &Parameters, entry: &InstanceEntry, has_pixels: bool) -> Result
     offer.ok_or_else(|| not_acceptable(content_type.to_owned(), &offers))
 }
 
-fn send_object(
+/// Sends the stored bytes, or the object in the transfer syntax that `transferSyntax` names.
+async fn send_object(
     request: &HttpRequest,
     state: &DicomWeb,
     asked: &Parameters,
@@ -72,12 +74,19 @@ fn send_object(
     if asked.frame.is_some() {
         return Err(refused("`frameNumber` is for pictures, not for application/dicom"));
     }
-    let stored = entry.transfer_syntax_uid.as_str();
-    if let Some(syntax) = asked.transfer_syntax.as_deref().filter(|syntax| ![stored, "*"].contains(syntax)) {
-        let accept = format!("{DICOM}; transfer-syntax={syntax}");
-        return Err(not_acceptable(accept, std::slice::from_ref(offer)));
+    let entries = [entry];
+    let stored = offer.transfer_syntax.as_deref().unwrap_or("*");
+    let syntax = asked.transfer_syntax.as_deref().filter(|syntax| ![stored, "*"].contains(syntax));
+    let Some(syntax) = syntax else {
+        return answer::send(request, offer, service::stored(&entries), state.options.buffer_bytes);
+    };
+    let mut offers = service::offers(&entries);
+    offers.retain(|offer| !offer.multipart);
+    let offer = offers.iter().find(|offer| offer.transfer_syntax.as_deref() == Some(syntax));
+    match offer.zip(TargetSyntax::of_uid(syntax)) {
+        Some((offer, target)) => transcoded::send(request, state, entries.into(), target, offer).await,
+        None => Err(not_acceptable(format!("{DICOM}; transfer-syntax={syntax}"), &offers)),
     }
-    answer::send(request, offer, service::stored(&[entry]), state.options.buffer_bytes)
 }
 
 async fn send_picture(
