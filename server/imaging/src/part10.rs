@@ -11,14 +11,16 @@ use dicom_core::header::{DataElementHeader, Length, SequenceItemHeader};
 use dicom_dictionary_std::tags;
 use dicom_encoding::decode::{self, DecodeFrom};
 use dicom_encoding::text::SpecificCharacterSet;
-use dicom_encoding::transfer_syntax::{Codec, DynDecoder, TransferSyntaxIndex};
-use dicom_object::{DefaultDicomObject, FileMetaTable, InMemDicomObject, OpenFileOptions, ReadError};
+use dicom_encoding::transfer_syntax::{Codec, DynDecoder, TransferSyntax, TransferSyntaxIndex};
+use dicom_object::{DefaultDicomObject, FileMetaTable, InMemDicomObject, ReadError};
 use dicom_parser::StatefulDecoder;
 use dicom_parser::dataset::LazyDataToken;
 use dicom_parser::dataset::lazy_read::LazyDataSetReader;
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use snafu::{OptionExt, ResultExt, ensure};
+use std::cell::Cell;
 use std::io::{self, BufReader, Cursor, Read, Seek, Take};
+use std::rc::Rc;
 
 /// The preamble and the four letters after it.
 const PREAMBLE: usize = 132;
@@ -36,20 +38,36 @@ const LONGEST_NAME: usize = 16;
 /// The most that deflate can make of a byte.
 const MOST_INFLATION: u64 = 1032;
 
-/// Reads a Part 10 object of `length` bytes, as [`OpenFileOptions::from_reader`] does, but forgives elements of the meta
+/// Reads a Part 10 object of `length` bytes, as `dicom_object::from_reader` does, but forgives elements of the meta
 /// group that have no bearing on the data set: they are trimmed or left out. No element may claim more bytes than
 /// there are left, so that memory is set aside for what is there alone; `dicom-object` believes what is claimed.
 ///
 /// # Errors
 /// Those of `dicom-object`.
 pub fn read_part10<R: Read>(source: R, length: u64) -> Result<DefaultDicomObject, Box<ReadError>> {
+    read_data_set(source, |syntax| bound(syntax, length))
+}
+
+/// Reads an object whose data set, inflated where it is deflated, is taken to have so many bytes.
+fn read_data_set<R: Read>(
+    source: R,
+    bytes: impl Fn(&TransferSyntax) -> u64,
+) -> Result<DefaultDicomObject, Box<ReadError>> {
     let mut source = mended(source);
     let meta = read_meta(&mut source)?;
-    let data_set = match decoder(Box::new(source), meta.transfer_syntax(), length) {
+    let data_set = match decoder(Box::new(source), meta.transfer_syntax(), bytes, Rc::default()) {
         Some(decoder) => InMemDicomObject::read_dataset(decoder)?,
         None => return Err(unsupported(&meta)),
     };
     Ok(data_set.with_exact_meta(meta))
+}
+
+/// The most bytes that the data set of a file of `length` bytes can have once it is inflated.
+fn bound(syntax: &TransferSyntax, length: u64) -> u64 {
+    match syntax.codec() {
+        Codec::Dataset(_) => length.saturating_mul(MOST_INFLATION),
+        _ => length,
+    }
 }
 
 /// Reads what a Part 10 object of `length` bytes says before its pixel data, as [`read_part10`] does.
@@ -57,34 +75,37 @@ pub fn read_part10<R: Read>(source: R, length: u64) -> Result<DefaultDicomObject
 /// # Errors
 /// Those of `dicom-object`; an element that claims more bytes than there are.
 pub fn read_header<R: Read + Seek>(mut source: R, length: u64) -> Result<DefaultDicomObject> {
-    ensure_claims(&mut source, length)?;
+    let bytes = bytes_before_pixels(&mut source, length)?;
     let rewound = source.rewind();
     ensure!(rewound.is_ok(), DataSetSnafu { what: "it cannot be read again" });
-    let options = OpenFileOptions::new().read_until(tags::FLOAT_PIXEL_DATA);
-    options.from_reader(mended(source)).map_err(Box::new).context(ReadObjectSnafu)
+    read_data_set(source, |_| bytes).context(ReadObjectSnafu)
 }
 
-/// Fails where an element before the pixel data claims more bytes than there are.
-fn ensure_claims<R: Read>(source: R, length: u64) -> Result<()> {
+/// How many bytes of the data set, inflated where it is deflated, come before the pixel data. Fails where an element among
+/// them claims more bytes than there are.
+fn bytes_before_pixels<R: Read>(source: R, length: u64) -> Result<u64> {
     let mut source = mended(source);
     let meta = read_meta(&mut source).context(ReadObjectSnafu)?;
-    let decoder = decoder(Box::new(source), meta.transfer_syntax(), length);
+    let count = Rc::new(Cell::new(0));
+    let counted = Rc::clone(&count);
+    let decoder = decoder(Box::new(source), meta.transfer_syntax(), |syntax| bound(syntax, length), counted);
     let mut tokens =
         LazyDataSetReader::new(decoder.context(DataSetSnafu { what: "its encoding is unknown" })?);
     let mut depth = 0usize;
     let broken = || DataSetSnafu { what: "an element does not end" };
-    while let Some(token) = tokens.advance() {
+    loop {
+        let before = count.get();
+        let Some(token) = tokens.advance() else { return Ok(before) };
         match token.ok().context(broken())? {
             LazyDataToken::ElementHeader(header) if depth == 0 && header.tag >= tags::FLOAT_PIXEL_DATA => {
-                break;
+                return Ok(before);
             }
-            LazyDataToken::PixelSequenceStart if depth == 0 => break,
+            LazyDataToken::PixelSequenceStart if depth == 0 => return Ok(before),
             LazyDataToken::SequenceStart { .. } | LazyDataToken::PixelSequenceStart => depth += 1,
             LazyDataToken::SequenceEnd => depth = depth.saturating_sub(1),
             token => token.skip().ok().context(broken())?,
         }
     }
-    Ok(())
 }
 
 /// Preamble, prefix and file meta information; the source is left at the data set.
@@ -103,26 +124,39 @@ fn unsupported(meta: &FileMetaTable) -> Box<ReadError> {
     })
 }
 
-type DataSetSource<'r> = Take<Box<dyn Read + 'r>>;
+type DataSetSource<'r> = Take<Counted<'r>>;
 
-/// A decoder of the data set; `None` where the transfer syntax is unknown.
+/// A source that counts the bytes that are read of it.
+struct Counted<'r> {
+    source: Box<dyn Read + 'r>,
+    count: Rc<Cell<u64>>,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.source.read(buffer)?;
+        self.count.set(self.count.get() + read as u64);
+        Ok(read)
+    }
+}
+
+/// A decoder of the data set, inflated, of which `bytes` are read and `count`ed; `None` where the transfer syntax is
+/// unknown.
 fn decoder<'r>(
     source: Box<dyn Read + 'r>,
     transfer_syntax: &str,
-    length: u64,
+    bytes: impl Fn(&TransferSyntax) -> u64,
+    count: Rc<Cell<u64>>,
 ) -> Option<StatefulDecoder<Bounded<DynDecoder<DataSetSource<'r>>>, DataSetSource<'r>>> {
     let syntax = TransferSyntaxRegistry.get(transfer_syntax)?;
-    let (source, length): (Box<dyn Read + 'r>, u64) = match syntax.codec() {
-        Codec::Dataset(Some(adapter)) => {
-            let inflated = BufReader::new(adapter.adapt_reader(source));
-            (Box::new(inflated), length.saturating_mul(MOST_INFLATION))
-        }
+    let source: Box<dyn Read + 'r> = match syntax.codec() {
+        Codec::Dataset(Some(adapter)) => Box::new(BufReader::new(adapter.adapt_reader(source))),
         Codec::Dataset(None) => return None,
-        Codec::None | Codec::EncapsulatedPixelData(..) => (Box::new(BufReader::new(source)), length),
+        Codec::None | Codec::EncapsulatedPixelData(..) => Box::new(BufReader::new(source)),
     };
     let decoder = Bounded(syntax.decoder_for::<DataSetSource<'r>>()?);
-    let charset = SpecificCharacterSet::default();
-    Some(StatefulDecoder::new(source.take(length), decoder, syntax.basic_decoder(), charset))
+    let source = Counted { source, count }.take(bytes(syntax));
+    Some(StatefulDecoder::new(source, decoder, syntax.basic_decoder(), SpecificCharacterSet::default()))
 }
 
 /// A decoder that refuses what claims more bytes than its source has.
@@ -175,7 +209,7 @@ fn mended<R: Read>(mut source: R) -> impl Read {
 
 /// Where the data set of a Part 10 object starts: after all elements of group 2, whatever length the group claims
 /// to have. `None` where the file does not start as it should.
-pub(crate) fn data_set_offset(file: &[u8]) -> Option<usize> {
+pub fn data_set_offset(file: &[u8]) -> Option<usize> {
     let starts = file.get(PREAMBLE - 4..PREAMBLE)? == b"DICM";
     let mut position = PREAMBLE;
     while file.get(position..position + 2) == Some(&[2, 0]) {
