@@ -1,7 +1,7 @@
 //! The configuration file: `config.toml` at the root of the repository is its manual. Defaults here and there
 //! are the same, which a test holds.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use engram_routing::Rule;
@@ -113,12 +113,30 @@ section! {
         ae_title: String = "ENGRAM".into(),
         /// AE titles that may call; none: any, on loopback alone.
         calling_ae_titles: Vec<String> = Vec::new(),
+        /// Addresses that may call; none: any.
+        calling_addresses: Vec<IpAddr> = Vec::new(),
+        /// Whether C-FIND, C-MOVE and C-GET are answered.
+        query_retrieve: bool = true,
+        /// Nodes that C-MOVE may send to.
+        nodes: Vec<Node> = Vec::new(),
         /// Associations served at a time.
         max_associations: usize = 16,
+        /// The largest PDU that a peer may send, KiB.
+        max_pdu_kb: u32 = 128,
         /// Seconds of silence after which an association is dropped.
         timeout_seconds: u64 = 60,
     }
 }
+/// `[[dimse.nodes]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Node {
+    /// Its AE title.
+    pub ae_title: String,
+    /// Host and port.
+    pub address: String,
+}
+
 section! {
     /// `[storage]`
     Storage {

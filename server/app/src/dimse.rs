@@ -1,16 +1,20 @@
-//! C-STORE into the archive: what DIMSE brings goes the same way as what STOW-RS brings.
+//! DIMSE over the archive: what C-STORE brings goes the same way as what STOW-RS brings.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use engram_archive::{Archive, Incoming, StoreOutcome, StoreRequirements};
-use engram_dimse::{ANY_AE_TITLE, Named, Peer, Receiver, Refusal, Scp, ScpOptions};
+use engram_dimse::{
+    ANY_AE_TITLE, Asked, CommandField, Named, Peer, Receiver, Refusal, RemoteNode, Scp, ScpOptions,
+};
+use engram_imaging::{DecodeLimits, TranscodeLimits};
 use engram_workflow::{Workflow, report};
 
 use crate::assembly::House;
 use crate::cli::Failure;
-use crate::config::Dimse;
-use crate::guard::{AuditLog, Record};
+use crate::config::{Config, Dimse, mebibytes};
+use crate::guard::{AuditLog, Record, shortened};
 
 /// Out of resources (PS3.4 B.2.3).
 const OUT_OF_RESOURCES: u16 = 0xA700;
@@ -40,36 +44,76 @@ impl Receiver for Store {
 
     fn stored(&self, peer: &Peer, instance: &Named, status: u16) {
         self.audit.write(Record {
-            who: Some(peer.ae_title.clone()),
-            peer: Some(peer.address.to_string()),
             action: "C-STORE".to_owned(),
             instance: Some(instance.sop_instance_uid.clone()),
-            status: Some(status),
             bytes: instance.bytes,
-            complete: true,
-            ..Record::default()
+            ..record(peer, status)
+        });
+    }
+
+    fn asked(&self, peer: &Peer, asked: &Asked) {
+        let action = match asked.service {
+            CommandField::Find => "C-FIND",
+            CommandField::Get => "C-GET",
+            _ => "C-MOVE",
+        };
+        let key = |level| (asked.level == level && !asked.key.is_empty()).then(|| shortened(&asked.key));
+        self.audit.write(Record {
+            action: action.to_owned(),
+            query: key("PATIENT").filter(|_| self.audit.keeps_queries()),
+            study: key("STUDY"),
+            series: key("SERIES"),
+            instance: key("IMAGE"),
+            instances: Some(asked.instances),
+            ..record(peer, asked.status)
         });
     }
 }
 
+fn record(peer: &Peer, status: u16) -> Record {
+    Record {
+        who: Some(peer.ae_title.clone()),
+        peer: Some(peer.address.to_string()),
+        status: Some(status),
+        complete: true,
+        ..Record::default()
+    }
+}
+
 /// Binds the port, if one is configured, and serves it on a thread of its own.
-pub fn start(config: &Dimse, house: &House, audit: AuditLog) -> Result<(), Failure> {
-    let Some(bind) = config.bind else { return Ok(()) };
-    let options = ScpOptions {
-        bind,
-        ae_title: config.ae_title.clone(),
-        calling_ae_titles: calling(config),
-        max_associations: config.max_associations,
-        timeout: Duration::from_secs(config.timeout_seconds.max(1)),
-    };
+pub fn start(config: &Config, house: &House, audit: AuditLog) -> Result<(), Failure> {
+    let Some(bind) = config.dimse.bind else { return Ok(()) };
+    let options = options(config, bind);
     let store = Store { archive: house.archive.clone(), workflow: Arc::clone(&house.workflow), audit };
-    let scp = Scp::bind(options, Arc::new(store)).map_err(Failure::of)?;
-    tracing::info!(%bind, ae_title = config.ae_title, "C-STORE and C-ECHO are answered");
+    let scp = Scp::bind(options, house.archive.clone(), Arc::new(store)).map_err(Failure::of)?;
+    tracing::info!(%bind, ae_title = config.dimse.ae_title, "DIMSE is answered");
     std::thread::Builder::new()
         .name("dimse-listener".into())
         .spawn(move || scp.serve())
         .map(drop)
         .map_err(|error| Failure::say(format!("could not start the DIMSE listener: {error}")))
+}
+
+fn options(config: &Config, bind: SocketAddr) -> ScpOptions {
+    let (dimse, limits) = (&config.dimse, &config.limits);
+    let nodes = dimse.nodes.iter();
+    ScpOptions {
+        bind,
+        ae_title: dimse.ae_title.clone(),
+        calling_ae_titles: calling(dimse),
+        calling_addresses: dimse.calling_addresses.clone(),
+        nodes: nodes
+            .map(|node| RemoteNode { ae_title: node.ae_title.clone(), address: node.address.clone() })
+            .collect(),
+        query_retrieve: dimse.query_retrieve,
+        max_associations: dimse.max_associations,
+        max_pdu_bytes: dimse.max_pdu_kb.saturating_mul(1024),
+        timeout: Duration::from_secs(dimse.timeout_seconds.max(1)),
+        transcoding: TranscodeLimits {
+            decode: DecodeLimits { max_frame_bytes: mebibytes(limits.max_frame_mb) },
+            max_object_bytes: mebibytes(limits.max_instance_mb),
+        },
+    }
 }
 
 /// Who may call. That none is named outside of loopback, the guard has refused already.

@@ -6,35 +6,126 @@ use dicom_object::{InMemDicomObject, StandardDataDictionary};
 use dicom_transfer_syntax_registry::entries::IMPLICIT_VR_LITTLE_ENDIAN;
 use snafu::ResultExt;
 
-use crate::{BadCommandSnafu, Error, WriteReplySnafu};
+use crate::{BadCommandSnafu, Error, WriteCommandSnafu};
 
 /// Command Data Set Type (0000,0800) when no data set follows.
 const NO_DATA_SET: u16 = 0x0101;
+/// Command Data Set Type (0000,0800) when one follows: any other value.
+const DATA_SET: u16 = 0x0000;
+/// Priority (0000,0700): medium.
+const MEDIUM: u16 = 0;
+/// What makes a Command Field that of a response.
+const RESPONSE: u16 = 0x8000;
 
-/// Which service a command asks for.
+/// Which service a command is of (PS3.7 Table E.1-1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandField {
     /// C-STORE-RQ
     Store,
+    /// C-STORE-RSP
+    StoreResponse,
+    /// C-GET-RQ
+    Get,
+    /// C-FIND-RQ
+    Find,
+    /// C-MOVE-RQ
+    Move,
     /// C-ECHO-RQ
     Echo,
+    /// C-ECHO-RSP
+    EchoResponse,
+    /// C-CANCEL-RQ
+    Cancel,
     /// Anything else, by its number.
     Other(u16),
 }
 
-/// What we need to know of a request.
+impl CommandField {
+    fn of(number: u16) -> Self {
+        match number {
+            0x0001 => Self::Store,
+            0x8001 => Self::StoreResponse,
+            0x0010 => Self::Get,
+            0x0020 => Self::Find,
+            0x0021 => Self::Move,
+            0x0030 => Self::Echo,
+            0x8030 => Self::EchoResponse,
+            0x0FFF => Self::Cancel,
+            other => Self::Other(other),
+        }
+    }
+
+    /// Its number.
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Store => 0x0001,
+            Self::StoreResponse => 0x8001,
+            Self::Get => 0x0010,
+            Self::Find => 0x0020,
+            Self::Move => 0x0021,
+            Self::Echo => 0x0030,
+            Self::EchoResponse => 0x8030,
+            Self::Cancel => 0x0FFF,
+            Self::Other(number) => number,
+        }
+    }
+}
+
+/// What we need to know of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
     /// The service.
     pub field: CommandField,
     /// Affected SOP Class UID.
     pub sop_class_uid: String,
-    /// Affected SOP Instance UID; empty for C-ECHO.
+    /// Affected SOP Instance UID; empty where the service has none.
     pub sop_instance_uid: String,
-    /// Message ID, returned in the response.
+    /// Message ID of a request; of a response or a C-CANCEL, of the request that it belongs to.
     pub message_id: u16,
     /// Whether a data set follows.
     pub has_data_set: bool,
+    /// Move Destination (0000,0600) of a C-MOVE, an AE title; else empty.
+    pub move_destination: String,
+    /// Status (0000,0900) of a response.
+    pub status: Option<u16>,
+}
+
+/// How a request stands or ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Response {
+    /// The status; 0 for success.
+    pub status: u16,
+    /// Words for Error Comment (0000,0902), cut to LO's 64 characters.
+    pub comment: Option<String>,
+    /// Whether a data set follows.
+    pub has_data_set: bool,
+    /// How many instances a C-GET or C-MOVE sends.
+    pub sub_operations: Option<SubOperations>,
+}
+
+/// The counts of PS3.7 C-GET and C-MOVE responses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SubOperations {
+    /// Not sent yet.
+    pub remaining: u16,
+    /// Sent and stored.
+    pub completed: u16,
+    /// Refused, or impossible to send.
+    pub failed: u16,
+    /// Stored, with a warning.
+    pub warning: u16,
+}
+
+impl Response {
+    /// A status alone.
+    pub fn of(status: u16) -> Self {
+        Self { status, ..Self::default() }
+    }
+
+    /// A failure, and why.
+    pub fn failure(status: u16, comment: impl Into<String>) -> Self {
+        Self { status, comment: Some(comment.into()), ..Self::default() }
+    }
 }
 
 impl Command {
@@ -54,85 +145,132 @@ impl Command {
         let require = |tag, name: &str| {
             number(tag).ok_or_else(|| BadCommandSnafu { problem: format!("{name} is missing") }.build())
         };
-        let field = match require(tags::COMMAND_FIELD, "Command Field")? {
-            0x0001 => CommandField::Store,
-            0x0030 => CommandField::Echo,
-            other => CommandField::Other(other),
+        let field = CommandField::of(require(tags::COMMAND_FIELD, "Command Field")?);
+        let belongs_to_a_request = field == CommandField::Cancel || field.number() & RESPONSE != 0;
+        let message_id = match belongs_to_a_request {
+            true => require(tags::MESSAGE_ID_BEING_RESPONDED_TO, "Message ID Being Responded To")?,
+            false => require(tags::MESSAGE_ID, "Message ID")?,
         };
         Ok(Self {
             field,
             sop_class_uid: text(tags::AFFECTED_SOP_CLASS_UID),
             sop_instance_uid: text(tags::AFFECTED_SOP_INSTANCE_UID),
-            message_id: require(tags::MESSAGE_ID, "Message ID")?,
+            message_id,
             has_data_set: require(tags::COMMAND_DATA_SET_TYPE, "Command Data Set Type")? != NO_DATA_SET,
+            move_destination: text(tags::MOVE_DESTINATION).trim().to_owned(),
+            status: number(tags::STATUS),
         })
     }
 
-    /// The response to this request: its Command Field with the response bit, the given status, and, where the
-    /// status is a failure, a comment cut to LO's 64 characters.
-    pub fn response(&self, status: u16, comment: Option<&str>) -> Result<Vec<u8>, Error> {
-        let request = match self.field {
-            CommandField::Store => 0x0001,
-            CommandField::Echo => 0x0030,
-            CommandField::Other(number) => number,
-        };
+    /// A response to this request: its Command Field with the response bit, and what is to be told.
+    pub fn response(&self, response: &Response) -> Result<Vec<u8>, Error> {
+        let data_set = if response.has_data_set { DATA_SET } else { NO_DATA_SET };
         let mut elements = vec![
-            DataElement::new(
-                tags::AFFECTED_SOP_CLASS_UID,
-                VR::UI,
-                dicom_value!(Str, self.sop_class_uid.as_str()),
-            ),
-            DataElement::new(tags::COMMAND_FIELD, VR::US, dicom_value!(U16, [request | 0x8000])),
-            DataElement::new(
-                tags::MESSAGE_ID_BEING_RESPONDED_TO,
-                VR::US,
-                dicom_value!(U16, [self.message_id]),
-            ),
-            DataElement::new(tags::COMMAND_DATA_SET_TYPE, VR::US, dicom_value!(U16, [NO_DATA_SET])),
-            DataElement::new(tags::STATUS, VR::US, dicom_value!(U16, [status])),
+            text(tags::AFFECTED_SOP_CLASS_UID, VR::UI, &self.sop_class_uid),
+            number(tags::COMMAND_FIELD, self.field.number() | RESPONSE),
+            number(tags::MESSAGE_ID_BEING_RESPONDED_TO, self.message_id),
+            number(tags::COMMAND_DATA_SET_TYPE, data_set),
+            number(tags::STATUS, response.status),
         ];
-        if let Some(comment) = comment {
+        if let Some(comment) = &response.comment {
             let cut: String = comment.chars().filter(|c| !c.is_control() && *c != '\\').take(64).collect();
-            elements.push(DataElement::new(tags::ERROR_COMMENT, VR::LO, dicom_value!(Str, cut)));
+            elements.push(text(tags::ERROR_COMMENT, VR::LO, &cut));
         }
         if !self.sop_instance_uid.is_empty() {
-            let uid = dicom_value!(Str, self.sop_instance_uid.as_str());
-            elements.push(DataElement::new(tags::AFFECTED_SOP_INSTANCE_UID, VR::UI, uid));
+            elements.push(text(tags::AFFECTED_SOP_INSTANCE_UID, VR::UI, &self.sop_instance_uid));
         }
-        let object: InMemDicomObject<StandardDataDictionary> =
-            InMemDicomObject::command_from_element_iter(elements);
-        let mut bytes = Vec::with_capacity(128);
-        object
-            .write_dataset_with_ts(&mut bytes, &IMPLICIT_VR_LITTLE_ENDIAN.erased())
-            .context(WriteReplySnafu)?;
-        Ok(bytes)
+        if let Some(counts) = response.sub_operations {
+            elements.extend([
+                number(tags::NUMBER_OF_REMAINING_SUBOPERATIONS, counts.remaining),
+                number(tags::NUMBER_OF_COMPLETED_SUBOPERATIONS, counts.completed),
+                number(tags::NUMBER_OF_FAILED_SUBOPERATIONS, counts.failed),
+                number(tags::NUMBER_OF_WARNING_SUBOPERATIONS, counts.warning),
+            ]);
+        }
+        encode(elements)
     }
+}
+
+/// A C-ECHO request.
+pub fn echo_request(message_id: u16) -> Result<Vec<u8>, Error> {
+    encode(vec![
+        text(tags::AFFECTED_SOP_CLASS_UID, VR::UI, dicom_dictionary_std::uids::VERIFICATION),
+        number(tags::COMMAND_FIELD, CommandField::Echo.number()),
+        number(tags::MESSAGE_ID, message_id),
+        number(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET),
+    ])
+}
+
+/// Who asked for the C-MOVE that a C-STORE is part of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MoveOriginator {
+    /// Its AE title.
+    pub ae_title: String,
+    /// The C-MOVE's Message ID.
+    pub message_id: u16,
+}
+
+/// A C-STORE request.
+pub fn store_request(
+    message_id: u16,
+    sop_class_uid: &str,
+    sop_instance_uid: &str,
+    originator: Option<&MoveOriginator>,
+) -> Result<Vec<u8>, Error> {
+    let mut elements = vec![
+        text(tags::AFFECTED_SOP_CLASS_UID, VR::UI, sop_class_uid),
+        number(tags::COMMAND_FIELD, CommandField::Store.number()),
+        number(tags::MESSAGE_ID, message_id),
+        number(tags::PRIORITY, MEDIUM),
+        number(tags::COMMAND_DATA_SET_TYPE, DATA_SET),
+        text(tags::AFFECTED_SOP_INSTANCE_UID, VR::UI, sop_instance_uid),
+    ];
+    if let Some(originator) = originator {
+        elements.extend([
+            text(tags::MOVE_ORIGINATOR_APPLICATION_ENTITY_TITLE, VR::AE, &originator.ae_title),
+            number(tags::MOVE_ORIGINATOR_MESSAGE_ID, originator.message_id),
+        ]);
+    }
+    encode(elements)
+}
+
+type Element = DataElement<InMemDicomObject<StandardDataDictionary>>;
+
+fn number(tag: dicom_core::Tag, value: u16) -> Element {
+    DataElement::new(tag, VR::US, dicom_value!(U16, [value]))
+}
+
+fn text(tag: dicom_core::Tag, vr: VR, value: &str) -> Element {
+    DataElement::new(tag, vr, dicom_value!(Str, value))
+}
+
+fn encode(elements: Vec<Element>) -> Result<Vec<u8>, Error> {
+    let object: InMemDicomObject<StandardDataDictionary> =
+        InMemDicomObject::command_from_element_iter(elements);
+    let mut bytes = Vec::with_capacity(128);
+    object
+        .write_dataset_with_ts(&mut bytes, &IMPLICIT_VR_LITTLE_ENDIAN.erased())
+        .context(WriteCommandSnafu)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn request() -> Command {
-        Command {
-            field: CommandField::Store,
-            sop_class_uid: "1.2.840.10008.5.1.4.1.1.2".into(),
-            sop_instance_uid: "1.2.3".into(),
-            message_id: 7,
-            has_data_set: false,
-        }
-    }
-
     #[test]
     fn a_response_names_its_request() {
-        let bytes = request().response(0xA700, Some("no\\room")).unwrap();
+        let request =
+            Command::parse(&store_request(7, "1.2.840.10008.5.1.4.1.1.2", "1.2.3", None).unwrap()).unwrap();
+        assert_eq!((request.field, request.message_id, request.has_data_set), (CommandField::Store, 7, true));
+        let bytes = request.response(&Response::failure(0xA700, "no\\room")).unwrap();
+        let response = Command::parse(&bytes).unwrap();
+        assert_eq!((response.field, response.message_id), (CommandField::StoreResponse, 7));
+        assert_eq!((response.status, response.has_data_set), (Some(0xA700), false));
+        assert_eq!(response.sop_instance_uid, "1.2.3");
         let object =
             InMemDicomObject::read_dataset_with_ts(bytes.as_slice(), &IMPLICIT_VR_LITTLE_ENDIAN.erased())
                 .unwrap();
-        let number = |tag| object.element(tag).unwrap().to_int::<u16>().unwrap();
-        assert_eq!(number(tags::COMMAND_FIELD), 0x8001);
-        assert_eq!(number(tags::MESSAGE_ID_BEING_RESPONDED_TO), 7);
-        assert_eq!(number(tags::STATUS), 0xA700);
         assert_eq!(object.element(tags::ERROR_COMMENT).unwrap().to_str().unwrap(), "noroom");
     }
 

@@ -1,11 +1,21 @@
-//! The DIMSE face of the server over `dicom-ul`: an SCP for C-ECHO and C-STORE (PS3.7 9.1). Knows nothing of
-//! HTTP, nor of where an instance goes: that is the [`Receiver`]'s.
+//! The DIMSE face of the server over `dicom-ul`: an SCP for C-ECHO, C-STORE, C-FIND, C-GET and C-MOVE (PS3.7 9.1), and the
+//! SCU that C-MOVE needs. Knows nothing of HTTP, nor of where an instance goes: that is the [`Receiver`]'s.
 
 mod command;
+mod conversation;
+mod find;
+mod identifier;
+mod message;
+mod retrieve;
 mod scp;
+mod scu;
+mod send;
 
-pub use command::{Command, CommandField};
+use std::path::PathBuf;
+
+pub use command::{Command, CommandField, MoveOriginator};
 pub use scp::{ANY_AE_TITLE, Scp, ScpOptions};
+pub use scu::{Outgoing, RemoteNode};
 
 /// Why an instance sent by C-STORE was not taken: a DIMSE status (PS3.4 B.2.3) and words for the sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +44,22 @@ pub struct Named {
     pub bytes: u64,
 }
 
-/// Takes what C-STORE brings. Called on the association's own thread; it may block.
+/// What a C-FIND, C-GET or C-MOVE asked for, and how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// Which of them.
+    pub service: CommandField,
+    /// Query/Retrieve Level (0008,0052).
+    pub level: &'static str,
+    /// The value of the level's unique key, as the peer gave it; empty where it gave none.
+    pub key: String,
+    /// Matches told, or instances stored.
+    pub instances: u64,
+    /// The last response's status.
+    pub status: u16,
+}
+
+/// Takes what C-STORE brings, and is told what is asked. Called on the association's own thread; it may block.
 pub trait Receiver: Send + Sync + 'static {
     /// One instance on its way in: Part 10 bytes are written to it, then it is finished. Dropped unfinished, it
     /// leaves nothing behind.
@@ -48,6 +73,9 @@ pub trait Receiver: Send + Sync + 'static {
 
     /// A C-STORE is over, with this status; the sender is answered when this returns.
     fn stored(&self, peer: &Peer, instance: &Named, status: u16);
+
+    /// A C-FIND, C-GET or C-MOVE is over; the peer is answered when this returns.
+    fn asked(&self, peer: &Peer, asked: &Asked);
 }
 
 /// Why the SCP could not start, or why an association ended early.
@@ -81,12 +109,58 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-    /// A reply could not be put into bytes.
-    #[snafu(display("could not write a reply: {source}"))]
-    WriteReply {
+    /// A command or a data set could not be put into bytes.
+    #[snafu(display("could not write a message: {source}"))]
+    WriteCommand {
         /// What `dicom-object` said.
         #[snafu(source(from(dicom_object::WriteError, Box::new)))]
         source: Box<dicom_object::WriteError>,
+    },
+    /// A data set could not be sent whole, or the connection was lost.
+    #[snafu(display("could not send: {source}"))]
+    Send {
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A stored object could not be read.
+    #[snafu(display("could not read {}: {source}", path.display()))]
+    ReadFile {
+        /// The object's file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A stored object that would have to be transcoded is larger than the limit.
+    #[snafu(display("could not transcode {size} bytes: the limit is {limit}"))]
+    TooLarge {
+        /// Its bytes.
+        size: u64,
+        /// The most.
+        limit: u64,
+    },
+    /// A stored object could not be transcoded into what the peer takes.
+    #[snafu(display("could not transcode: {source}"))]
+    Transcode {
+        /// What `imaging` said.
+        source: engram_imaging::Error,
+    },
+    /// The peer takes an instance's SOP class in no transfer syntax that it can be sent in.
+    #[snafu(display("could not send an instance of SOP class {sop_class_uid}: the peer did not accept it"))]
+    NoContext {
+        /// The SOP class.
+        sop_class_uid: String,
+    },
+    /// A node's address is none.
+    #[snafu(display("could not find the address {address}"))]
+    Address {
+        /// Host and port.
+        address: String,
+    },
+    /// The archive could not be searched.
+    #[snafu(display("could not search the archive: {source}"))]
+    Archive {
+        /// What the archive said.
+        source: engram_archive::Error,
     },
     /// The peer sent something that has no place in the conversation.
     #[snafu(display("could not go on: the peer sent {what}"))]
@@ -94,4 +168,14 @@ pub enum Error {
         /// What came.
         what: String,
     },
+}
+
+impl Error {
+    /// Whether an instance could not be sent for a reason of its own: nothing of it has gone out, and others can be sent.
+    pub fn is_of_the_instance(&self) -> bool {
+        matches!(
+            self,
+            Self::ReadFile { .. } | Self::TooLarge { .. } | Self::Transcode { .. } | Self::NoContext { .. }
+        )
+    }
 }

@@ -12,7 +12,9 @@ use dicom_object::InMemDicomObject;
 use dicom_transfer_syntax_registry::entries::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN};
 use dicom_ul::association::client::{ClientAssociation, ClientAssociationOptions};
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
-use engram_dimse::{ANY_AE_TITLE, Named, Peer, Receiver, Refusal, Scp, ScpOptions};
+use engram_archive::{Archive, ArchiveOptions};
+use engram_dimse::{ANY_AE_TITLE, Asked, Named, Peer, Receiver, Refusal, Scp, ScpOptions};
+use engram_imaging::{DecodeLimits, TranscodeLimits};
 
 /// Keeps what it is sent; refuses what does not fit.
 struct Shelf {
@@ -41,6 +43,10 @@ impl Receiver for Shelf {
         let heard = (peer.ae_title.clone(), instance.sop_instance_uid.clone(), status);
         self.heard.lock().unwrap().push(heard);
     }
+
+    fn asked(&self, peer: &Peer, asked: &Asked) {
+        self.heard.lock().unwrap().push((peer.ae_title.clone(), asked.key.clone(), asked.status));
+    }
 }
 
 fn start(largest: usize) -> (std::net::SocketAddr, Arc<Shelf>) {
@@ -53,12 +59,27 @@ fn start_for(calling_ae_title: &str, largest: usize) -> (std::net::SocketAddr, A
         bind: "127.0.0.1:0".parse().unwrap(),
         ae_title: "ENGRAM".into(),
         calling_ae_titles: vec![calling_ae_title.into()],
+        calling_addresses: Vec::new(),
+        nodes: Vec::new(),
+        query_retrieve: true,
         max_associations: 2,
+        max_pdu_bytes: 16 << 10,
         timeout: Duration::from_secs(5),
+        transcoding: TranscodeLimits {
+            decode: DecodeLimits { max_frame_bytes: 1 << 20 },
+            max_object_bytes: 1 << 20,
+        },
     };
-    let scp = Scp::bind(options, Arc::clone(&shelf)).unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("db");
+    let database = sled::open(&folder).unwrap();
+    let archive = Archive::open(root.path(), &database, ArchiveOptions::new(folder)).unwrap();
+    let scp = Scp::bind(options, archive, Arc::clone(&shelf)).unwrap();
     let address = scp.address().unwrap();
-    std::thread::spawn(move || scp.serve());
+    std::thread::spawn(move || {
+        let _root = root;
+        scp.serve();
+    });
     (address, shelf)
 }
 

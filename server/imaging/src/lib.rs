@@ -26,7 +26,7 @@ mod volume;
 
 pub use codec::CodecError;
 pub use error::{Error, Result};
-pub use part10::{read_header, read_part10};
+pub use part10::{data_set_offset, read_header, read_part10};
 pub use pixels::{DecodeLimits, Frame, FrameData, Photometric, PixelReader, StoredFrame, is_decodable};
 pub use transcode::{
     SampleFormat, TargetSyntax, TranscodeLimits, Transcoded, encode_frame, transcode, word_bytes,

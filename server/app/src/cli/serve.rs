@@ -43,7 +43,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let house = assembly::open(&config)?;
     let (audit, writer) = AuditLog::start(&config.storage.data, &config.audit)?;
     let workers = house.workflow.start_workers(config.jobs.segmentation_workers).map_err(Failure::of)?;
-    dimse::start(&config.dimse, &house, audit.clone())?;
+    dimse::start(&config, &house, audit.clone())?;
     let served = actix_web::rt::System::new().block_on(serve(&config, &house, audit, certificate, viewer));
     workers.stop();
     writer.into_iter().for_each(guard::Writer::stop);

@@ -38,12 +38,12 @@ pub struct Record {
     pub who: Option<String>,
     /// Address and port that it came from.
     pub peer: Option<String>,
-    /// The HTTP method, or `C-STORE`.
+    /// The HTTP method, or the DIMSE service, such as `C-STORE`.
     pub action: String,
     /// The path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
-    /// The query, which may hold patients' names and numbers.
+    /// The query, which may hold patients' names and numbers; of C-FIND, C-MOVE and C-GET the PatientID asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
     /// StudyInstanceUID.
@@ -55,6 +55,9 @@ pub struct Record {
     /// SOPInstanceUID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
+    /// Matches that a C-FIND told, or instances that a C-GET or C-MOVE sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u64>,
     /// The HTTP or DIMSE status; none: the client went away before there was one.
     pub status: Option<u16>,
     /// Bytes of the answer's body that were sent, or of the object received.

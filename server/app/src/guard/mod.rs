@@ -17,7 +17,7 @@ use crate::cli::Failure;
 use crate::config::Config;
 
 pub use access::{Access, needed};
-pub use audit::{AuditLog, Record, Writer};
+pub use audit::{AuditLog, Record, Writer, shortened};
 pub use role::Role;
 pub use tokens::{Error as TokenError, MAX_DAYS, Token, Tokens};
 pub use watch::{Caller, watch};

@@ -57,7 +57,7 @@ pub fn stored(entries: &[InstanceEntry]) -> Vec<answer::Part> {
 /// An instance as it goes out.
 pub enum Part {
     /// The stored file.
-    Stored(InstanceEntry),
+    Stored(Box<InstanceEntry>),
     /// Written anew, in this transfer syntax.
     Transcoded(Bytes, &'static str),
 }
@@ -86,14 +86,14 @@ pub fn check_sizes(entries: &[InstanceEntry], target: TargetSyntax, options: &Di
 /// without pixels comes in Explicit VR Little Endian where a compressed transfer syntax is asked for.
 pub fn part(entry: InstanceEntry, target: TargetSyntax, options: &DicomWebOptions) -> Result<Part> {
     if entry.transfer_syntax_uid == target.uid() {
-        return Ok(Part::Stored(entry));
+        return Ok(Part::Stored(Box::new(entry)));
     }
     let file = read_range(&entry.path, 0..entry.size).context(ReadFileSnafu)?;
     let transcoded = transcode(&file, target, options.transcoding())
         .context(TranscodeSnafu { instance: entry.uids.sop_instance_uid.as_str() })?;
     let transfer_syntax = transcoded.transfer_syntax.uid();
     if transfer_syntax == entry.transfer_syntax_uid {
-        return Ok(Part::Stored(entry));
+        return Ok(Part::Stored(Box::new(entry)));
     }
     Ok(Part::Transcoded(transcoded.bytes.into(), transfer_syntax))
 }
