@@ -39,7 +39,7 @@ def settled(page, name: str):
 def test_the_first_view_is_small_and_of_this_host_alone(api, visit):
     page = visit(api.base)
     answers = []
-    page.page.on("requestfinished", answers.append)
+    page.page.on("requestfinished", lambda request: answers.append(request))
     page.open()
     page.says("Test, Patient1")
     sizes = {answer.url: answer.sizes() for answer in answers}
@@ -58,17 +58,19 @@ def test_axe_finds_no_grave_fault(api, visit, views, theme):
         page.open(view)
         settled(page, name)
         assert page.page.locator("html").get_attribute("data-theme") == theme
-        found += faults(page, name)
+        found += faults(page, name, theme)
     page.open(views["study"])
     page.button("Auto-segment").click()
     page.page.locator("dialog").wait_for()
-    found += faults(page, "auto-segment")
+    found += faults(page, "auto-segment", theme)
     assert found == [] and page.wrong == []
 
 
-def faults(page, name: str) -> list[str]:
-    violations = Axe().run(page.page).response["violations"]
-    return [f"{name}: {one['id']}: {node['html']}" for one in violations if one["impact"] in GRAVE for node in one["nodes"]]
+def faults(page, name: str, theme: str) -> list[str]:
+    """What axe finds; what does not hang on colours is the same in both themes."""
+    answer = Axe().run(page.page, options={"runOnly": ["color-contrast"]} if theme == "light" else None).response
+    assert "color-contrast" in [one["id"] for one in answer["passes"] + answer["violations"]], "axe has looked"
+    return [f"{name}: {one['id']}: {node['html']}" for one in answer["violations"] if one["impact"] in GRAVE for node in one["nodes"]]
 
 
 def test_a_small_screen_needs_no_scrolling_sideways(api, visit, views):

@@ -6,7 +6,9 @@ from playwright.sync_api import Locator, Page
 PATIENCE_SECONDS = 60
 # Of each pixel of the slice, the one of the overlay in its middle: whether it is drawn on, and its colour.
 READ_OVERLAY = """([canvas, rows, columns]) => {
-  const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+  copy.drawImage(canvas, 0, 0);
+  const { data, width, height } = copy.getImageData(0, 0, canvas.width, canvas.height);
   const [down, across] = [height / rows, width / columns];
   return Array.from({ length: rows * columns }, (_, index) => {
     const row = Math.floor((Math.floor(index / columns) + 0.5) * down), column = Math.floor((index % columns + 0.5) * across);
@@ -61,8 +63,8 @@ class Visit:
     def slice(self, number: int | None = None) -> int:
         """The slice on show, from 1, once it is drawn; of this number, if one is named."""
         self.page.wait_for_function(
-            "wanted => { const { dataset, ariaValueNow } = document.getElementById('stage');"
-            " return dataset.drawn === ariaValueNow && (wanted === null || Number(ariaValueNow) === wanted); }", arg=number)
+            "wanted => { const { dataset, ariaValueNow } = document.getElementById('stage') ?? {};"
+            " return dataset?.drawn && dataset.drawn === ariaValueNow && (wanted === null || Number(ariaValueNow) === wanted); }", arg=number)
         return int(self.stage.get_attribute("aria-valuenow"))
 
     def overlay(self, rows: int, columns: int) -> np.ndarray:

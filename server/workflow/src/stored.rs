@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use engram_imaging::srgb_of_cielab;
 use engram_memory::{ListFilter, SliceId};
-use engram_seg::{AlgorithmType, Description, GridMap, Placement, ReferencedSlice, Segment, SegmentationType};
+use engram_seg::{
+    AlgorithmType, Description, GridMap, Placement, ReferencedSlice, Segment, SegmentationType,
+};
 use serde::Serialize;
 use snafu::ResultExt;
 use utoipa::ToSchema;

@@ -148,9 +148,13 @@ fn of_segmentation() -> [Resource; 2] {
         StatusCode::PAYLOAD_TOO_LARGE,
         StatusCode::UNPROCESSABLE_ENTITY,
     ]);
-    let get = operation(SEGMENTATION, "getSegmentation", "What a stored SEG shows, and what the bank makes of it.")
-        .response("200", json::<StoredSegmentation>("Segments, frames and their slices, and its part in the bank."))
-        .failures(&[StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY]);
+    let get =
+        operation(SEGMENTATION, "getSegmentation", "What a stored SEG shows, and what the bank makes of it.")
+            .response(
+                "200",
+                json::<StoredSegmentation>("Segments, frames and their slices, and its part in the bank."),
+            )
+            .failures(&[StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY]);
     [
         Resource::at("/segmentations").get(segmentations::list, list).post(segmentations::post, request),
         Resource::at("/segmentations/{segmentation}").get(segmentations::get, get),

@@ -116,7 +116,7 @@ function enlarge(exemplar, label, words) {
 /** What the bank makes of a stored SEG, and the buttons to change that. */
 export function approval(segmentation) {
   const state = h("p", { role: "status" }), told = h("div", {}), tools = h("div", { class: "actions" });
-  const box = h("div", {}, state, tools, told);
+  const box = h("div", { class: "approval" }, state, tools, told);
   const look = async () => {
     const stored = await api(`/segmentations/${segmentation}`);
     state.textContent = words(stored);
@@ -163,7 +163,7 @@ async function vouching(signal) {
   const rows = await Promise.all(open.map(async (job) => h("li", { class: "panel" },
     h("a", { href: `#/results/${job.id}` }, await nameOf(job.result.study, signal)), approval(job.result.sop_instance))));
   return h("section", {}, h("h2", {}, "Results to vouch for"),
-    h("p", { class: "muted" }, "Look at a result before you approve it: others will be drawn from it."), h("ul", { class: "plain" }, rows));
+    h("p", { class: "muted" }, "Look at a result before you approve it: others will be drawn from it."), h("ul", { class: "plain vouching" }, rows));
 }
 
 async function nameOf(study, signal) {

@@ -19,7 +19,7 @@ const ROUTES = [
   [/^\/studies$/, "studies", studies],
   [/^\/studies\/([^/]+)$/, "studies", study],
   [/^\/series\/([^/]+)\/([^/]+)$/, "studies", series],
-  [/^\/results\/([^/]+)$/, "jobs", result],
+  [/^\/results\/([^/]+)$/, "studies", result],
   [/^\/bank$/, "bank", bank],
   [/^\/jobs$/, "jobs", jobs],
   [/^\/server$/, "server", server],

@@ -2,8 +2,8 @@
 
 use std::sync::LazyLock;
 
-use actix_web::http::header::{self, ETag, EntityTag, Header, IfNoneMatch};
 use actix_web::http::StatusCode;
+use actix_web::http::header::{self, ETag, EntityTag, Header, IfNoneMatch};
 use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, guard};

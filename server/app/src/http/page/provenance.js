@@ -40,12 +40,11 @@ async function tile(source, label, bundle) {
   // An exemplar is a label on a slice: `SLICE-ENTRY`.
   const id = Number(source.exemplar.split("-")[0]);
   const exemplar = (await exemplarsOf(source.study, bundle)).get(id);
-  const words = source.present ? "shows it" : "shows that it is not there";
   const similarity = h("span", { class: "number" }, source.similarity.toFixed(3));
   if (!exemplar) return h("li", { class: "tile" }, h("span", { class: "thumb none" }, "no longer in the bank"), similarity);
   const href = `#/studies/${encodeURIComponent(exemplar.study)}`;
   return h("li", { class: "tile" },
     exemplarPicture(exemplar, { label, alt: `Slice ${exemplar.slice_index + 1} of patient ${exemplar.patient_id}` }),
     h("a", { href }, exemplar.patient_id || "no ID"), h("span", { class: "muted" }, `slice ${exemplar.slice_index + 1}`),
-    h("span", { class: "muted" }, "similarity ", similarity), h("span", { class: "muted" }, words));
+    h("span", { class: "muted" }, "similarity ", similarity), source.present ? null : h("span", { class: "muted" }, "it is not there"));
 }
