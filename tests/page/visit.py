@@ -6,9 +6,7 @@ from playwright.sync_api import Locator, Page
 PATIENCE_SECONDS = 60
 # Of each pixel of the slice, the one of the overlay in its middle: whether it is drawn on, and its colour.
 READ_OVERLAY = """([canvas, rows, columns]) => {
-  const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
-  copy.drawImage(canvas, 0, 0);
-  const { data, width, height } = copy.getImageData(0, 0, canvas.width, canvas.height);
+  const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   const [down, across] = [height / rows, width / columns];
   return Array.from({ length: rows * columns }, (_, index) => {
     const row = Math.floor((Math.floor(index / columns) + 0.5) * down), column = Math.floor((index % columns + 0.5) * across);
@@ -24,10 +22,15 @@ class Visit:
         self.page, self.base = page, base
         self.wrong: list[str] = []
         page.set_default_timeout(PATIENCE_SECONDS * 1000)
-        page.on("console", lambda said: self.wrong.append(said.text) if said.type in ("error", "warning") else None)
+        page.on("console", self._hear)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
         page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
         page.on("response", self._look_at)
+
+    def _hear(self, said):
+        # What `overlay` does is no fault of the page.
+        if said.type in ("error", "warning") and "readback operations" not in said.text:
+            self.wrong.append(said.text)
 
     def _look_at(self, response):
         if response.status >= 400:

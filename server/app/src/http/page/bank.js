@@ -10,6 +10,8 @@ const PAGE = 48;
 const LARGE = "512,512";
 // Results that are looked at for one that nobody vouched for yet.
 const MOST_RESULTS = 10;
+// Looks at the jobs that make exemplars, two a second, before the page goes on without them.
+const MOST_TRIES = 240;
 const GONE = "No result is drawn from it any more. The SEG stays stored, and can be approved again.";
 
 export async function bank({ query, signal }) {
@@ -76,6 +78,7 @@ function group(segmentation, members, label, meaning, load) {
     const isSure = await confirmed(`Remove ${title} from the bank?`, GONE, "Remove", field("What", which));
     if (!isSure) return;
     await withdraw(segmentation, which.value);
+    await followed();
     await load();
   }, { class: "danger" });
   return h("section", { class: "panel group", "aria-label": `Annotation of ${title}` },
@@ -88,6 +91,15 @@ function group(segmentation, members, label, meaning, load) {
 function withdraw(segmentation, label) {
   const query = new URLSearchParams({ segmentation, ...(label ? { label } : {}) });
   return api(`/exemplars?${query}`, { method: "DELETE" });
+}
+
+/** Waits until the bank has followed what was said: jobs make exemplars, and take them out. */
+async function followed() {
+  for (let tries = 0; tries < MOST_TRIES; tries += 1) {
+    const open = await Promise.all(["queued", "running"].map((state) => api(`/jobs?kind=ingestion&state=${state}&limit=1`)));
+    if (open.every((jobs) => jobs.length === 0)) return;
+    await pause(500);
+  }
 }
 
 function tile(exemplar, label, meaning) {
@@ -123,21 +135,21 @@ export function approval(segmentation) {
     const isIn = stored.exemplars > 0;
     tools.replaceChildren(isIn ? remove : approve);
     if (!isIn && isComing(stored)) tools.replaceChildren();
-    return stored;
   };
-  // Exemplars are made by a job: it is asked until they are there.
-  const settle = async (isDone) => {
+  const settle = async () => {
+    await look();
+    await followed();
     forgetExemplars();
-    for (let tries = 0; tries < 60 && !isDone(await look()); tries += 1) await pause(1000);
+    await look();
   };
   const approve = action("Approve as exemplar", told, async () => {
     await api("/exemplars", { method: "POST", json: { segmentation } });
-    await settle((stored) => stored.exemplars > 0);
+    await settle();
   }, { class: "primary" });
   const remove = action("Remove from the bank", told, async () => {
     if (!(await confirmed("Remove it from the bank?", GONE, "Remove"))) return;
     await withdraw(segmentation, null);
-    await settle((stored) => stored.exemplars === 0);
+    await settle();
   }, { class: "danger" });
   look().catch((problem) => told.replaceChildren(problemBox(problem)));
   return box;

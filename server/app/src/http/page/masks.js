@@ -58,9 +58,10 @@ export function numbers(buffer, pixels) {
 /** Draws the shown segments of a slice: filled, with an outline. The canvas has `scale` pixels for one of the slice's. */
 export function draw(canvas, masks, layers, slice, scale) {
   const { rows, columns } = slice;
-  canvas.width = columns * scale;
-  canvas.height = rows * scale;
+  const [width, height] = [columns * scale, rows * scale];
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d");
+  context.clearRect(0, 0, width, height);
   for (const segment of masks.segments.filter((one) => one.isShown)) {
     const mask = maskOf(masks.stored, segment.number, layers, rows, columns);
     if (!mask) continue;
