@@ -73,10 +73,10 @@ async function problemOf(answer) {
   }
 }
 
-/** JSON of `/api/v1`. */
+/** JSON of `/api/v1`; null where an answer has none. */
 export async function api(path, options) {
   const answer = await ask(`/api/v1${path}`, options);
-  return answer.status === 202 && !answer.headers.get("Content-Type") ? null : answer.json();
+  return answer.headers.get("Content-Type")?.startsWith("application/json") ? answer.json() : null;
 }
 
 /** QIDO-RS: the data sets found, and whether there are more. */

@@ -82,7 +82,7 @@ function group(segmentation, members, label, meaning, load) {
     await load();
   }, { class: "danger" });
   return h("section", { class: "panel group", "aria-label": `Annotation of ${title}` },
-    h("div", { class: "bar" }, h("h2", {}, h("a", { href: `#/studies/${encodeURIComponent(study)}` }, title)),
+    h("div", { class: "bar" }, h("h2", {}, h("a", { href: `#/studies/${study}` }, title)),
       h("span", { class: "muted" }, [collection, partial && "partial"].filter(Boolean).join(", ")), h("div", { class: "actions" }, remove)),
     told,
     h("ul", { class: "tiles" }, members.map((exemplar) => tile(exemplar, label, meaning))));
@@ -204,7 +204,7 @@ function suggestions(labels, signal) {
 
 async function suggested({ suggestions, unannotated, surveyed }, signal) {
   const rows = await Promise.all(suggestions.map(async (one) => {
-    const href = `#/series/${encodeURIComponent(one.study)}/${encodeURIComponent(one.series)}`;
+    const href = `#/series/${one.study}/${one.series}`;
     return h("li", { class: "tile" }, picture(`${place(one.study, one.series)}/thumbnail`, "", { class: "thumb" }),
       h("a", { href }, await nameOf(one.study, signal)), h("span", { class: "muted" }, `${one.modality}, covered ${percent(one.covered)}`));
   }));

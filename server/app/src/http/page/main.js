@@ -14,12 +14,13 @@ import { takeDrops } from "./upload.js";
 
 const PLACES = [["studies", "Studies"], ["bank", "Bank"], ["jobs", "Jobs"], ["server", "Server"]];
 
-// What the address's fragment says after its `#`: segments of a path to a view.
+// What the address's fragment says after its `#`: a path to a view. UIDs and ids in it begin with a letter or digit, so
+// that none is a step up in a path of the server.
 const ROUTES = [
   [/^\/studies$/, "studies", studies],
-  [/^\/studies\/([^/]+)$/, "studies", study],
-  [/^\/series\/([^/]+)\/([^/]+)$/, "studies", series],
-  [/^\/results\/([^/]+)$/, "studies", result],
+  [/^\/studies\/(\w[\w.-]*)$/, "studies", study],
+  [/^\/series\/(\w[\w.-]*)\/(\w[\w.-]*)$/, "studies", series],
+  [/^\/results\/(\w[\w.-]*)$/, "studies", result],
   [/^\/bank$/, "bank", bank],
   [/^\/jobs$/, "jobs", jobs],
   [/^\/server$/, "server", server],
@@ -41,7 +42,7 @@ async function show(isFirst) {
   main.setAttribute("aria-busy", "true");
   let content;
   try {
-    const names = pattern ? path.match(pattern).slice(1).map(decodeURIComponent) : [];
+    const names = pattern ? path.match(pattern).slice(1) : [];
     content = await view({ names, query: new URLSearchParams(query), signal });
   } catch (problem) {
     if (signal.aborted) return;

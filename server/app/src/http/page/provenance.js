@@ -42,7 +42,7 @@ async function tile(source, label, bundle) {
   const exemplar = (await exemplarsOf(source.study, bundle)).get(id);
   const similarity = h("span", { class: "number" }, source.similarity.toFixed(3));
   if (!exemplar) return h("li", { class: "tile" }, h("span", { class: "thumb none" }, "no longer in the bank"), similarity);
-  const href = `#/studies/${encodeURIComponent(exemplar.study)}`;
+  const href = `#/studies/${exemplar.study}`;
   return h("li", { class: "tile" },
     exemplarPicture(exemplar, { label, alt: `Slice ${exemplar.slice_index + 1} of patient ${exemplar.patient_id}` }),
     h("a", { href }, exemplar.patient_id || "no ID"), h("span", { class: "muted" }, `slice ${exemplar.slice_index + 1}`),

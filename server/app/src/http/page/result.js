@@ -17,7 +17,7 @@ export async function result({ names: [id], signal }) {
   const { study, series } = first.request;
   const body = h("div", {});
   const about = await titleOf(study, series, signal);
-  const view = h("section", {}, h("p", { class: "trail" }, h("a", { href: `#/studies/${encodeURIComponent(study)}` }, about.patient)),
+  const view = h("section", {}, h("p", { class: "trail" }, h("a", { href: `#/studies/${study}` }, about.patient)),
     h("h1", {}, about.title), body);
   if (isOver(first)) {
     body.append(...await ended(first, signal));
@@ -86,7 +86,7 @@ async function show(job, signal) {
   const name = `engram-${request.series}.dcm`;
   const tools = h("div", { class: "actions" },
     h("a", { class: "button", href: `/api/v1/jobs/${job.id}/result`, download: name }, "Download the SEG"),
-    viewer && result.stored ? h("a", { class: "button", href: `/viewer/viewer?StudyInstanceUIDs=${encodeURIComponent(request.study)}` }, "Open in OHIF") : null);
+    viewer && result.stored ? h("a", { class: "button", href: `/viewer/viewer?StudyInstanceUIDs=${request.study}` }, "Open in OHIF") : null);
   if (chosen) choose(chosen);
   viewport.redraw();
   return [

@@ -24,7 +24,7 @@ export async function series({ names: [study, uid], signal }) {
   }
   const viewing = modality === "SEG" ? await ofSegmentation(study, uid, side, signal) : await ofImages(study, uid, modality, null, signal);
   return h("section", {},
-    h("p", { class: "trail" }, h("a", { href: `#/studies/${encodeURIComponent(study)}` }, patient(about))),
+    h("p", { class: "trail" }, h("a", { href: `#/studies/${study}` }, patient(about))),
     h("h1", {}, name), h("div", { class: "result" }, h("div", { class: "viewing" }, viewing), side));
 }
 

@@ -49,7 +49,7 @@ function model(bundle, load, signal) {
   });
   const drop = action("Drop", told, async () => {
     if (!(await confirmed(`Drop ${bundle.name} ${bundle.version}?`, "It is no longer served, and what was encoded for it is removed.", "Drop it"))) return;
-    await api(`/models/${encodeURIComponent(bundle.id)}`, { method: "DELETE" }).catch((problem) => { if (problem.status) throw problem; });
+    await api(`/models/${encodeURIComponent(bundle.id)}`, { method: "DELETE" });
     await load();
   }, { class: "danger" });
   const tools = { "in use": [], ready: [use, drop], available: [use] }[bundle.state] ?? [];

@@ -85,7 +85,7 @@ async function page(query, offset, signal) {
 
 function row(study) {
   return [
-    h("a", { class: "whole", href: `#/studies/${encodeURIComponent(text(study, "StudyInstanceUID"))}` }, patient(study)),
+    h("a", { class: "whole", href: `#/studies/${text(study, "StudyInstanceUID")}` }, patient(study)),
     text(study, "PatientID"), date(text(study, "StudyDate")), values(study, "ModalitiesInStudy").join(" "),
     text(study, "StudyDescription"), text(study, "NumberOfStudyRelatedSeries"), text(study, "NumberOfStudyRelatedInstances"),
   ];

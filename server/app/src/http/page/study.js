@@ -34,7 +34,7 @@ export async function study({ names: [uid], signal }) {
     facts([["Patient ID", text(about, "PatientID")], ["Born", date(text(about, "PatientBirthDate"))], ["Sex", text(about, "PatientSex")],
       ["Study date", date(text(about, "StudyDate"))], ["Accession number", text(about, "AccessionNumber")],
       ["Description", text(about, "StudyDescription")]]),
-    viewer ? h("p", {}, h("a", { href: `/viewer/viewer?StudyInstanceUIDs=${encodeURIComponent(uid)}` }, "Open in OHIF")) : null,
+    viewer ? h("p", {}, h("a", { href: `/viewer/viewer?StudyInstanceUIDs=${uid}` }, "Open in OHIF")) : null,
     h("h2", {}, "Series"), series, results);
 }
 
@@ -47,7 +47,7 @@ async function cards(study, signal) {
 function card(study, dataset) {
   const uid = text(dataset, "SeriesInstanceUID"), modality = text(dataset, "Modality");
   const name = text(dataset, "SeriesDescription") || `Series ${text(dataset, "SeriesNumber")}`.trim();
-  const href = `#/series/${encodeURIComponent(study)}/${encodeURIComponent(uid)}`;
+  const href = `#/series/${study}/${uid}`;
   const told = h("div", {});
   const tools = h("div", { class: "actions" });
   if (isImage(modality)) {
