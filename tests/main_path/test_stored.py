@@ -59,7 +59,8 @@ def test_a_frame_that_lies_the_other_way_round_says_so(api):
     api.store(*images, seg)
     frames = told_of(api, seg.SOPInstanceUID)["frames"]
     assert [one["sop_instance"] for one in frames] == [source for _, source in sources_of(seg)]
-    assert all((one["origin"], one["row_step"], one["column_step"]) == ([0, SIZE - 1], [1, 0], [0, -1]) for one in frames)
+    assert all((one["origin"], one["row_step"], one["column_step"]) == ([0, SIZE - 1], [1, 0], [0, -1])
+               for one in frames)
 
 
 def test_frames_of_images_that_are_not_stored_are_left_out(api):
@@ -77,7 +78,8 @@ def test_what_people_said_of_it_is_told(api):
     api.settled()
     uid = api.segment(4).json()["result"]["sop_instance"]
     told = told_of(api, uid)
-    assert told["encoding"] == "LABELMAP" and len(told["frames"]) > 0 and all(one["segment"] is None for one in told["frames"])
+    assert told["encoding"] == "LABELMAP"
+    assert told["frames"] and all(one["segment"] is None for one in told["frames"])
     assert (told["exemplars"], told["approved"], told["withdrawn"], told["withdrawn_labels"]) == (0, False, False, [])
     approve(api, uid)
     told = told_of(api, uid)
@@ -91,7 +93,8 @@ def test_what_people_said_of_it_is_told(api):
     assert (told["exemplars"], told["withdrawn"]) == (0, True)
 
 
-@pytest.mark.parametrize("uid, status, code", [("1.2.3", 404, "no_such_segmentation"), (None, 422, "unreadable_segmentation")])
+@pytest.mark.parametrize("uid, status, code", [
+    ("1.2.3", 404, "no_such_segmentation"), (None, 422, "unreadable_segmentation")])
 def test_what_is_no_stored_segmentation_is_refused(api, uid, status, code):
     image = patients.images(1)[0]
     api.store(image)

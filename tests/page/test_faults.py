@@ -100,7 +100,8 @@ def test_text_from_files_never_becomes_markup(api, visit):
     api.settled()
     study, series = images[0].StudyInstanceUID, images[0].SeriesInstanceUID
     page = visit(api.base)
-    for view in ("studies", f"studies/{study}", f"series/{study}/{series}", f"series/{study}/{seg.SeriesInstanceUID}", "bank"):
+    for view in ("studies", f"studies/{study}", f"series/{study}/{series}", f"series/{study}/{seg.SeriesInstanceUID}",
+                 "bank"):
         page.open(view)
         page.says(MARKUP)
         if view in ("studies", f"studies/{study}"):

@@ -92,11 +92,11 @@ def test_studies_are_found(api, visit):
     page.page.keyboard.press("/")
     page.page.keyboard.type("patient2")
     page.page.keyboard.press("Enter")
-    page.page.wait_for_function("() => document.querySelectorAll('tbody tr').length === 1")
+    page.counts("tbody tr", 1)
     assert page.page.url.endswith("PatientName=patient2")
     assert [row.split()[:2] for row in rows.all_inner_texts()] == [["Test,", "Patient2"]]
-    for query, found in [("PatientID=T3", 1), ("from=2024-01-01&to=2024-01-01&PatientName=Patient1", 1), ("from=2024-01-02", 0),
-                         ("Modality=CT", 0), ("Modality=SEG&PatientName=Patient3", 1), ("StudyDescription=none", 0)]:
+    for query, found in [("PatientID=T3", 1), ("from=2024-01-01&to=2024-01-01&PatientName=Patient1", 1),
+                         ("from=2024-01-02", 0), ("Modality=CT", 0), ("Modality=SEG&PatientName=Patient3", 1), ("StudyDescription=none", 0)]:
         page.open(f"studies?{query}")
         assert rows.count() == found, query
     page.says("No study is like that.")
@@ -197,8 +197,8 @@ def go_to(page, number: int):
 def test_slices_go_by_keys_wheel_slider_and_strip(job, page):
     keyboard = page.page.keyboard
     page.stage.focus()
-    for key, number in [("Home", 1), ("ArrowUp", 1), ("ArrowDown", 2), ("ArrowRight", 3), ("ArrowLeft", 2), ("End", SLICES),
-                        ("PageUp", 1), ("PageDown", SLICES)]:
+    for key, number in [("Home", 1), ("ArrowUp", 1), ("ArrowDown", 2), ("ArrowRight", 3), ("ArrowLeft", 2),
+                        ("End", SLICES), ("PageUp", 1), ("PageDown", SLICES)]:
         keyboard.press(key)
         assert page.slice(number) == number, key
     page.stage.hover()
@@ -212,7 +212,8 @@ def test_slices_go_by_keys_wheel_slider_and_strip(job, page):
     review = {label["label"]: {one["sop_instance"] for one in label["review"]} for label in job["result"]["labels"]}
     for label in job["result"]["labels"]:
         page.page.get_by_role("radio", name=label["meaning"]).check()
-        flagged = [index + 1 for index, image in enumerate(patients.images(TARGET)) if image.SOPInstanceUID in review[label["label"]]]
+        flagged = [image.InstanceNumber for image in patients.images(TARGET)
+                   if image.SOPInstanceUID in review[label["label"]]]
         marked = page.page.locator(".strip i").evaluate_all(
             "bars => bars.flatMap((bar, index) => bar.classList.contains('review') ? [index + 1] : [])")
         assert marked == flagged, "a form of its own for each slice for review"
@@ -231,7 +232,7 @@ def test_a_slice_says_which_cases_it_was_drawn_from(api, job, page):
     expected = next(one for one in provenance if one["sop_instance"] == sop and one["label"] == LIVER_KEY)["exemplars"]
     assert expected
     tiles = page.page.locator(".sources .tile")
-    page.page.wait_for_function("count => document.querySelectorAll('.sources .tile').length === count", arg=len(expected))
+    page.counts(".sources .tile", len(expected))
     for tile, source in zip(tiles.all_inner_texts(), expected, strict=True):
         exemplar = next(one for one in api.get("/exemplars", params={"study": source["study"]}).json()["exemplars"]
                         if str(one["id"]) == source["exemplar"].split("-")[0])
@@ -239,10 +240,10 @@ def test_a_slice_says_which_cases_it_was_drawn_from(api, job, page):
         assert f"slice {exemplar['slice_index'] + 1}" in tile
     shown = next(index for index, source in enumerate(expected) if source["present"])
     pictures = tiles.nth(shown).locator("img")
-    page.page.wait_for_function("tile => [...tile.querySelectorAll('img')].length === 2 && "
-                                "[...tile.querySelectorAll('img')].every((one) => one.complete && one.naturalWidth > 0)",
-                                arg=tiles.nth(shown).element_handle())
+    pictures.nth(1).wait_for()
     assert pictures.count() == 2, "the slice, and the annotation over it"
+    page.page.wait_for_function("tile => [...tile.querySelectorAll('img')].every((one) => one.naturalWidth > 0)",
+                                arg=tiles.nth(shown).element_handle())
     assert page.wrong == []
 
 
@@ -302,7 +303,7 @@ def test_an_exemplar_is_removed(api, visit):
     listed = api.get("/exemplars", params={"label": SPLEEN_KEY, "study": seg.StudyInstanceUID}).json()["exemplars"]
     assert group.locator(".tile").count() == len(listed) > spleen
     with_label = group.locator(".tile:has(.layers img + img)")
-    page.page.wait_for_function("count => document.querySelectorAll('.tile .layers img + img').length === count", arg=int(spleen))
+    page.counts(".tile .layers img + img", int(spleen))
     with_label.first.get_by_role("button").click()
     page.page.locator("dialog .layers.large img + img").wait_for()
     page.button("Close").click()
@@ -336,7 +337,8 @@ def test_the_bank_says_what_to_annotate_next(api, visit):
 def test_the_server_says_how_it_is(api, visit, job):
     page = visit(api.base).open("server")
     health = api.get("/health").json()
-    for text in (health["version"], health["bundle"], "in use", "No rule is configured.", "slices a second", "retrieve"):
+    for text in (health["version"], health["bundle"], "in use", "No rule is configured.", "slices a second",
+                 "retrieve"):
         page.says(text)
     assert page.wrong == []
 

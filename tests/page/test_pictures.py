@@ -36,7 +36,8 @@ def take(page, name: str):
     path = Path(os.environ["ENGRAM_PICTURES"]) / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     page.page.screenshot(path=path)
-    Image.open(path).convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
+    picture = Image.open(path).convert("RGB")
+    picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, optimize=True)
     assert path.stat().st_size < MOST_BYTES, path
 
 
@@ -54,7 +55,8 @@ def test_pictures_are_taken(phantoms, visit):
     take(page, "result")
     page.page.set_viewport_size({"width": 1280, "height": 640})
     page.open("bank?label=SCT:10200004")
-    page.page.get_by_role("heading", name="Exemplars").evaluate("heading => scrollBy(0, heading.getBoundingClientRect().top - 60)")
+    page.page.get_by_role("heading", name="Exemplars").evaluate(
+        "heading => scrollBy(0, heading.getBoundingClientRect().top - 60)")
     page.page.locator(".tile .layers img + img").first.wait_for()
     take(page, "bank")
     page.page.set_viewport_size({"width": 360, "height": 740})

@@ -9,7 +9,8 @@ READ_OVERLAY = """([canvas, rows, columns]) => {
   const { data, width, height } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
   const [down, across] = [height / rows, width / columns];
   return Array.from({ length: rows * columns }, (_, index) => {
-    const row = Math.floor((Math.floor(index / columns) + 0.5) * down), column = Math.floor((index % columns + 0.5) * across);
+    const row = Math.floor((Math.floor(index / columns) + 0.5) * down);
+    const column = Math.floor((index % columns + 0.5) * across);
     return [...data.slice((row * width + column) * 4, (row * width + column) * 4 + 4)];
   });
 }"""
@@ -59,6 +60,11 @@ class Visit:
         """Waits until this can be read."""
         self.page.get_by_text(text).first.wait_for()
 
+    def counts(self, selector: str, number: int):
+        """Waits until there are so many of these."""
+        self.page.wait_for_function("([selector, number]) => document.querySelectorAll(selector).length === number",
+                                    arg=[selector, number])
+
     @property
     def stage(self) -> Locator:
         return self.page.locator("#stage")
@@ -66,8 +72,9 @@ class Visit:
     def slice(self, number: int | None = None) -> int:
         """The slice on show, from 1, once it is drawn; of this number, if one is named."""
         self.page.wait_for_function(
-            "wanted => { const { dataset, ariaValueNow } = document.getElementById('stage') ?? {};"
-            " return dataset?.drawn && dataset.drawn === ariaValueNow && (wanted === null || Number(ariaValueNow) === wanted); }", arg=number)
+            "wanted => { const { dataset, ariaValueNow: shown } = document.getElementById('stage') ?? {};"
+            " return dataset?.drawn && dataset.drawn === shown && (wanted === null || Number(shown) === wanted); }",
+            arg=number)
         return int(self.stage.get_attribute("aria-valuenow"))
 
     def overlay(self, rows: int, columns: int) -> np.ndarray:

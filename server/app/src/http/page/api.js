@@ -2,7 +2,8 @@
 
 const DICOM_JSON = "application/dicom+json";
 const TITLES = { 401: "Not known", 403: "Not allowed", 404: "Not there", 503: "Too busy" };
-const FIRST_PAUSE = 1000, LONGEST_PAUSE = 5000;
+const FIRST_PAUSE = 1000,
+  LONGEST_PAUSE = 5000;
 
 /** What went wrong, as the API tells it. */
 export class Problem extends Error {

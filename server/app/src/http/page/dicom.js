@@ -1,14 +1,33 @@
 // DICOM JSON (PS3.18 Annex F) and words of DICOM for people.
 
 export const TAGS = {
-  StudyDate: "00080020", StudyTime: "00080030", Modality: "00080060", ModalitiesInStudy: "00080061",
-  AccessionNumber: "00080050", StudyDescription: "00081030", SeriesDescription: "0008103E",
-  PatientName: "00100010", PatientID: "00100020", PatientBirthDate: "00100030", PatientSex: "00100040",
-  StudyInstanceUID: "0020000D", SeriesInstanceUID: "0020000E", SOPInstanceUID: "00080018", SOPClassUID: "00080016",
-  SeriesNumber: "00200011", InstanceNumber: "00200013", ImagePositionPatient: "00200032",
-  ImageOrientationPatient: "00200037", PixelSpacing: "00280030", PixelAspectRatio: "00280034",
-  Rows: "00280010", Columns: "00280011", NumberOfFrames: "00280008",
-  NumberOfStudyRelatedSeries: "00201206", NumberOfStudyRelatedInstances: "00201208", NumberOfSeriesRelatedInstances: "00201209",
+  StudyDate: "00080020",
+  StudyTime: "00080030",
+  Modality: "00080060",
+  ModalitiesInStudy: "00080061",
+  AccessionNumber: "00080050",
+  StudyDescription: "00081030",
+  SeriesDescription: "0008103E",
+  PatientName: "00100010",
+  PatientID: "00100020",
+  PatientBirthDate: "00100030",
+  PatientSex: "00100040",
+  StudyInstanceUID: "0020000D",
+  SeriesInstanceUID: "0020000E",
+  SOPInstanceUID: "00080018",
+  SOPClassUID: "00080016",
+  SeriesNumber: "00200011",
+  InstanceNumber: "00200013",
+  ImagePositionPatient: "00200032",
+  ImageOrientationPatient: "00200037",
+  PixelSpacing: "00280030",
+  PixelAspectRatio: "00280034",
+  Rows: "00280010",
+  Columns: "00280011",
+  NumberOfFrames: "00280008",
+  NumberOfStudyRelatedSeries: "00201206",
+  NumberOfStudyRelatedInstances: "00201208",
+  NumberOfSeriesRelatedInstances: "00201209",
 };
 
 /** The values of an attribute. */
@@ -71,7 +90,8 @@ function along(dataset) {
 /** Height of a pixel by its width. */
 function aspect(dataset) {
   const [down, across] = [values(dataset, "PixelSpacing"), values(dataset, "PixelAspectRatio")]
-    .map((pair) => pair.map(Number)).find((pair) => pair.length === 2 && pair.every((side) => side > 0)) ?? [1, 1];
+    .map((pair) => pair.map(Number))
+    .find((pair) => pair.length === 2 && pair.every((side) => side > 0)) ?? [1, 1];
   return down / across;
 }
 

@@ -20,7 +20,7 @@ export function exemplarsOf(study, bundle) {
 
 async function load(study, bundle) {
   const found = new Map();
-  for (let offset = 0; offset !== null;) {
+  for (let offset = 0; offset !== null; ) {
     const query = new URLSearchParams({ study, offset, limit: PAGE, ...(bundle ? { bundle } : {}) });
     const page = await api(`/exemplars?${query}`);
     page.exemplars.forEach((exemplar) => found.set(exemplar.id, exemplar));
@@ -44,14 +44,20 @@ export function forgetExemplars() {
   ofStudies.clear();
 }
 
-/** A picture of an exemplar's slice with what is annotated there: one label, or all that are on it. It fills in later. */
+/** A picture of an exemplar's slice with what is annotated there: one label, or all that are on it; it fills in later. */
 export function exemplarPicture(exemplar, { label, alt, viewport } = {}) {
   const box = h("span", { class: "thumb layers" });
   const size = viewport ? `?viewport=${viewport}` : "";
-  const plain = picture(`${place(exemplar.study, exemplar.series, exemplar.sop_instance)}/frames/${exemplar.frame}/thumbnail${size}`, alt ?? "");
+  const plain = picture(
+    `${place(exemplar.study, exemplar.series, exemplar.sop_instance)}/frames/${exemplar.frame}/thumbnail${size}`,
+    alt ?? "",
+  );
   box.append(plain);
   const labels = label ? [label] : exemplar.present;
-  overlays(exemplar, labels, size).then((layers) => box.append(...layers), () => {});
+  overlays(exemplar, labels, size).then(
+    (layers) => box.append(...layers),
+    () => {},
+  );
   return box;
 }
 
@@ -59,8 +65,17 @@ async function overlays(exemplar, labels, size) {
   if (!labels.some((label) => exemplar.present.includes(label))) return [];
   const seg = await segmentation(exemplar.segmentation);
   const numbers = seg.segments.filter((segment) => labels.includes(segment.label)).map((segment) => segment.number);
-  const frames = seg.frames.filter((frame) => frame.sop_instance === exemplar.sop_instance && frame.sop_frame === exemplar.frame &&
-    (frame.segment === null || numbers.includes(frame.segment)));
+  const frames = seg.frames.filter(
+    (frame) =>
+      frame.sop_instance === exemplar.sop_instance &&
+      frame.sop_frame === exemplar.frame &&
+      (frame.segment === null || numbers.includes(frame.segment)),
+  );
   return frames.map((frame) =>
-    h("img", { src: `${place(seg.study, seg.series, seg.segmentation)}/frames/${frame.frame}/thumbnail${size}`, alt: "", loading: "lazy" }));
+    h("img", {
+      src: `${place(seg.study, seg.series, seg.segmentation)}/frames/${frame.frame}/thumbnail${size}`,
+      alt: "",
+      loading: "lazy",
+    }),
+  );
 }

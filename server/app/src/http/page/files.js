@@ -7,7 +7,7 @@ export async function* chosen(files) {
   for (const file of files) yield { file, path: file.webkitRelativePath || file.name };
 }
 
-/** Files of a drop, folders looked through as it goes. Ask for it while the event is handled: afterwards it is empty. */
+/** Files of a drop, folders looked through as it goes. To be called while the event is handled: then it is empty. */
 export function dropped(transfer) {
   const items = [...transfer.items].filter((item) => item.kind === "file");
   const entries = items.map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
@@ -24,7 +24,12 @@ async function* walk(entries) {
 
 function fileOf(entry) {
   const path = entry.fullPath.replace(/^\//, "");
-  return new Promise((resolve) => entry.file((file) => resolve({ file, path }), (error) => resolve({ error, path })));
+  return new Promise((resolve) =>
+    entry.file(
+      (file) => resolve({ file, path }),
+      (error) => resolve({ error, path }),
+    ),
+  );
 }
 
 /** A reader gives some entries at a time, and none at the end. */

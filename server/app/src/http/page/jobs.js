@@ -4,11 +4,16 @@ import { api, isOver } from "./api.js";
 import { duration, moment } from "./dicom.js";
 import { action, field, h, problemBox, repeat, select } from "./dom.js";
 
-const KINDS = { segmentation: "Segmentation", ingestion: "Exemplars from an annotation", reencode: "Exemplars for another bundle",
-  survey: "Look at what nobody annotated" };
+const KINDS = {
+  segmentation: "Segmentation",
+  ingestion: "Exemplars from an annotation",
+  reencode: "Exemplars for another bundle",
+  survey: "Look at what nobody annotated",
+};
 const STATES = ["queued", "running", "succeeded", "failed", "cancelled"];
 const LISTED = 50;
-const BUSY_SECONDS = 1, IDLE_SECONDS = 5;
+const BUSY_SECONDS = 1,
+  IDLE_SECONDS = 5;
 
 /** A job's state, told by word and form. */
 export const stateOf = (job) => h("span", { class: `state ${job.state}` }, job.state);
@@ -17,8 +22,13 @@ export const stateOf = (job) => h("span", { class: `state ${job.state}` }, job.s
 export function progressOf(job) {
   if (isOver(job)) return [];
   const total = job.slices_total || null;
-  const words = [job.stage, total && `${job.slices_done} of ${total}`,
-    job.estimated_seconds_left !== null && `about ${duration(job.estimated_seconds_left)} left`].filter(Boolean).join(", ");
+  const words = [
+    job.stage,
+    total && `${job.slices_done} of ${total}`,
+    job.estimated_seconds_left !== null && `about ${duration(job.estimated_seconds_left)} left`,
+  ]
+    .filter(Boolean)
+    .join(", ");
   return [
     h("progress", { "aria-label": "Progress", ...(total ? { max: total, value: job.slices_done } : {}) }),
     h("p", { class: "number" }, words || "waiting for its turn"),
@@ -33,7 +43,11 @@ export async function jobs({ signal }) {
   const shown = new Map();
   let isBusy = true;
   const load = async () => {
-    const query = new URLSearchParams({ limit: LISTED, ...(kind.value && { kind: kind.value }), ...(state.value && { state: state.value }) });
+    const query = new URLSearchParams({
+      limit: LISTED,
+      ...(kind.value && { kind: kind.value }),
+      ...(state.value && { state: state.value }),
+    });
     const found = await api(`/jobs?${query}`, { signal });
     isBusy = found.some((job) => !isOver(job));
     update(list, shown, found);
@@ -49,7 +63,14 @@ export async function jobs({ signal }) {
   };
   [kind, state].forEach((choice) => choice.addEventListener("change", again));
   repeat(again, () => (isBusy ? BUSY_SECONDS : IDLE_SECONDS), signal);
-  return h("section", {}, h("h1", {}, "Jobs"), h("div", { class: "fields" }, field("Kind", kind), field("State", state)), told, list);
+  return h(
+    "section",
+    {},
+    h("h1", {}, "Jobs"),
+    h("div", { class: "fields" }, field("Kind", kind), field("State", state)),
+    told,
+    list,
+  );
 }
 
 /** Brings the list up to date: a row is made anew only where its job has changed, so that the focus stays. */
@@ -65,7 +86,8 @@ function update(list, shown, found) {
     shown.set(job.id, { text, row: fresh });
     return fresh;
   });
-  if (rows.length !== list.children.length || rows.some((one, index) => list.children[index] !== one)) list.replaceChildren(...rows);
+  if (rows.length !== list.children.length || rows.some((one, index) => list.children[index] !== one))
+    list.replaceChildren(...rows);
   if (rows.length === 0) list.replaceChildren(h("li", { class: "empty" }, "No job is like that."));
 }
 
@@ -74,12 +96,22 @@ function row(job) {
   const name = KINDS[job.kind] ?? job.kind;
   const title = job.kind === "segmentation" ? h("a", { href: `#/results/${job.id}` }, name) : name;
   const seconds = job.stage_seconds.reduce((sum, [, seconds]) => sum + seconds, 0);
-  return h("li", {},
-    h("div", { class: "bar" },
-      h("strong", {}, title), stateOf(job),
+  return h(
+    "li",
+    {},
+    h(
+      "div",
+      { class: "bar" },
+      h("strong", {}, title),
+      stateOf(job),
       h("span", { class: "number muted" }, moment(job.created_at)),
       isOver(job) ? h("span", { class: "number muted" }, duration(seconds)) : null,
-      isOver(job) ? null : action("Cancel", told, () => api(`/jobs/${job.id}`, { method: "DELETE" }), { class: "danger" })),
+      isOver(job)
+        ? null
+        : action("Cancel", told, () => api(`/jobs/${job.id}`, { method: "DELETE" }), { class: "danger" }),
+    ),
     ...progressOf(job),
-    job.error ? problemBox({ title: "It failed", ...job.error }) : null, told);
+    job.error ? problemBox({ title: "It failed", ...job.error }) : null,
+    told,
+  );
 }

@@ -12,7 +12,12 @@ import { studies } from "./studies.js";
 import { study } from "./study.js";
 import { takeDrops } from "./upload.js";
 
-const PLACES = [["studies", "Studies"], ["bank", "Bank"], ["jobs", "Jobs"], ["server", "Server"]];
+const PLACES = [
+  ["studies", "Studies"],
+  ["bank", "Bank"],
+  ["jobs", "Jobs"],
+  ["server", "Server"],
+];
 
 // What the address's fragment says after its `#`: a path to a view. UIDs and ids in it begin with a letter or digit, so
 // that none is a step up in a path of the server.
@@ -47,7 +52,12 @@ async function show(isFirst) {
   } catch (problem) {
     if (signal.aborted) return;
     isBroken = problem.code === "server_down";
-    content = h("section", {}, h("h1", {}, "Engram"), problemBox(problem, () => show()));
+    content = h(
+      "section",
+      {},
+      h("h1", {}, "Engram"),
+      problemBox(problem, () => show()),
+    );
   }
   if (signal.aborted) return;
   main.replaceChildren(content);
@@ -65,15 +75,22 @@ function nowhere() {
 }
 
 function markPlace(where) {
-  document.getElementById("places").replaceChildren(...PLACES.map(([name, title]) =>
-    h("a", { href: `#/${name}`, "aria-current": name === where ? "page" : null }, title)));
+  document
+    .getElementById("places")
+    .replaceChildren(
+      ...PLACES.map(([name, title]) =>
+        h("a", { href: `#/${name}`, "aria-current": name === where ? "page" : null }, title),
+      ),
+    );
 }
 
 function showConnection() {
   const banner = document.getElementById("connection");
-  banner.replaceChildren(...(connection.isDown
-    ? [h("p", { class: "problem" }, h("strong", {}, "No connection. "), "The server does not answer. Asking again …")]
-    : []));
+  banner.replaceChildren(
+    ...(connection.isDown
+      ? [h("p", { class: "problem" }, h("strong", {}, "No connection. "), "The server does not answer. Asking again …")]
+      : []),
+  );
 }
 
 function theme() {
@@ -120,4 +137,9 @@ theme();
 takeDrops();
 show(true);
 repeat(showActivity, () => 5, new AbortController().signal);
-health().then((about) => { document.getElementById("viewer").hidden = !about.viewer; }, () => {});
+health().then(
+  (about) => {
+    document.getElementById("viewer").hidden = !about.viewer;
+  },
+  () => {},
+);

@@ -3,8 +3,18 @@
 import { ask, place } from "./api.js";
 
 // Colours of segments that name none: the server's own, in the same order.
-const PALETTE = [[220, 50, 60], [50, 190, 90], [60, 120, 230], [240, 200, 40], [170, 70, 210], [240, 130, 40],
-  [50, 200, 210], [230, 90, 170], [160, 210, 60], [120, 100, 250]];
+const PALETTE = [
+  [220, 50, 60],
+  [50, 190, 90],
+  [60, 120, 230],
+  [240, 200, 40],
+  [170, 70, 210],
+  [240, 130, 40],
+  [50, 200, 210],
+  [230, 90, 170],
+  [160, 210, 60],
+  [120, 100, 250],
+];
 const FILL = 0.4;
 // Frames that are kept decoded.
 const MOST_KEPT = 200;
@@ -13,8 +23,11 @@ const MOST_KEPT = 200;
 export class Masks {
   constructor(stored) {
     this.stored = stored;
-    this.segments = stored.segments.map((segment) =>
-      ({ ...segment, colour: segment.colour ?? PALETTE[(segment.number - 1 + PALETTE.length) % PALETTE.length], isShown: true }));
+    this.segments = stored.segments.map((segment) => ({
+      ...segment,
+      colour: segment.colour ?? PALETTE[(segment.number - 1 + PALETTE.length) % PALETTE.length],
+      isShown: true,
+    }));
     this.kept = new Map();
     this.frames = new Map();
     for (const frame of stored.frames) {
@@ -42,7 +55,9 @@ export class Masks {
   async load(frame) {
     const { study, series, segmentation, rows, columns } = this.stored;
     const path = `${place(study, series, segmentation)}/frames/${frame}`;
-    const answer = await ask(path, { headers: { Accept: 'application/octet-stream; transfer-syntax="1.2.840.10008.1.2.1"' } });
+    const answer = await ask(path, {
+      headers: { Accept: 'application/octet-stream; transfer-syntax="1.2.840.10008.1.2.1"' },
+    });
     return numbers(await answer.arrayBuffer(), rows * columns);
   }
 }
@@ -55,7 +70,7 @@ export function numbers(buffer, pixels) {
   return Uint8Array.from({ length: pixels }, (_, index) => (bytes[index >> 3] >> (index & 7)) & 1);
 }
 
-/** Draws the shown segments of a slice: filled, with an outline. The canvas has `scale` pixels for one of the slice's. */
+/** Draws the shown segments of a slice, filled and outlined; `scale` pixels of the canvas are one of the slice's. */
 export function draw(canvas, masks, layers, slice, scale) {
   const { rows, columns } = slice;
   const [width, height] = [columns * scale, rows * scale];

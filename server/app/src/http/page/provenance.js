@@ -3,6 +3,7 @@
 import { h, problemBox } from "./dom.js";
 import { exemplarPicture, exemplarsOf } from "./exemplars.js";
 import { percent } from "./confidence.js";
+import { count } from "./dicom.js";
 
 /** Items of provenance by label, each with one for every slice, in the slices' order. */
 export function byLabel(provenance, slices) {
@@ -24,8 +25,7 @@ export function sources(bundle) {
   let latest = 0;
   const show = async (item, meaning) => {
     const call = (latest += 1);
-    about.textContent = !item ? `Nothing is known of ${meaning} on this slice.`
-      : `${meaning}: ${item.pixels ? `${item.pixels} pixels` : "not on this slice"}, confidence ${percent(item.confidence)}${item.review ? ", for review" : ""}`;
+    about.textContent = words(item, meaning);
     try {
       const tiles = await Promise.all((item?.exemplars ?? []).map((source) => tile(source, item.label, bundle)));
       if (call === latest) list.replaceChildren(...tiles);
@@ -36,15 +36,27 @@ export function sources(bundle) {
   return { element: h("section", { class: "sources", "aria-label": "From these cases" }, title, about, list), show };
 }
 
+function words(item, meaning) {
+  if (!item) return `Nothing is known of ${meaning} on this slice.`;
+  const where = item.pixels ? count(item.pixels, "pixel") : "not on this slice";
+  return `${meaning}: ${where}, confidence ${percent(item.confidence)}${item.review ? ", for review" : ""}`;
+}
+
 async function tile(source, label, bundle) {
   // An exemplar is a label on a slice: `SLICE-ENTRY`.
   const id = Number(source.exemplar.split("-")[0]);
   const exemplar = (await exemplarsOf(source.study, bundle)).get(id);
   const similarity = h("span", { class: "number" }, source.similarity.toFixed(3));
-  if (!exemplar) return h("li", { class: "tile" }, h("span", { class: "thumb none" }, "no longer in the bank"), similarity);
+  if (!exemplar)
+    return h("li", { class: "tile" }, h("span", { class: "thumb none" }, "no longer in the bank"), similarity);
   const href = `#/studies/${exemplar.study}`;
-  return h("li", { class: "tile" },
+  return h(
+    "li",
+    { class: "tile" },
     exemplarPicture(exemplar, { label, alt: `Slice ${exemplar.slice_index + 1} of patient ${exemplar.patient_id}` }),
-    h("a", { href }, exemplar.patient_id || "no ID"), h("span", { class: "muted" }, `slice ${exemplar.slice_index + 1}`),
-    h("span", { class: "muted" }, "similarity ", similarity), source.present ? null : h("span", { class: "muted" }, "it is not there"));
+    h("a", { href }, exemplar.patient_id || "no ID"),
+    h("span", { class: "muted" }, `slice ${exemplar.slice_index + 1}`),
+    h("span", { class: "muted" }, "similarity ", similarity),
+    source.present ? null : h("span", { class: "muted" }, "it is not there"),
+  );
 }

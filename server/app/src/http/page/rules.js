@@ -5,7 +5,15 @@ import { h, table } from "./dom.js";
 /** A table of rules. */
 export function rules(found) {
   if (found.length === 0) return h("p", { class: "muted" }, "No rule is configured.");
-  return table("Rules", [["Rule", "name"], ["When", ""], ["Then", ""]], found.map((rule) => [rule.name, when(rule), then(rule)]));
+  return table(
+    "Rules",
+    [
+      ["Rule", "name"],
+      ["When", ""],
+      ["Then", ""],
+    ],
+    found.map((rule) => [rule.name, when(rule), then(rule)]),
+  );
 }
 
 function when({ when: patterns }) {
@@ -14,9 +22,15 @@ function when({ when: patterns }) {
 }
 
 function then(rule) {
-  return h("ul", { class: "plain" }, [
-    rule.collection && `exemplars go to the collection ${rule.collection}`,
-    rule.bundle && `the bundle ${rule.bundle} segments`,
-    rule.automatic_segmentations_are_exemplars && "automatic segmentations are exemplars",
-  ].filter(Boolean).map((action) => h("li", {}, action)));
+  return h(
+    "ul",
+    { class: "plain" },
+    [
+      rule.collection && `exemplars go to the collection ${rule.collection}`,
+      rule.bundle && `the bundle ${rule.bundle} segments`,
+      rule.automatic_segmentations_are_exemplars && "automatic segmentations are exemplars",
+    ]
+      .filter(Boolean)
+      .map((action) => h("li", {}, action)),
+  );
 }

@@ -39,9 +39,15 @@ export function store(files, options = {}) {
 export function takeDrops() {
   const curtain = document.getElementById("drop");
   const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-  addEventListener("dragenter", (event) => { if (hasFiles(event)) curtain.hidden = false; });
-  addEventListener("dragover", (event) => { if (hasFiles(event)) event.preventDefault(); });
-  addEventListener("dragleave", (event) => { if (!event.relatedTarget) curtain.hidden = true; });
+  addEventListener("dragenter", (event) => {
+    if (hasFiles(event)) curtain.hidden = false;
+  });
+  addEventListener("dragover", (event) => {
+    if (hasFiles(event)) event.preventDefault();
+  });
+  addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) curtain.hidden = true;
+  });
   addEventListener("drop", (event) => {
     curtain.hidden = true;
     if (!hasFiles(event)) return;
@@ -58,21 +64,39 @@ const options = () => ({ collection: collection.value.trim(), partial: partial.c
 /** Choosers of files and of a folder. */
 export function choosers() {
   const chooser = (text, attributes) => {
-    const input = h("input", { type: "file", multiple: true, class: "unseen", "aria-label": text, tabindex: "-1", ...attributes });
+    const input = h("input", {
+      type: "file",
+      multiple: true,
+      class: "unseen",
+      "aria-label": text,
+      tabindex: "-1",
+      ...attributes,
+    });
     input.addEventListener("change", () => {
       store(chosen([...input.files]), options());
       input.value = "";
     });
     return [button(text, () => input.click()), input];
   };
-  return h("div", { class: "choosers" },
-    h("div", { class: "actions" },
-      chooser("Upload files", { id: "files" }), chooser("Upload a folder", { id: "folder", webkitdirectory: true }),
-      h("span", { class: "muted wide-only" }, "or drop them anywhere on this page")),
-    h("details", {}, h("summary", {}, "Options for annotations"),
+  return h(
+    "div",
+    { class: "choosers" },
+    h(
+      "div",
+      { class: "actions" },
+      chooser("Upload files", { id: "files" }),
+      chooser("Upload a folder", { id: "folder", webkitdirectory: true }),
+      h("span", { class: "muted wide-only" }, "or drop them anywhere on this page"),
+    ),
+    h(
+      "details",
+      {},
+      h("summary", {}, "Options for annotations"),
       h("p", { class: "muted" }, "DICOM-SEGs among the files become exemplars."),
       h("label", { class: "field" }, h("span", {}, "Collection"), collection),
-      h("label", { class: "check" }, partial, "Only some slices are annotated: those without a frame are unknown")));
+      h("label", { class: "check" }, partial, "Only some slices are annotated: those without a frame are unknown"),
+    ),
+  );
 }
 
 async function run() {
@@ -98,7 +122,8 @@ async function run() {
 
 /** Files in batches; what is no DICOM file is told of and left out. */
 async function* batches(files, state) {
-  let batch = [], bytes = 0;
+  let batch = [],
+    bytes = 0;
   for await (const { file, path, error } of files) {
     if (error) {
       fail(state, path, error.message);
@@ -148,8 +173,7 @@ function fail(state, path, reason) {
 /** Sends files in one request; what is wrong in words, or nothing. */
 function send(batch, options, progress) {
   const boundary = `engram-${crypto.getRandomValues(new Uint32Array(4)).join("-")}`;
-  const parts = batch.flatMap(({ file }) =>
-    [`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`, file, "\r\n"]);
+  const parts = batch.flatMap(({ file }) => [`--${boundary}\r\nContent-Type: application/dicom\r\n\r\n`, file, "\r\n"]);
   const query = new URLSearchParams();
   if (options.collection) query.set("collection", options.collection);
   if (options.partial) query.set("partial", "true");
@@ -173,7 +197,9 @@ function refusal(request) {
   let answer = {};
   try {
     answer = JSON.parse(request.responseText);
-  } catch { /* an answer without a body has a status all the same */ }
+  } catch {
+    /* an answer without a body has a status all the same */
+  }
   const failures = ["00081198", "0008119A"].flatMap((tag) => answer[tag]?.Value ?? []);
   if (failures.length > 0) return failures.map(reasonOf).join("; ");
   if (request.status < 300) return null;
@@ -199,8 +225,14 @@ function panel(state) {
     upload.isStopped = true;
     upload.request?.abort();
   });
-  const close = button("Close", () => { place.hidden = true; });
-  place.replaceChildren(h("div", { class: "bar" }, line, size, h("div", { class: "actions" }, stop, close)), list, more);
+  const close = button("Close", () => {
+    place.hidden = true;
+  });
+  place.replaceChildren(
+    h("div", { class: "bar" }, line, size, h("div", { class: "actions" }, stop, close)),
+    list,
+    more,
+  );
   place.hidden = false;
   return () => {
     const verb = !state.isOver ? "Storing" : upload.isStopped ? "Stopped" : "Stored";
