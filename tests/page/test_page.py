@@ -9,6 +9,7 @@ import pytest
 import patients
 from engram_api import Api, masks_of
 from patients import LIVER_KEY, SIZE, SLICES, SPLEEN_KEY
+from serving import skip_or_fail
 
 OHIF_SECONDS = 120
 TARGET = 9
@@ -224,6 +225,21 @@ def test_slices_go_by_keys_wheel_slider_and_strip(job, page):
     assert page.wrong == []
 
 
+def test_a_slice_that_cannot_be_shown_leaves_no_other_in_its_place(page):
+    first = patients.images(TARGET)[0].SOPInstanceUID
+    problem = {"code": "internal", "message": "could not decode it", "what_to_do": "See the log."}
+    page.page.route(f"**/instances/{first}/rendered", lambda route: route.fulfill(status=500, json=problem))
+    page.stage.focus()
+    page.page.keyboard.press("Home")
+    for text in problem.values():
+        page.says(text)
+    assert page.page.locator("#stage canvas").evaluate_all("all => all.map((one) => one.width)") == [1, 1]
+    page.page.keyboard.press("ArrowDown")
+    page.slice(2)
+    assert page.page.locator("canvas.image").evaluate("canvas => canvas.width") == SIZE
+    assert page.page.locator(".problem").count() == 0
+
+
 def test_a_slice_says_which_cases_it_was_drawn_from(api, job, page):
     go_to(page, 5)
     page.page.get_by_role("radio", name="Liver").check()
@@ -345,7 +361,7 @@ def test_the_server_says_how_it_is(api, visit, job):
 
 def test_a_result_leads_to_ohif(api, job, page):
     if not api.get("/health").json()["viewer"]:
-        pytest.skip("the viewer is not there: cargo xtask viewer")
+        skip_or_fail("the viewer is not there: cargo xtask viewer")
     page.link("Open in OHIF").click()
     page.page.wait_for_url(f"**/viewer/viewer?StudyInstanceUIDs={job['result']['study']}")
     page.page.locator('[data-cy="viewport-pane"] canvas').first.wait_for(timeout=OHIF_SECONDS * 1000)

@@ -30,6 +30,10 @@ export const TAGS = {
   NumberOfSeriesRelatedInstances: "00201209",
 };
 
+/** What `slicesOf` needs of an instance. */
+export const GEOMETRY =
+  "InstanceNumber,ImagePositionPatient,ImageOrientationPatient,PixelSpacing,PixelAspectRatio,NumberOfFrames,Rows,Columns";
+
 /** The values of an attribute. */
 export const values = (dataset, keyword) => dataset[TAGS[keyword]]?.Value ?? [];
 

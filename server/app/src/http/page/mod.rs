@@ -36,7 +36,7 @@ macro_rules! assets {
     };
 }
 
-static ASSETS: LazyLock<[Asset; 23]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 24]> = LazyLock::new(|| {
     assets![
         "index.html": HTML,
         "style.css": CSS,
@@ -51,6 +51,7 @@ static ASSETS: LazyLock<[Asset; 23]> = LazyLock::new(|| {
         "jobs.js": SCRIPT,
         "main.js": SCRIPT,
         "masks.js": SCRIPT,
+        "outcome.js": SCRIPT,
         "provenance.js": SCRIPT,
         "result.js": SCRIPT,
         "rules.js": SCRIPT,

@@ -2,10 +2,9 @@
 
 import { api, search, searchAll } from "./api.js";
 import { approval } from "./bank.js";
-import { date, isImage, patient, slicesOf, text } from "./dicom.js";
+import { date, GEOMETRY, isImage, patient, slicesOf, text } from "./dicom.js";
 import { action, facts, h } from "./dom.js";
 import { Masks } from "./masks.js";
-import { GEOMETRY } from "./result.js";
 import { askForSegmentation } from "./segment.js";
 import { stack } from "./stack.js";
 
