@@ -1,18 +1,13 @@
-// The bank: labels, exemplars, what to annotate next; who vouches for what.
+// The bank: labels and exemplars.
 
-import { api, isOver, place, search, watchJob } from "./api.js";
-import { count, date, patient, text } from "./dicom.js";
-import { action, button, confirmed, field, h, pause, picture, problemBox, select, table } from "./dom.js";
+import { api } from "./api.js";
+import { GONE, withdraw } from "./approval.js";
+import { action, button, confirmed, field, h, select, table } from "./dom.js";
 import { exemplarPicture, forgetExemplars } from "./exemplars.js";
-import { percent } from "./confidence.js";
+import { suggestions, vouching } from "./suggestions.js";
 
 const PAGE = 48;
 const LARGE = "512,512";
-// Results that are looked at for one that nobody vouched for yet.
-const MOST_RESULTS = 10;
-// Looks at the jobs that make exemplars, two a second, before the page goes on without them.
-const MOST_TRIES = 240;
-const GONE = "No result is drawn from it any more. The SEG stays stored, and can be approved again.";
 
 export async function bank({ query, signal }) {
   const labels = await api("/labels", { signal });
@@ -138,7 +133,6 @@ function group(segmentation, members, label, meaning, load) {
       const isSure = await confirmed(`Remove ${title} from the bank?`, GONE, "Remove", field("What", which));
       if (!isSure) return;
       await withdraw(segmentation, which.value);
-      await followed();
       await load();
     },
     { class: "danger" },
@@ -160,22 +154,6 @@ function group(segmentation, members, label, meaning, load) {
       members.map((exemplar) => tile(exemplar, label, meaning)),
     ),
   );
-}
-
-function withdraw(segmentation, label) {
-  const query = new URLSearchParams({ segmentation, ...(label ? { label } : {}) });
-  return api(`/exemplars?${query}`, { method: "DELETE" });
-}
-
-/** Waits until the bank has followed what was said: jobs make exemplars, and take them out. */
-async function followed() {
-  for (let tries = 0; tries < MOST_TRIES; tries += 1) {
-    const open = await Promise.all(
-      ["queued", "running"].map((state) => api(`/jobs?kind=ingestion&state=${state}&limit=1`)),
-    );
-    if (open.every((jobs) => jobs.length === 0)) return;
-    await pause(500);
-  }
 }
 
 function tile(exemplar, label, meaning) {
@@ -216,143 +194,4 @@ function enlarge(exemplar, label, words) {
   dialog.addEventListener("close", () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
-}
-
-/** What the bank makes of a stored SEG, and the buttons to change that. */
-export function approval(segmentation) {
-  const state = h("p", { role: "status" }),
-    told = h("div", {}),
-    tools = h("div", { class: "actions" });
-  const box = h("div", { class: "approval" }, state, tools, told);
-  const look = async () => {
-    const stored = await api(`/segmentations/${segmentation}`);
-    state.textContent = words(stored);
-    const isIn = stored.exemplars > 0;
-    tools.replaceChildren(isIn ? remove : approve);
-    if (!isIn && isComing(stored)) tools.replaceChildren();
-  };
-  const settle = async () => {
-    await look();
-    await followed();
-    forgetExemplars();
-    await look();
-  };
-  const approve = action(
-    "Approve as exemplar",
-    told,
-    async () => {
-      await api("/exemplars", { method: "POST", json: { segmentation } });
-      await settle();
-    },
-    { class: "primary" },
-  );
-  const remove = action(
-    "Remove from the bank",
-    told,
-    async () => {
-      if (!(await confirmed("Remove it from the bank?", GONE, "Remove"))) return;
-      await withdraw(segmentation, null);
-      await settle();
-    },
-    { class: "danger" },
-  );
-  look().catch((problem) => told.replaceChildren(problemBox(problem)));
-  return box;
-}
-
-/** Whether its exemplars are still to be made. */
-const isComing = (stored) => stored.approved && !stored.withdrawn;
-
-function words(stored) {
-  if (stored.exemplars > 0)
-    return `In the bank: ${count(stored.exemplars, "slice")} of it ${stored.exemplars === 1 ? "counts" : "count"}.`;
-  if (stored.withdrawn) return "Taken out of the bank.";
-  if (isComing(stored)) return "Approved. Its exemplars are being made.";
-  const isAutomatic = stored.segments.every((segment) => segment.algorithm_type === "AUTOMATIC");
-  return isAutomatic
-    ? "Not in the bank: it was made automatically, and nobody has vouched for it."
-    : "Not in the bank yet.";
-}
-
-/** The latest results that nobody vouched for. */
-async function vouching(signal) {
-  const jobs = (await api("/segmentations", { signal })).filter((job) => job.result?.stored).slice(0, MOST_RESULTS);
-  const stored = await Promise.all(
-    jobs.map((job) => api(`/segmentations/${job.result.sop_instance}`, { signal }).catch(() => null)),
-  );
-  const open = jobs.filter((_, index) => stored[index] && stored[index].exemplars === 0 && !stored[index].withdrawn);
-  if (open.length === 0) return null;
-  const rows = await Promise.all(
-    open.map(async (job) =>
-      h(
-        "li",
-        { class: "panel" },
-        h("a", { href: `#/results/${job.id}` }, await nameOf(job.result.study, signal)),
-        approval(job.result.sop_instance),
-      ),
-    ),
-  );
-  return h(
-    "section",
-    {},
-    h("h2", {}, "Results to vouch for"),
-    h("p", { class: "muted" }, "Look at a result before you approve it: others will be drawn from it."),
-    h("ul", { class: "plain vouching" }, rows),
-  );
-}
-
-async function nameOf(study, signal) {
-  const {
-    found: [about],
-  } = await search("/studies", { StudyInstanceUID: study }, { signal });
-  return about ? [patient(about), date(text(about, "StudyDate"))].filter(Boolean).join(", ") : "A study that is gone";
-}
-
-/** What to annotate next, when it is asked for: the server may have to look at many series first. */
-function suggestions(labels, signal) {
-  const told = h("div", {}),
-    list = h("div", {});
-  const label = select([["", "any label"], ...labels.map((one) => [one.label, one.meaning])], "", {});
-  const ask = async () => {
-    const query = new URLSearchParams({ limit: 10, ...(label.value && { label: label.value }) });
-    let found = await api(`/exemplars/suggestions?${query}`, { signal });
-    if (found.job) {
-      list.replaceChildren(h("p", { role: "status" }, "The server looks at series that it does not know yet …"));
-      const job = await watchJob(found.job, () => {}, signal);
-      if (isOver(job)) found = await api(`/exemplars/suggestions?${query}`, { signal });
-    }
-    list.replaceChildren(...(await suggested(found, signal)));
-  };
-  return h(
-    "details",
-    { class: "panel" },
-    h("summary", {}, "What to annotate next"),
-    h("p", { class: "muted" }, "Stored series without an annotation, those first that the bank would learn most from."),
-    h("div", { class: "fields" }, field("For", label), action("Suggest", told, ask)),
-    told,
-    list,
-  );
-}
-
-async function suggested({ suggestions, unannotated, surveyed }, signal) {
-  const rows = await Promise.all(
-    suggestions.map(async (one) => {
-      const href = `#/series/${one.study}/${one.series}`;
-      return h(
-        "li",
-        { class: "tile" },
-        picture(`${place(one.study, one.series)}/thumbnail`, "", { class: "thumb" }),
-        h("a", { href }, await nameOf(one.study, signal)),
-        h("span", { class: "muted" }, `${one.modality}, covered ${percent(one.covered)}`),
-      );
-    }),
-  );
-  return [
-    h(
-      "p",
-      { class: "muted" },
-      `${count(unannotated, "series", "series")} without an annotation, ${surveyed} looked at.`,
-    ),
-    h("ul", { class: "tiles" }, rows),
-  ];
 }

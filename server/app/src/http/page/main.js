@@ -3,7 +3,7 @@
 import { api, connection, health } from "./api.js";
 import { bank } from "./bank.js";
 import { count } from "./dicom.js";
-import { button, h, problemBox, repeat } from "./dom.js";
+import { h, problemBox, repeat } from "./dom.js";
 import { jobs } from "./jobs.js";
 import { result } from "./result.js";
 import { series } from "./series.js";

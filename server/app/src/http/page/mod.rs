@@ -36,12 +36,13 @@ macro_rules! assets {
     };
 }
 
-static ASSETS: LazyLock<[Asset; 24]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 26]> = LazyLock::new(|| {
     assets![
         "index.html": HTML,
         "style.css": CSS,
         "icon.svg": PICTURE,
         "api.js": SCRIPT,
+        "approval.js": SCRIPT,
         "bank.js": SCRIPT,
         "confidence.js": SCRIPT,
         "dicom.js": SCRIPT,
@@ -61,6 +62,7 @@ static ASSETS: LazyLock<[Asset; 24]> = LazyLock::new(|| {
         "stack.js": SCRIPT,
         "studies.js": SCRIPT,
         "study.js": SCRIPT,
+        "suggestions.js": SCRIPT,
         "upload.js": SCRIPT,
     ]
 });

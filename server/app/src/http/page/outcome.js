@@ -1,7 +1,7 @@
 // What came of a segmentation: slices with the overlay, confidence, provenance, and what may be done with it.
 
 import { api, health, search, searchAll } from "./api.js";
-import { approval } from "./bank.js";
+import { approval } from "./approval.js";
 import { strip, percent } from "./confidence.js";
 import { count, duration, GEOMETRY, slicesOf, text } from "./dicom.js";
 import { facts, h } from "./dom.js";

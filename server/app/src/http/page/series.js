@@ -1,7 +1,7 @@
 // A series: its slices, and the segments over them where it is a segmentation.
 
 import { api, search, searchAll } from "./api.js";
-import { approval } from "./bank.js";
+import { approval } from "./approval.js";
 import { date, GEOMETRY, isImage, patient, slicesOf, text } from "./dicom.js";
 import { action, facts, h } from "./dom.js";
 import { Masks } from "./masks.js";

@@ -3,7 +3,7 @@
 import { api, health, place, search, searchAll } from "./api.js";
 import { count, date, isImage, moment, patient, text } from "./dicom.js";
 import { action, button, facts, h, picture, repeat } from "./dom.js";
-import { approval } from "./bank.js";
+import { approval } from "./approval.js";
 import { stateOf } from "./jobs.js";
 import { askForSegmentation } from "./segment.js";
 import { uploads } from "./upload.js";
