@@ -95,6 +95,14 @@ class Server:
         self.process.kill()
         self.process.wait()
 
+    def start_again(self):
+        """Starts it as before, on the same port, after it has ended."""
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(self.process.args, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT,
+                                            stdin=subprocess.DEVNULL)
+        if not wait_until_healthy(self):
+            pytest.fail(f"it did not come up again:\n{self.log.read_text(errors='replace')[-4000:]}")
+
 
 def start_server(data: Path, *extra: str, config: Path | None = None, binary: Path | None = None,
                  authority: Path | None = None) -> Server:

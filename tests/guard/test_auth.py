@@ -35,6 +35,9 @@ ROUTES = [
     ("DELETE", STUDY, "write"),
     ("DELETE", SERIES, "write"),
     ("DELETE", INSTANCE, "write"),
+    ("GET", "/", "read"),
+    ("HEAD", "/", "read"),
+    ("GET", "/page/main.js", "read"),
     ("GET", "/viewer/", "read"),
     ("GET", "/viewer/app-config.js", "read"),
     ("GET", "/metrics", "read"),
@@ -50,6 +53,7 @@ ROUTES = [
     ("DELETE", "/api/v1/models/none", ""),
     ("GET", "/api/v1/rules", "read"),
     ("GET", "/api/v1/segmentations", "read segment"),
+    ("GET", "/api/v1/segmentations/1.4", "read segment"),
     ("POST", "/api/v1/segmentations", "segment"),
     ("GET", "/api/v1/jobs", "read segment"),
     ("GET", JOB, "read segment"),
@@ -61,7 +65,7 @@ ROUTES = [
     ("POST", "/api/v1/tokens", ""),
     ("DELETE", "/api/v1/tokens/none", ""),
 ]
-NOWHERE = [("GET", "/", ""), ("GET", "/no/such/route", "")]
+NOWHERE = [("GET", "/page/", ""), ("GET", "/no/such/route", "")]
 
 
 @pytest.mark.parametrize("method, path, roles", ROUTES + NOWHERE)
@@ -93,9 +97,9 @@ def test_the_openapi_document_names_the_same_routes_and_roles(guarded):
         patterns = {one: re.sub(r"\{\w+\}", "[^/]+", one) for one in paths}
         return path if path in paths else next(one for one in paths if re.fullmatch(patterns[one], path))
 
-    # The viewer is a page for people, not an interface that the document describes.
+    # Pages are for people, no interfaces that the document describes.
     mounted = {(method, template("/dicomweb/" if path == "/dicomweb" else path)): set((roles or "admin").split())
-               for method, path, roles in ROUTES if not path.startswith("/viewer/")}
+               for method, path, roles in ROUTES if path != "/" and not path.startswith(("/page/", "/viewer/"))}
     # HEAD and OPTIONS are answered everywhere, and described where they have an answer of their own.
     assert {route: roles for route, roles in mounted.items() if route[0] != "HEAD" and
             (route[0] != "OPTIONS" or route in said)} == said

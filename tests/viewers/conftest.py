@@ -6,29 +6,19 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from ohif import Ohif
+from programs import chromium, program
 from serving import skip_or_fail
 
 HERE = Path(__file__).resolve().parent
-# WebGL by the processor; as root, which runs tests in a container, Chromium has no sandbox.
-CHROMIUM_OPTIONS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-
-
-def program(*names: str) -> str:
-    """The path of the first of these programs that is installed."""
-    found = next(filter(None, map(shutil.which, names)), None)
-    return found or skip_or_fail(f"{names[0]} is not installed")
 
 
 @pytest.fixture(scope="session")
 def browser() -> Browser:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=program("chromium", "chromium-browser", "google-chrome"), args=CHROMIUM_OPTIONS)
-        yield chromium
-        chromium.close()
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture

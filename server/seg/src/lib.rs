@@ -36,6 +36,7 @@ pub use describe::{
 pub use error::{Error, Result};
 pub use frame::{Frame, Plane, SourceReference};
 pub use masks::SegmentMasks;
+pub use place::{GridMap, Placement};
 pub use provenance::{ReviewedSlice, SegmentProvenance};
 pub use read::{Limits, Segmentation, read, read_within};
 pub use segment::{AlgorithmType, AnatomicRegion, Segment};

@@ -19,17 +19,35 @@ const PARALLEL: f64 = 0.999;
 
 /// Where a frame's pixels go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Placement {
+pub struct Placement {
+    /// Index of the slice among those given.
     pub slice: usize,
+    /// How the frame's grid lies on the slice's.
     pub grid: GridMap,
 }
 
 /// A frame's pixel `(r, c)` is the slice's pixel `origin + r * row_step + c * column_step`, each `[row, column]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct GridMap {
+pub struct GridMap {
+    /// The slice's pixel where the frame's first lies; it may be outside the slice.
     pub origin: [i64; 2],
+    /// From a row of the frame to the next.
     pub row_step: [i64; 2],
+    /// From a column of the frame to the next.
     pub column_step: [i64; 2],
+}
+
+impl Description {
+    /// Where each frame lies, in stored order, found as [`Segmentation::frame_on`](crate::Segmentation::frame_on) does:
+    /// `None` where it belongs to none of `slices`, or its grid does not lie on theirs. Empty for whole slides.
+    pub fn placements(&self, slices: &[ReferencedSlice]) -> Vec<Option<Placement>> {
+        if self.total_pixel_matrix.is_some() {
+            return Vec::new();
+        }
+        let placer = Placer::new(self, slices, Geometry::WithoutReference);
+        let frames = self.frames.iter().enumerate();
+        frames.map(|(index, frame)| placer.place(index, frame).ok().flatten()).collect()
+    }
 }
 
 impl GridMap {

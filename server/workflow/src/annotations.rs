@@ -1,18 +1,14 @@
 //! Which segmentations annotate which series: an index in memory, made from the archive on opening.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::File;
-use std::io::BufReader;
 
 use dicom_dictionary_std::{tags, uids};
-use dicom_object::OpenFileOptions;
 use engram_archive::{Archive, InstanceEntry, Level, MatchKey, Query};
 use engram_seg::{AlgorithmType, Description, Frame, describe};
 use snafu::{OptionExt, ResultExt};
 
-use crate::error::{
-    ArchiveSnafu, FileSnafu, NoSuchSegmentationSnafu, OpenObjectSnafu, ReadSegmentationSnafu, Result,
-};
+use crate::error::{ArchiveSnafu, NoSuchSegmentationSnafu, ReadSegmentationSnafu, Result};
+use crate::series::open_header;
 
 /// What matters of a SEG before its voxels do.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,16 +38,14 @@ const SEGMENTATION_CLASSES: [&str; 2] = [uids::SEGMENTATION_STORAGE, uids::LABEL
 
 /// Reads what matters of a stored SEG.
 pub fn read(entry: &InstanceEntry) -> Result<Annotation> {
-    let path = entry.path.as_path();
-    let file = File::open(path).context(FileSnafu { action: "open", path })?;
-    let object = OpenFileOptions::new()
-        .read_until(tags::PIXEL_DATA)
-        .from_reader(BufReader::new(file))
-        .map_err(Box::new)
-        .context(OpenObjectSnafu { path })?;
+    Ok(from_description(&read_description(entry)?))
+}
+
+/// Reads all of a stored SEG but its voxels.
+pub fn read_description(entry: &InstanceEntry) -> Result<Description> {
     let segmentation = entry.uids.sop_instance_uid.as_str();
-    let description = describe(&object).context(ReadSegmentationSnafu { segmentation })?;
-    Ok(from_description(&description))
+    let object = open_header(entry)?;
+    describe(&object).context(ReadSegmentationSnafu { segmentation })
 }
 
 fn from_description(description: &Description) -> Annotation {

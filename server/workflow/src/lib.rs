@@ -22,6 +22,7 @@ mod request;
 mod results;
 mod segmentation;
 mod series;
+mod stored;
 mod suggestions;
 mod worker;
 
@@ -60,6 +61,7 @@ pub use request::{
 };
 pub use segmentation::{Provenance, Scope, SegmentedSeries};
 pub use series::{LoadedSeries, ReadLimits};
+pub use stored::{PlacedFrame, StoredSegment, StoredSegmentation, TargetSeries};
 pub use suggestions::{SuggestedSeries, SuggestionQuery, Suggestions};
 pub use worker::Workers;
 

@@ -1,9 +1,11 @@
 //! From a series in the archive to volumes in memory.
 
 use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use dicom_object::DefaultDicomObject;
+use dicom_dictionary_std::tags;
+use dicom_object::{DefaultDicomObject, OpenFileOptions};
 use engram_archive::{Archive, InstanceEntry};
 use engram_imaging::{Volume, VolumeLimits, assemble, read_part10};
 use snafu::{OptionExt, ResultExt, ensure};
@@ -40,6 +42,17 @@ impl LoadedSeries {
 /// Reads a stored object whole.
 pub fn open_instance(entry: &InstanceEntry) -> Result<DefaultDicomObject> {
     open_file(&entry.path)
+}
+
+/// Reads a stored object up to its pixels.
+pub fn open_header(entry: &InstanceEntry) -> Result<DefaultDicomObject> {
+    let path = entry.path.as_path();
+    let file = File::open(path).context(FileSnafu { action: "open", path })?;
+    OpenFileOptions::new()
+        .read_until(tags::PIXEL_DATA)
+        .from_reader(BufReader::new(file))
+        .map_err(Box::new)
+        .context(OpenObjectSnafu { path })
 }
 
 fn open_file(path: &Path) -> Result<DefaultDicomObject> {

@@ -15,7 +15,7 @@ use crate::assembly::{self, House};
 use crate::config::{Config, mebibytes};
 use crate::guard::{self, AuditLog, Guard, Tokens};
 use crate::http::viewer::{self, Viewer};
-use crate::http::{compression, cors};
+use crate::http::{compression, cors, page};
 use crate::tls::{self, Certificate};
 use crate::{dimse, http};
 
@@ -60,6 +60,7 @@ async fn serve(
     let state = web::Data::new(http::State {
         workflow: Arc::clone(&house.workflow),
         rules: config.rules.clone(),
+        has_viewer: viewer.is_there(),
         patience: at_least_a_second(config.limits.request_body_seconds),
     });
     let tokens: web::Data<Tokens> = Arc::clone(&house.tokens).into();
@@ -82,6 +83,7 @@ async fn serve(
             .wrap(from_fn(guard::watch))
             .wrap(Condition::new(!origins.is_empty(), cors::allowing(&origins)))
             .configure(|services| http::configure(services, state, tokens))
+            .configure(page::configure)
             .configure(|services| viewer::configure(services, viewer))
             .configure(|services| engram_dicomweb::configure_wado_uri(services, dicomweb.clone()))
             .service(web::scope("/dicomweb").configure(|scope| engram_dicomweb::configure(scope, dicomweb)))

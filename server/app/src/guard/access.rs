@@ -29,13 +29,15 @@ const ADMIN: Access = Access::AnyOf(&[]);
 ///
 /// `/exemplars` and `/jobs/*/provenance` name other patients' studies, so they need read, as searching for those
 /// patients does.
-const TABLE: [(&str, &str, Access); 22] = [
+const TABLE: [(&str, &str, Access); 25] = [
     ("GET HEAD OPTIONS", "/api/v1/health", Access::Open),
     ("GET HEAD OPTIONS", "/api/v1/openapi.json", ANY),
     ("GET HEAD OPTIONS", "/metrics", READ),
     ("GET HEAD OPTIONS", "/dicomweb/**", READ),
     ("*", "/dicomweb/**", WRITE),
     ("GET HEAD OPTIONS", "/wado", READ),
+    ("GET HEAD", "/", READ),
+    ("GET HEAD", "/page/*", READ),
     ("GET HEAD", "/viewer/**", READ),
     ("GET HEAD OPTIONS", "/api/v1/labels", READ_OR_SEGMENT),
     ("GET HEAD OPTIONS", "/api/v1/exemplars", READ),
@@ -44,6 +46,7 @@ const TABLE: [(&str, &str, Access); 22] = [
     ("GET HEAD OPTIONS", "/api/v1/models", READ_OR_SEGMENT),
     ("GET HEAD OPTIONS", "/api/v1/rules", READ),
     ("GET HEAD OPTIONS", "/api/v1/segmentations", READ_OR_SEGMENT),
+    ("GET HEAD OPTIONS", "/api/v1/segmentations/*", READ_OR_SEGMENT),
     ("POST", "/api/v1/segmentations", SEGMENT),
     ("GET HEAD OPTIONS", "/api/v1/jobs", READ_OR_SEGMENT),
     ("GET HEAD OPTIONS", "/api/v1/jobs/*", READ_OR_SEGMENT),
@@ -116,6 +119,7 @@ mod tests {
             ("GET /dicomwebs", ADMIN),
             ("GET /api/v1/labels", any_of(&[Read, Segment])),
             ("POST /api/v1/segmentations", any_of(&[Segment])),
+            ("GET /api/v1/segmentations/1.2", any_of(&[Read, Segment])),
             ("GET /api/v1/jobs/7", any_of(&[Read, Segment])),
             ("GET /api/v1/jobs/7/provenance", any_of(&[Read])),
             ("GET /api/v1/jobs//provenance", ADMIN),
@@ -125,7 +129,10 @@ mod tests {
             ("GET /api/v1/tokens", ADMIN),
             ("DELETE /api/v1/tokens/me", ADMIN),
             ("GET /api/v1/what/comes/next", ADMIN),
-            ("GET /", ADMIN),
+            ("GET /", any_of(&[Read])),
+            ("GET /page/style.css", any_of(&[Read])),
+            ("GET /page/", ADMIN),
+            ("POST /", ADMIN),
             ("GET ", ADMIN),
         ] {
             let (method, path) = request.split_once(' ').unwrap();

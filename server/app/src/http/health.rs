@@ -33,6 +33,8 @@ pub struct Health {
     jobs_waiting: usize,
     /// Jobs that a worker has.
     jobs_running: usize,
+    /// Whether `/viewer/` has OHIF.
+    viewer: bool,
 }
 
 /// Whether a device serves, and if not why.
@@ -63,6 +65,7 @@ pub async fn get(state: web::Data<State>, caller: web::ReqData<Caller>) -> impl 
         exemplar_slices: status.exemplar_slices,
         jobs_waiting: status.jobs_waiting,
         jobs_running: status.jobs_running,
+        viewer: state.has_viewer,
     })
 }
 

@@ -1,4 +1,4 @@
-//! The HTTP face beside DICOMweb: `/api/v1`, `/metrics` and `/viewer/`. Routes are thin; the work is `workflow`'s.
+//! The HTTP face beside DICOMweb: `/api/v1`, `/metrics`, the page at `/` and `/viewer/`. Routes are thin; the work is `workflow`'s.
 
 pub mod compression;
 pub mod cors;
@@ -10,6 +10,7 @@ mod jobs;
 mod metrics;
 mod models;
 pub mod openapi;
+pub mod page;
 mod patience;
 mod problem;
 mod resources;
@@ -40,6 +41,8 @@ pub struct State {
     pub workflow: Arc<Workflow>,
     /// The rules in force, for `/api/v1/rules`.
     pub rules: Vec<engram_routing::Rule>,
+    /// Whether `/viewer/` has OHIF.
+    pub has_viewer: bool,
     /// How long a request's body may take to arrive.
     pub patience: Duration,
 }

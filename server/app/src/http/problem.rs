@@ -113,6 +113,7 @@ impl From<WorkflowError> for Problem {
             | WorkflowError::OtherModality { .. }
             | WorkflowError::OpenBundle { .. }
             | WorkflowError::NotOnSeries { .. }
+            | WorkflowError::ReadSegmentation { .. }
             | WorkflowError::BadRequest { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             WorkflowError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             WorkflowError::Queue { source: engram_jobs::Error::Full { .. } } => {

@@ -9,7 +9,9 @@ use engram_dicomweb::description::{
 };
 use engram_dicomweb::media::Offer;
 use engram_routing::Rule;
-use engram_workflow::{BundleView, ExemplarPage, LabelInfo, Provenance, SegmentationRequest, Suggestions};
+use engram_workflow::{
+    BundleView, ExemplarPage, LabelInfo, Provenance, SegmentationRequest, StoredSegmentation, Suggestions,
+};
 use utoipa::IntoParams;
 use utoipa::openapi::SchemaFormat;
 use utoipa::openapi::path::OperationBuilder;
@@ -123,7 +125,7 @@ fn of_models() -> [Resource; 3] {
     ]
 }
 
-fn of_segmentation() -> [Resource; 1] {
+fn of_segmentation() -> [Resource; 2] {
     let list = operation(SEGMENTATION, "listSegmentations", "The latest segmentation jobs.")
         .response("200", json_list::<JobView>("The jobs, the newest first."));
     let forms = [Offer::single("application/json"), Offer::single(DICOM)];
@@ -146,7 +148,17 @@ fn of_segmentation() -> [Resource; 1] {
         StatusCode::PAYLOAD_TOO_LARGE,
         StatusCode::UNPROCESSABLE_ENTITY,
     ]);
-    [Resource::at("/segmentations").get(segmentations::list, list).post(segmentations::post, request)]
+    let get =
+        operation(SEGMENTATION, "getSegmentation", "What a stored SEG shows, and what the bank makes of it.")
+            .response(
+                "200",
+                json::<StoredSegmentation>("Segments, frames and their slices, and its part in the bank."),
+            )
+            .failures(&[StatusCode::NOT_FOUND, StatusCode::UNPROCESSABLE_ENTITY]);
+    [
+        Resource::at("/segmentations").get(segmentations::list, list).post(segmentations::post, request),
+        Resource::at("/segmentations/{segmentation}").get(segmentations::get, get),
+    ]
 }
 
 fn of_jobs() -> [Resource; 5] {
@@ -221,6 +233,7 @@ pub fn components() -> Components {
         schemas::<Provenance>(),
         schemas::<Rule>(),
         schemas::<SegmentationRequest>(),
+        schemas::<StoredSegmentation>(),
         schemas::<Suggestions>(),
         schemas::<exemplars::Approval>(),
         schemas::<models::Use>(),
@@ -231,6 +244,7 @@ pub fn components() -> Components {
         .schemas_from_iter(schemas.into_iter().flatten())
         .parameter("id", path_parameter("id", "The job's id.", id))
         .parameter("bundle", path_parameter("bundle", "Id, folder's name, `name@version` or name.", text()))
+        .parameter("segmentation", path_parameter("segmentation", "SOPInstanceUID of the SEG.", text()))
         .parameter("name", path_parameter("name", "The token's name.", text()))
         .build()
 }

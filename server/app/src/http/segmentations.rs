@@ -1,4 +1,4 @@
-//! `POST /api/v1/segmentations`: asks for a segmentation; `?wait=true` waits for it.
+//! `/api/v1/segmentations`: asks for a segmentation, `?wait=true` waits for it; tells of stored ones.
 
 use std::time::Duration;
 
@@ -48,6 +48,12 @@ pub async fn list(state: web::Data<State>) -> Result<HttpResponse, Problem> {
     let filter = JobFilter { kind: Some(SEGMENTATION_KIND.into()), states: vec![], limit: 100 };
     let jobs = blocking(move || state.workflow.jobs(&filter)).await?;
     Ok(HttpResponse::Ok().json(jobs.into_iter().map(JobView::brief).collect::<Vec<_>>()))
+}
+
+/// `GET /segmentations/{segmentation}`: what a stored SEG shows, and what the bank makes of it.
+pub async fn get(state: web::Data<State>, uid: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let stored = blocking(move || state.workflow.stored_segmentation(&uid)).await?;
+    Ok(HttpResponse::Ok().json(stored))
 }
 
 fn wants_dicom(http: &HttpRequest) -> bool {

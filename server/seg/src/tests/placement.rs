@@ -52,6 +52,22 @@ fn frames_go_by_reference_or_by_position() {
 }
 
 #[test]
+fn a_description_alone_says_where_frames_lie() {
+    let (mut object, slices, _) = seg(Encoding::Binary);
+    let placed =
+        |object: &DefaultDicomObject, slices: &[ReferencedSlice]| -> Vec<Option<usize>> {
+            let placements = describe(object).unwrap().placements(slices);
+            assert!(placements.iter().flatten().all(|placement| placement.grid
+                == GridMap { origin: [0, 0], row_step: [1, 0], column_step: [0, 1] }));
+            placements.iter().map(|placement| placement.map(|placement| placement.slice)).collect()
+        };
+    assert_eq!(placed(&object, &slices), [Some(0), Some(1), Some(2)]);
+    assert_eq!(placed(&object, &slices[1..]), [None, Some(0), Some(1)]);
+    forget_references(&mut object);
+    assert_eq!(placed(&object, &slices), [Some(0), Some(1), Some(2)]);
+}
+
+#[test]
 fn one_frame_is_shown_on_its_slice_alone() {
     for encoding in [Encoding::Binary, Encoding::LabelMap] {
         let (object, slices, mask) = seg(encoding);

@@ -50,6 +50,11 @@ impl Viewer {
         let fetched = runtime::user_cache().map(|cache| cache.join("ohif").join(FOLDER));
         Ok(Self { folder: fetched.filter(|folder| is_viewer(folder)) })
     }
+
+    /// Whether there is one.
+    pub fn is_there(&self) -> bool {
+        self.folder.is_some()
+    }
 }
 
 /// Mounts `/viewer/`.
