@@ -1,6 +1,5 @@
 """A volume that is not from DICOM (NRRD, NIfTI) as a DICOM series, with the identifiers that the user consented to."""
 
-import datetime
 import hashlib
 from typing import List, NamedTuple, Tuple
 
@@ -30,7 +29,7 @@ class Identifiers(NamedTuple):
     series_description: str = ""
 
 
-def write(voxels: np.ndarray, matrix: np.ndarray, identifiers: Identifiers, when: datetime.datetime) -> List[Tuple[str, bytes]]:
+def write(voxels: np.ndarray, matrix: np.ndarray, identifiers: Identifiers) -> List[Tuple[str, bytes]]:
     """A series of the voxels `[k, j, i]`, whose matrix takes i, j, k to RAS: for each slice k its SOP Instance UID, and its file.
 
     The same volume with the same identifiers gets the same UIDs, so that it is stored once however often it is sent.
@@ -54,7 +53,7 @@ def write(voxels: np.ndarray, matrix: np.ndarray, identifiers: Identifiers, when
                           "Harden its transform and resample it (module Crop Volume).")
     stored, slope, intercept = _stored(voxels)
     identity = _identity(voxels, lps, identifiers)
-    header = _header(identifiers, identity, when)
+    header = _header(identifiers, identity)
     return [
         _slice(header, identity, k, plane, lps, spacing, directions, slope, intercept)
         for k, plane in enumerate(stored)]
@@ -86,7 +85,7 @@ def _uid(identity: bytes, *parts: object) -> str:
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"
 
 
-def _header(identifiers: Identifiers, identity: bytes, when: datetime.datetime) -> Dataset:
+def _header(identifiers: Identifiers, identity: bytes) -> Dataset:
     """What all slices have in common."""
     one = Dataset()
     one.SOPClassUID, one.Modality = SOP_CLASSES[identifiers.modality], identifiers.modality
@@ -94,10 +93,9 @@ def _header(identifiers: Identifiers, identity: bytes, when: datetime.datetime) 
     one.PatientBirthDate, one.PatientSex = identifiers.birth_date, identifiers.sex
     one.StudyInstanceUID, one.SeriesInstanceUID = _uid(identity, "study"), _uid(identity, "series")
     one.FrameOfReferenceUID, one.PositionReferenceIndicator = _uid(identity, "frame of reference"), ""
-    # The dates are those of the file's making: when the images were made, the volume does not tell.
+    # When the images were made the volume does not tell. When they were written is left out: the same UID means the same bytes.
     one.StudyDate = one.StudyTime = ""
     one.StudyID, one.SeriesNumber, one.AccessionNumber, one.ReferringPhysicianName = "1", 1, "", ""
-    one.InstanceCreationDate, one.InstanceCreationTime = when.strftime("%Y%m%d"), when.strftime("%H%M%S")
     one.StudyDescription, one.SeriesDescription = identifiers.study_description, identifiers.series_description
     one.Manufacturer, one.ManufacturerModelName, one.ImageType = MANUFACTURER, MODEL, ["DERIVED", "SECONDARY", "OTHER"]
     one.PatientPosition = ""

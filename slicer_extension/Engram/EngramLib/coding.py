@@ -116,5 +116,5 @@ def _codes(items) -> Tuple[Code, ...]:
 
 
 def _read(text: str) -> Optional[Code]:
-    scheme, value, meaning = (text.split("^") + ["", "", ""])[:3]
+    scheme, value, meaning = ([*text.split("^"), "", "", ""])[:3]
     return Code(value, scheme, meaning) if scheme and value else None

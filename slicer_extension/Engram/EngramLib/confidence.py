@@ -66,6 +66,12 @@ def strip(slices: Sequence[SliceConfidence], width: int, height: int, shown: Opt
     return picture
 
 
+def ppm(picture: np.ndarray) -> bytes:
+    """The picture as a file that Qt reads (PPM, binary)."""
+    height, width, _ = picture.shape
+    return f"P6 {width} {height} 255\n".encode() + picture.astype(np.uint8).tobytes()
+
+
 def slice_at(x: float, width: int, count: int) -> int:
     """The slice at a place of the strip."""
     return int(np.clip(x * count // max(width, 1), 0, count - 1))

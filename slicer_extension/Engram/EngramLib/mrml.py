@@ -126,7 +126,7 @@ def slice_at(grid: Grid, volume, ras: Sequence[float]) -> Optional[int]:
     placement = _placement(volume, grid)
     ijk = np.linalg.inv(placement.matrix) @ _array(from_world) @ np.array([*ras, 1.0])
     along = placement.axes.index(0)
-    position = int(round(float(ijk[2 - along])))
+    position = round(float(ijk[2 - along]))
     count = len(grid.slices)
     return placement.slice_of(position, count) if 0 <= position < count else None
 
@@ -167,7 +167,7 @@ def _segment(classes, node, identity: str, placement: Placement, reference) -> S
     voxels = vtk_to_numpy(resampled.GetPointData().GetScalars()).reshape(resampled.GetDimensions()[::-1])
     return Segment(
         label=segment.GetName(), coding=_coding(classes, segment), mask=placement.to_mask(voxels != 0),
-        colour=tuple(int(round(255 * one)) for one in segment.GetColor()),
+        colour=tuple(round(255 * one) for one in segment.GetColor()),
         tracking_id=_tag(segment, TRACKING_ID_TAG), tracking_uid=_tag(segment, TRACKING_UID_TAG))
 
 

@@ -2,12 +2,12 @@
 
 from typing import Any, Dict, List, NamedTuple, Optional, Sequence
 
-from . import dicom_seg, jobs
+from . import dicom_seg, jobs, teach
 from .client import Client
 from .dicom_seg import Segment
 from .errors import EngramError
 from .jobs import Progress, Report, Stopped
-from .target import Located
+from .target import Located, Target, locate
 
 
 class Asked(NamedTuple):
@@ -36,7 +36,48 @@ class Result(NamedTuple):
     def keys(self) -> Dict[int, str]:
         """The labels' keys, by segment number."""
         labels = self.job["result"]["labels"]
-        return {int(one["segment"]): one["label"] for one in labels if one.get("segment") is not None}
+        return {one["segment_number"]: one["label"] for one in labels if one.get("segment_number") is not None}
+
+
+class Unfinished:
+    """A job that was asked for, so that it can be followed anew when the connection was lost for long."""
+
+    def __init__(self):
+        self.identity = ""
+        self.located: Optional[Located] = None
+
+
+def segment(client: Client, target: Target, asked: Asked, unfinished: Unfinished, report: Report, stopped: Stopped) -> Result:
+    """The target's segmentation: its series is found or sent, the job asked for and followed, its result fetched."""
+    unfinished.located = locate(client, target, report, stopped)
+    unfinished.identity = start(client, unfinished.located, asked)
+    return resume(client, unfinished, report, stopped)
+
+
+def resume(client: Client, unfinished: Unfinished, report: Report, stopped: Stopped) -> Result:
+    """The result of a job that was asked for before."""
+    return finish(client, unfinished.identity, unfinished.located, report, stopped)
+
+
+class Correction(NamedTuple):
+    """What a person made of results: the segments of a node, their labels' keys, and the results as they were: study, series
+    and SOP Instance UIDs."""
+
+    segments: Sequence[Segment]
+    keys: Sequence[str]
+    results: Sequence[Sequence[str]]
+
+
+def correct(client: Client, target: Target, correction: Correction, asked: Asked, unfinished: Unfinished,
+            report: Report, stopped: Stopped) -> Result:
+    """The target's segmentation anew, from the slices that a person edited."""
+    located = locate(client, target, report, stopped)
+    before = [segment for one in correction.results for segment in dicom_seg.read(client.instance(*one), located.grid)]
+    edited = teach.edited_slices(correction.segments, before)
+    if not edited:
+        raise EngramError("nothing_to_teach", "No slice was edited.", "Edit one in the Segment Editor, then press again.")
+    prompts = teach.prompts(correction.keys, correction.segments, edited, located.grid)
+    return segment(client, target, asked._replace(labels=tuple(correction.keys), prompts=prompts), unfinished, report, stopped)
 
 
 def start(client: Client, located: Located, asked: Asked) -> str:

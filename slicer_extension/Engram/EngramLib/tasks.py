@@ -28,12 +28,12 @@ class Tasks:
     """Starts work on threads; `drain` on the main thread does what they handed back."""
 
     def __init__(self):
-        self._handed_back: "queue.SimpleQueue[Callable[[], None]]" = queue.SimpleQueue()
+        self._handed_back: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
     def start(self, work: Callable[..., Any], done: Done, failed: Failed,
               progress: Optional[Callable[[Progress], None]] = None) -> Task:
         """Calls `work(report, stopped)` on a thread of its own; later, in `drain`, `progress` for each report and
-        `done` with what it gave or `failed` with its error. After `stop()` neither progress nor success is told."""
+        `done` with what it gave or `failed` with its error. After `stop()` no progress is told."""
         task = Task()
 
         def report(one: Progress) -> None:

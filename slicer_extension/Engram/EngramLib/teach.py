@@ -23,12 +23,12 @@ class Taught(NamedTuple):
     slices: int
 
 
-def edited_slices(after: Sequence[Segment], before: Optional[Sequence[Segment]]) -> List[int]:
-    """Slices on which a label is not where it was in the result `before`; without one, slices that show a segment.
+def edited_slices(after: Sequence[Segment], before: Sequence[Segment]) -> List[int]:
+    """Slices on which a label is not where it was `before`; without anything before, slices that show a segment.
 
     Labels are compared by their codes. A label that is in one of them alone is empty in the other.
     """
-    now, earlier = _by_code(after), _by_code(before or [])
+    now, earlier = _by_code(after), _by_code(before)
     if not now and not earlier:
         return []
     changed = np.zeros(len((after or before)[0].mask), bool)
@@ -55,16 +55,16 @@ def runs(mask: np.ndarray) -> List[int]:
 
 def teach(
     client: Client, located: Located, segments: Sequence[Segment], authorship: Authorship,
-    before: Optional[bytes], edited_only: bool, report: Report, stopped: Stopped,
+    before: Sequence[bytes], edited_only: bool, report: Report, stopped: Stopped,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Taught:
     """Stores the segments as a SEG that becomes exemplars, and waits until it has.
 
-    `before` is the SEG that a person corrected: then the SEG is SEMIAUTOMATIC, else MANUAL. `edited_only`: of other
-    slices than the edited ones it says nothing (`?partial=true`).
+    `before` are the SEGs that a person corrected: then the SEG is SEMIAUTOMATIC; without one it is MANUAL. `edited_only`:
+    of other slices than the edited ones it says nothing (`?partial=true`).
     """
     grid = located.grid
-    earlier = dicom_seg.read(before, grid) if before else None
+    earlier = [segment for content in before for segment in dicom_seg.read(content, grid)]
     kind = "SEMIAUTOMATIC" if before else "MANUAL"
     only = edited_slices(segments, earlier) if edited_only else None
     if only == []:

@@ -4,12 +4,14 @@ from typing import Any, Dict, List, Sequence
 
 from .client import Label
 from .jobs import Progress
+from .provenance import Case
 
 STAGES = {
     "queued": "Waiting for the server's turn", "running": "Starting", "upload": "Sending images",
     "connection_lost": "Connection lost, trying again", "fetch": "Fetching the result", "remember": "The server remembers it",
     "load": "Reading the series", "prepare": "Preparing slices", "retrieve": "Looking for similar cases",
-    "first_pass": "First look at each slice", "propagate": "From slice to slice", "close_up": "A closer look",
+    "first_pass": "First look at each slice", "propagate": "From slice to slice", "crop_pass": "A closer look at small organs",
+    "prompts": "Remembering what you corrected",
     "consolidate": "Putting slices together", "store": "Storing the result",
 }
 """Stages, in words; one that is not here is shown as the server names it."""
@@ -62,3 +64,10 @@ def slice_line(index: int, count: int, confidence, review: bool) -> str:
     """A line of the list of flagged slices; slices count from 1."""
     worth = "not told" if confidence is None else f"{confidence:.2f}"
     return f"Slice {index + 1} of {count}: confidence {worth}{', look at it first' if review else ''}"
+
+
+def case(one: Case, labels: Sequence[Label]) -> str:
+    """A line of the list of cases: whether the label is on it, and how similar it is."""
+    meaning = next((known.meaning for known in labels if known.key == one.label), one.label)
+    shows = "shows" if one.present else "does not show"
+    return f"{one.similarity:.2f} similar, {shows} {meaning}\nStudy {one.study}"
