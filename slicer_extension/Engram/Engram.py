@@ -448,9 +448,9 @@ class EngramWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                                   "Ask whoever runs the server for one.")
             if at is None:
                 raise EngramError("no_slice", f"The {VIEW} view shows no slice of the result.", "Click on the strip.")
-            client, where = self.client(), result.located.grid.slices[at]
+            client, where, bundle = self.client(), result.located.grid.slices[at], result.job["result"]["bundle"]
             self.startTask(
-                lambda report, stopped: provenance.cases_behind(client, result.provenance, where), self.showCases)
+                lambda report, stopped: provenance.cases_behind(client, result.provenance, bundle, where), self.showCases)
 
     def showCases(self, cases):
         self.ui.casesList.clear()

@@ -1,5 +1,6 @@
 """A server that knows some made-up patients, the extension's library, and MRML scenes."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from engram_api import Api
 from serving import ROOT
 
+# Qt draws into memory: no window system is needed.
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(ROOT / "slicer_extension" / "Engram"))
 

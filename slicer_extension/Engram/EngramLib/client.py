@@ -230,11 +230,10 @@ def _dataset(json_model: Dict[str, Any]) -> pydicom.Dataset:
 
 
 def _root_cause(error: BaseException) -> str:
-    """The innermost reason, which says most: `Connection refused`."""
-    seen = error
-    while True:
-        within = getattr(seen, "reason", None) or next((one for one in seen.args if isinstance(one, BaseException)), None)
-        if not isinstance(within, BaseException):
-            break
-        seen = within
-    return getattr(seen, "strerror", None) or str(seen).split(": ", 1)[-1].rstrip(".")
+    """The system's own words, such as `Connection refused`; else the innermost reason."""
+    seen = [error]
+    for one in seen:
+        within = (getattr(one, "reason", None), one.__cause__, one.__context__, *one.args)
+        seen += [reason for reason in within if isinstance(reason, BaseException) and reason not in seen]
+    told = [one.strerror for one in seen if isinstance(one, OSError) and one.strerror]
+    return (told[-1] if told else str(seen[-1])).rstrip(".")

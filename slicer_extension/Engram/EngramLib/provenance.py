@@ -23,8 +23,10 @@ class Case(NamedTuple):
     thumbnail: Optional[bytes]
 
 
-def cases_behind(client: Client, provenance: Sequence[Dict[str, Any]], where: Slice, label: Optional[str] = None) -> List[Case]:
-    """The exemplars behind a slice, for a label or all of them, the most similar first."""
+def cases_behind(
+    client: Client, provenance: Sequence[Dict[str, Any]], bundle: str, where: Slice, label: Optional[str] = None,
+) -> List[Case]:
+    """The exemplars behind a slice, for a label or all of them, the most similar first. `bundle` computed the result."""
     told = [
         (entry["label"], exemplar)
         for entry in provenance
@@ -37,8 +39,10 @@ def cases_behind(client: Client, provenance: Sequence[Dict[str, Any]], where: Sl
     for key, exemplar in told[:AT_MOST]:
         study = exemplar["study"]
         if study not in known:
-            known[study] = {str(one["id"]): one for one in client.exemplars(study=study)}
-        cases.append(_case(client, key, exemplar, known[study].get(str(exemplar["exemplar"]))))
+            known[study] = {str(one["id"]): one for one in client.exemplars(study=study, bundle=bundle)}
+        # An exemplar is a label on an annotated slice: SLICE-ENTRY.
+        annotated_slice = exemplar["exemplar"].split("-")[0]
+        cases.append(_case(client, key, exemplar, known[study].get(annotated_slice)))
     return cases
 
 
