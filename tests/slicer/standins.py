@@ -45,9 +45,27 @@ class Recorded:
         raise AttributeError(f"{self._kind} has no {name}")
 
 
+class VtkSignal:
+    """A signal whose argument is an object of vtk. (Emitting one of PySide's own from Python takes references to True away,
+    and Python ends with `bool_dealloc`.)"""
+
+    def __init__(self):
+        self._slots = []
+
+    def connect(self, slot):
+        self._slots.append(slot)
+
+    def emit(self, value):
+        for slot in self._slots:
+            slot(value)
+
+
 class qMRMLWidget(QtWidgets.QWidget):
-    sceneChanged = QtCore.Signal(object)
     VTK_SIGNALS = {"mrmlSceneChanged(vtkMRMLScene*)": "sceneChanged"}
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self.sceneChanged = VtkSignal()
 
     def setMRMLScene(self, scene):
         self.sceneChanged.emit(scene)
@@ -56,11 +74,11 @@ class qMRMLWidget(QtWidgets.QWidget):
 class qMRMLNodeComboBox(QtWidgets.QWidget):
     """Lists the scene's nodes of some classes. Its properties are those that the .ui file sets."""
 
-    nodeChanged = QtCore.Signal(object)
     VTK_SIGNALS = {"currentNodeChanged(vtkMRMLNode*)": "nodeChanged"}
 
     def __init__(self, parent=None):
         super().__init__(parent)
+        self.nodeChanged = VtkSignal()
         self._scene, self._nodes, self._current = None, [], None
         self._box = QtWidgets.QComboBox(self)
         layout = QtWidgets.QVBoxLayout(self)

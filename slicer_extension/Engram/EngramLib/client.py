@@ -146,7 +146,7 @@ class Client:
 
     def _answer(self, method: str, path: str, **options) -> requests.Response:
         response = self._send(method, path, **options)
-        if not response.ok:
+        if not 200 <= response.status_code < 300:
             raise self._error_of(response)
         return response
 

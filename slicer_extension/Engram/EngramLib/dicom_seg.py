@@ -51,20 +51,26 @@ def read(content: bytes, grid: Grid) -> List[Segment]:
     frame lies on the grid.
     """
     try:
-        seg = pydicom.dcmread(io.BytesIO(content))
-        kind = _kind(seg)
-        frames = list(_placed_frames(seg, grid))
-        pixels = _pixels(seg, kind)
+        return _read(pydicom.dcmread(io.BytesIO(content)), grid)
     except EngramError:
         raise
     except Exception as error:
         # pydicom raises whatever a damaged file leads it to.
         raise _unreadable(f"it is damaged ({type(error).__name__}: {error})") from error
+
+
+def _read(seg: Dataset, grid: Grid) -> List[Segment]:
+    kind = _kind(seg)
+    frames = list(_placed_frames(seg, grid))
+    pixels = _pixels(seg, kind)
     placed = [(frame, at) for frame, at in enumerate(frames) if at is not None]
     if frames and not placed:
         raise EngramError(
             "not_on_series", "The segmentation lies on none of the volume's slices.", "Choose the volume that it was made on.")
-    return [_segment(item, kind, seg, grid, placed, pixels) for item in seg.SegmentSequence]
+    # A LABELMAP may list its background as a segment (PS3.3 C.8.20.2.3.3).
+    background = seg.get("PixelPaddingValue") if kind == "LABELMAP" else None
+    items = [item for item in seg.SegmentSequence if background is None or item.SegmentNumber != background]
+    return [_segment(item, kind, seg, grid, placed, pixels) for item in items]
 
 
 def _kind(seg: Dataset) -> str:

@@ -83,7 +83,8 @@ def multipart(parts: Sequence[Part], boundary: str) -> Iterator[bytes]:
 
 
 def _check(answer, sent: int) -> None:
-    failed = answer.get("FailedSOPSequence", [])
+    # What has no UIDs that could be told is among the other failures (PS3.18 Table I.2.2-1).
+    failed = [*answer.get("FailedSOPSequence", []), *answer.get("OtherFailuresSequence", [])]
     if not failed:
         return
     reason = int(failed[0].get("FailureReason", 0x0110))
