@@ -532,7 +532,7 @@ def pixmap_of(content):
 
 
 class EngramTest(ScriptedLoadableModuleTest):
-    """What can be seen without a server; the rest is tested from outside, in `tests/slicer` of Engram's repository."""
+    """What can be seen without a server; the rest is tested from outside, in `tests/slicer_extension` of Engram's repository."""
 
     def runTest(self):
         slicer.mrmlScene.Clear()

@@ -1,71 +1,15 @@
 """The panel, its widgets real ones of Qt under the rules of Slicer's Python, against a running server."""
 
-import time
-
 import numpy as np
-import pytest
+import patients
 import slicer_core
 import vtk
-
-import cases
-import patients
-import standins
 from EngramLib import confidence, mrml
 from patients import LIVER_KEY
-from test_round_trip import odd_mask, paint
 
-SECONDS = 60
-
-
-@pytest.fixture
-def running(tmp_path):
-    """A Slicer without a window."""
-    return standins.Slicer(tmp_path)
-
-
-@pytest.fixture
-def open_panel(running):
-    """A function that opens the panel on a server."""
-    opened = []
-
-    def open_(address: str, token: str = ""):
-        running.settings.setValue("Engram/address", address)
-        running.settings.setValue("Engram/token", token)
-        opened.append(running.panel())
-        return opened[-1]
-
-    yield open_
-    for panel in opened:
-        panel.cleanup()
-
-
-def until(running, condition):
-    """Lets the event loop run until the condition holds."""
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        running.qt_application.processEvents()
-        time.sleep(0.01)
-
-
-def ended(running, panel):
-    until(running, lambda: panel.task is None)
-    return panel.ui.messageText.text
-
-
-def loaded(running, case):
-    """The case as Slicer has it after loading it from its DICOM database."""
-    running.files.update({uid: str(path) for uid, path in zip(case.uids, case.files(), strict=True)})
-    return cases.load(case, running.scene)
-
-
-def nodes(running, kind="vtkMRMLSegmentationNode"):
-    found = running.scene.GetNodesByClass(kind)
-    return [found.GetItemAsObject(index) for index in range(found.GetNumberOfItems())]
-
-
-def items(box):
-    return [box.item(index).text() for index in range(box.count)]
+import cases
+import standins
+from steps import ended, items, loaded, nodes, odd_mask, paint, until
 
 
 def test_from_the_first_press_to_teaching(taught, running, open_panel, tmp_path):

@@ -7,19 +7,19 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+import patients
 import pydicom
 import pytest
 import requests
-from pydicom.encaps import encapsulate
-from pydicom.uid import RLELossless
-
-import cases
-import patients
 from EngramLib import jobs, run, target, upload, words
 from EngramLib.client import Client
 from EngramLib.errors import Cancelled, ConnectionLost, EngramError
+from pydicom.encaps import encapsulate
+from pydicom.uid import RLELossless
 from serving import free_port
-from test_round_trip import client_store, locate, never, silent
+
+import cases
+from steps import client_store, locate, never, silent
 
 
 def told(call, *arguments, **options) -> EngramError:

@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from engram_api import Api
 from serving import ROOT
 
@@ -14,8 +13,10 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(ROOT / "slicer_extension" / "Engram"))
 
-import cases  # noqa: E402
 from EngramLib.client import Client  # noqa: E402
+
+import cases  # noqa: E402
+import standins  # noqa: E402
 
 
 @pytest.fixture
@@ -37,3 +38,25 @@ def taught(engram, server, tmp_path_factory) -> Api:
 @pytest.fixture
 def client(taught) -> Client:
     return Client(taught.base)
+
+
+@pytest.fixture
+def running(tmp_path):
+    """A Slicer without a window."""
+    return standins.Slicer(tmp_path)
+
+
+@pytest.fixture
+def open_panel(running):
+    """A function that opens the panel on a server."""
+    opened = []
+
+    def open_(address: str, token: str = ""):
+        running.settings.setValue("Engram/address", address)
+        running.settings.setValue("Engram/token", token)
+        opened.append(running.panel())
+        return opened[-1]
+
+    yield open_
+    for panel in opened:
+        panel.cleanup()

@@ -9,20 +9,20 @@ from pathlib import Path
 
 import highdicom as hd
 import numpy as np
+import patients
 import pydicom
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from pydicom.sr.coding import Code as PydicomCode
-from pydicom.filebase import DicomBytesIO
-
-import cases
-import patients
 from EngramLib import colours, dicom_seg, geometry, target, teach
 from EngramLib.coding import Code, Coding, of_terminology
 from EngramLib.dicom_seg import Authorship, Segment
 from EngramLib.errors import EngramError
-from test_round_trip import client_store, never, silent
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.filebase import DicomBytesIO
+from pydicom.sr.coding import Code as PydicomCode
+
+import cases
+from steps import client_store, never, silent
 
 AUTHORSHIP = Authorship("Made in a test", "Reader^Müller", datetime.datetime(2026, 1, 5, 9, 30))
 STRUCTURE = Code("123037004", "SCT", "Anatomical Structure")

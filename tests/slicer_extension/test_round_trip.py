@@ -7,43 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import patients
 import pydicom
 import pytest
 import slicer_core
 import vtk
+from engram_api import masks_of
+from EngramLib import mrml, target, teach
+from EngramLib.dicom_seg import Authorship
+from patients import LIVER, LIVER_KEY, SPLEEN, SPLEEN_KEY
 
 import cases
-import patients
-from EngramLib import mrml, run, target, teach, upload
-from EngramLib.dicom_seg import Authorship
-from engram_api import masks_of
-from patients import LIVER, LIVER_KEY, SPLEEN, SPLEEN_KEY
+from steps import auto_segment, client_store, locate, never, odd_mask, paint, silent, to_node
 
 WHEN = datetime.datetime(2026, 1, 5, 9, 30, 0, 125000)
 AUTHORSHIP = Authorship("Corrected in Slicer", "Reader^Test", WHEN)
-
-
-def silent(_):
-    pass
-
-
-def never() -> bool:
-    return False
-
-
-def locate(client, case):
-    parts = tuple(upload.file_part(str(path)) for path in case.files())
-    return target.locate(client, target.Target(case.uids, parts), silent, never)
-
-
-def auto_segment(client, located, **asked):
-    return run.finish(client, run.start(client, located, run.Asked(**asked)), located, silent, never)
-
-
-def to_node(scene, volume, result):
-    node = mrml.new_segmentation(scene, volume, "Engram")
-    mrml.add_segments(slicer_core, node, volume, result.located.grid, result.segments, result.keys)
-    return node
 
 
 def world_points(image) -> np.ndarray:
@@ -226,20 +204,6 @@ def test_a_transform_above_the_volume_is_above_the_result_too(client, scene, tmp
         mrml.segments_of(slicer_core, node, volume, grid)
 
 
-def paint(node, volume, grid, identity: str, mask: np.ndarray):
-    """What a person does in the Segment Editor: the segment's labelmap is another."""
-    placement = mrml._placement(volume, grid)
-    image = mrml._labelmap(slicer_core, placement.to_voxels(mask), placement.matrix)
-    assert slicer_core.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(image, node, identity)
-
-
-def odd_mask() -> np.ndarray:
-    """What no method would find by itself."""
-    mask = np.zeros((patients.SIZE, patients.SIZE), bool)
-    mask[3:9, 50:60] = True
-    return mask
-
-
 def corrected(client, scene, tmp_path, number: int, at: int):
     """A result on whose slice `at` a person painted the liver elsewhere; node, volume, result, edited segments."""
     case = cases.make(number, "oblique", tmp_path / "images")
@@ -285,11 +249,6 @@ def test_what_is_taught_counts_in_the_next_result(client, scene, tmp_path, edite
     here = [one for one in next_result.provenance
             if one["sop_instance"] == twin[at].SOPInstanceUID and one["label"] == LIVER_KEY]
     assert here[0]["exemplars"][0]["study"] == result.located.study
-
-
-def client_store(client, datasets):
-    parts = [upload.bytes_part(patients.part10(one)) for one in datasets]
-    upload.send(client, parts, silent, never)
 
 
 def test_the_volume_is_propagated_anew_from_an_edited_slice(client, scene, tmp_path):
