@@ -16,7 +16,7 @@ from EngramLib.client import Client
 from EngramLib.dicom_seg import Authorship
 from EngramLib.errors import Cancelled, ConnectionLost, EngramError
 from EngramLib.jobs import Progress
-from EngramLib.target import Located, Target, locate
+from EngramLib.target import Target, locate
 from EngramLib.tasks import Tasks
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
@@ -30,9 +30,8 @@ DRAIN_MILLISECONDS = 100
 STRIP_PIXELS = (320, 20)
 VIEW = "Red"
 
-IDENTIFIERS, SENT_AS = "Engram.Identifiers", "Engram.SOPInstanceUIDs"
-RESULTS = "Engram.Results"
-"""Attributes: what the user consented to say of a volume, as which instances it was sent; the results in a segmentation."""
+IDENTIFIERS, RESULTS = "Engram.Identifiers", "Engram.Results"
+"""Attributes: what the user consented to say of a volume's patient; which results a segmentation was made of."""
 
 GOOD, BAD, UNKNOWN = "#2e9e4f", "#d1495b", "#8a8a8a"
 
@@ -57,24 +56,18 @@ class Engram(ScriptedLoadableModule):
 class EngramLogic(ScriptedLoadableModuleLogic):
     """Between MRML and the library: what is handed to threads, and what is made of their results. Main thread only."""
 
-    def sopInstances(self, volume):
-        """The instances that a volume is known by on the server: those it was loaded from, or sent as."""
-        return mrml.sop_instances_of(volume) or tuple((volume.GetAttribute(SENT_AS) or "").split())
-
     def target(self, volume):
-        """What the server needs to have of the volume; None where the user has not said who the patient is."""
+        """A function for a thread that tells what the server needs to have of the volume; None where the user has not said
+        who the patient is."""
         loaded = mrml.sop_instances_of(volume)
         if loaded:
             files = [slicer.dicomDatabase.fileForInstance(uid) for uid in loaded]
-            return Target(loaded, tuple(upload.file_part(path) for path in files) if all(files) else ())
+            return lambda: Target(loaded, tuple(upload.file_part(path) for path in files) if all(files) else ())
         consented = volume.GetAttribute(IDENTIFIERS)
         if not consented:
             return None
-        series = as_dicom.write(
-            mrml.voxels_of(volume), mrml.geometry_of(volume).matrix, as_dicom.Identifiers(**json.loads(consented)))
-        uids = tuple(uid for uid, _ in series)
-        volume.SetAttribute(SENT_AS, " ".join(uids))
-        return Target(uids, tuple(upload.bytes_part(content) for _, content in series))
+        voxels, matrix = mrml.voxels_of(volume), mrml.geometry_of(volume).matrix
+        return lambda: as_series(voxels, matrix, as_dicom.Identifiers(**json.loads(consented)))
 
     def consent(self, volume, identifiers):
         volume.SetAttribute(IDENTIFIERS, json.dumps(identifiers._asdict()))
@@ -116,7 +109,8 @@ class EngramWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = None
         self.tasks = Tasks()
         self.task = None
-        self.unfinished = None
+        # The job that was asked for last, and its volume, until its result is there.
+        self.unfinished, self.unfinishedVolume = None, None
         self.labels = []
         # What the review shows: the volume, its result, and the confidence of each slice.
         self.reviewed = None
@@ -162,8 +156,8 @@ class EngramWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.timer.stop()
         if self.task is not None:
             self.task.stop()
-        self.removeObservers()
         self.removeSliceStrip()
+        self.removeObservers()
 
     # The server.
 
@@ -280,7 +274,7 @@ class EngramWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             client, asked, unfinished = self.client(), self.asked(), run.Unfinished()
             self.saveSettings()
             self.startResult(volume, unfinished, lambda report, stopped: run.segment(
-                client, target, asked, unfinished, report, stopped))
+                client, target(), asked, unfinished, report, stopped))
 
     def onResume(self):
         """Follows the job that was asked for before the connection was lost."""
@@ -390,9 +384,11 @@ class EngramWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(widget.mrmlSliceNode(), vtk.vtkCommand.ModifiedEvent, self.onSliceMoved)
 
     def removeSliceStrip(self):
-        if self.sliceStrip is not None:
-            self.sliceStrip.deleteLater()
-            self.sliceStrip = None
+        if self.sliceStrip is None:
+            return
+        self.removeObserver(self.sliceWidget().mrmlSliceNode(), vtk.vtkCommand.ModifiedEvent, self.onSliceMoved)
+        self.sliceStrip.deleteLater()
+        self.sliceStrip = None
 
     def shownSlice(self):
         """The index of the slice that the view shows; None outside."""
@@ -465,16 +461,20 @@ class EngramWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def withGrid(self, volume, then):
         """Finds the volume's series on the server, and goes on with `then(target, located)`."""
-        target = self.targetOf(volume)
-        if target is None:
+        prepare = self.targetOf(volume)
+        if prepare is None:
             return
         client = self.client()
 
-        def found(located: Located):
-            with self.errorsShown():
-                then(target, located)
+        def find(report, stopped):
+            target = prepare()
+            return target, locate(client, target, report, stopped)
 
-        self.startTask(lambda report, stopped: locate(client, target, report, stopped), found)
+        def found(given):
+            with self.errorsShown():
+                then(*given)
+
+        self.startTask(find, found)
 
     def onTeach(self):
         volume, node = self.ui.volumeSelector.currentNode(), self.ui.taughtSelector.currentNode()
@@ -522,6 +522,12 @@ class _ErrorsShown:
             return False
         self.widget.onFailed(error)
         return True
+
+
+def as_series(voxels, matrix, identifiers):
+    """The volume as files of a DICOM series."""
+    series = as_dicom.write(voxels, matrix, identifiers)
+    return Target(tuple(uid for uid, _ in series), tuple(upload.bytes_part(content) for _, content in series))
 
 
 def pixmap_of(content):

@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import patients
 import pydicom
 import slicer_core
 from scipy.spatial.transform import Rotation
+
+import patients
 
 TURNED = Rotation.from_euler("xyz", [25, -15, 40], degrees=True).as_matrix()
 

@@ -16,9 +16,9 @@ import slicer.util
 import slicer_core
 import vtk
 from PySide6 import QtCore, QtWidgets
-from serving import ROOT
 
 import pythonqt
+from serving import ROOT
 
 MODULE = ROOT / "slicer_extension" / "Engram"
 NAMES = json.loads((Path(__file__).parent / "names.json").read_text())

@@ -1,13 +1,16 @@
 """What several tests do: with the library and a server, with MRML nodes, and with the panel."""
 
+import contextlib
+import socket
+import threading
 import time
 
 import numpy as np
-import patients
 import slicer_core
-from EngramLib import mrml, run, target, upload
 
 import cases
+import patients
+from EngramLib import mrml, run, target, upload
 
 SECONDS = 60
 
@@ -81,3 +84,46 @@ def nodes(running, kind="vtkMRMLSegmentationNode"):
 
 def items(box):
     return [box.item(index).text() for index in range(box.count)]
+
+
+class Wire:
+    """A port that leads to a server while it is whole."""
+
+    def __init__(self):
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.leads_to = None
+        self._open = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            near, _ = self._listener.accept()
+            try:
+                far = socket.create_connection(self.leads_to)
+            except (OSError, TypeError):
+                near.close()
+                continue
+            self._open += [near, far]
+            for source, sink in ((near, far), (far, near)):
+                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def cut(self):
+        self.leads_to = None
+        for one in self._open:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self._open.clear()
+
+    @staticmethod
+    def _pump(source, sink):
+        with contextlib.suppress(OSError):
+            while piece := source.recv(65536):
+                sink.sendall(piece)
+        for one in (source, sink):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+
+def port_of(base: str) -> tuple[str, int]:
+    return "127.0.0.1", int(base.rsplit(":", 1)[1])

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import highdicom as hd
 import numpy as np
-import patients
 import pydicom
 import pytest
-from EngramLib import colours, dicom_seg, geometry, target, teach
-from EngramLib.coding import Code, Coding, of_terminology
-from EngramLib.dicom_seg import Authorship, Segment
-from EngramLib.errors import EngramError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.filebase import DicomBytesIO
 from pydicom.sr.coding import Code as PydicomCode
 
 import cases
+import patients
+from EngramLib import as_dicom, colours, dicom_seg, geometry, target, teach
+from EngramLib.coding import Code, Coding, of_terminology
+from EngramLib.dicom_seg import Authorship, Segment
+from EngramLib.errors import EngramError
 from steps import client_store, never, silent
 
 AUTHORSHIP = Authorship("Made in a test", "Reader^Müller", datetime.datetime(2026, 1, 5, 9, 30))
@@ -128,15 +128,17 @@ def test_engram_takes_it(taught, client, case):
 
 def test_highdicoms_binary_and_labelmap_are_read(case):
     grid = geometry.grid_of(case.images)
-    sources = grid.headers
-    liver = np.stack([case.truth[patients.LIVER][case.uids.index(one.sop_instance_uid)] for one in grid.slices])
-    spleen = np.stack([case.truth[patients.SPLEEN][case.uids.index(one.sop_instance_uid)] for one in grid.slices])
-    for kind, array in (("BINARY", np.stack([liver, spleen], -1).astype(np.uint8)), ("LABELMAP", (liver + 2 * (spleen & ~liver)).astype(np.uint8))):
+    order = [case.uids.index(one.sop_instance_uid) for one in grid.slices]
+    liver, spleen = case.truth[patients.LIVER][order], case.truth[patients.SPLEEN][order]
+    alone = spleen & ~liver
+    written = {"BINARY": np.stack([liver, spleen], -1).astype(np.uint8), "LABELMAP": (liver + 2 * alone).astype(np.uint8)}
+    for kind, array in written.items():
         seg = hd.seg.Segmentation(
-            sources, array, kind, patients.segmentation(1).SegmentSequence, "1.2.3", 1, "1.2.4", 1, "M", "M", "1", "1")
+            grid.headers, array, kind, patients.segmentation(1).SegmentSequence, "1.2.3", 1, "1.2.4", 1, "M", "M", "1", "1")
         back = dicom_seg.read(patients.part10(seg), grid)
+        assert [one.label for one in back] == ["Liver", "Spleen"]
         np.testing.assert_array_equal(back[0].mask, liver)
-        np.testing.assert_array_equal(back[1].mask, spleen & ~liver if kind == "LABELMAP" else spleen)
+        np.testing.assert_array_equal(back[1].mask, alone if kind == "LABELMAP" else spleen)
 
 
 def test_frames_that_refer_to_no_image_are_placed_by_their_position(case):
@@ -231,3 +233,11 @@ def test_runs(pixels):
     rebuilt = np.concatenate([np.full(length, index % 2) for index, length in enumerate(lengths)])
     np.testing.assert_array_equal(rebuilt.astype(bool), mask)
     assert all(lengths[1:])
+
+
+@pytest.mark.parametrize("modality", list(as_dicom.SOP_CLASSES))
+def test_a_volume_written_as_a_series_is_valid(tmp_path, modality):
+    identifiers = as_dicom.Identifiers("Doe^Jane", "P1", modality, "19700101", "F", "Study", "Series")
+    (_, content), *_ = as_dicom.write(np.arange(140.0).reshape(4, 5, 7) / 3, np.diag([-1.5, -1.2, 4, 1]), identifiers)
+    (tmp_path / "image.dcm").write_bytes(content)
+    assert dciodvfy_errors(tmp_path / "image.dcm") == []

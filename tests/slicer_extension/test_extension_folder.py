@@ -11,9 +11,9 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 from PIL import Image
-from serving import ROOT
 
 import standins
+from serving import ROOT
 
 EXTENSION = ROOT / "slicer_extension"
 MODULE = EXTENSION / "Engram"

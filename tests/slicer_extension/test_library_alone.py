@@ -9,11 +9,12 @@ import time
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
+
 from EngramLib import as_dicom, coding, confidence, dicom_seg, geometry, settings, tasks, teach, upload, words
 from EngramLib.client import Label
 from EngramLib.errors import Cancelled, EngramError
 from EngramLib.jobs import Progress
-from pydicom.dataset import Dataset
 
 AXES = np.array([[0.8, 0.6, 0.0], [-0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
 
@@ -96,7 +97,8 @@ def test_uneven_slices_are_reported(shifted):
     assert "not its series slice by slice" in refused(geometry.place, grid, straight.matrix, (3, 3, 3))
 
 
-@pytest.mark.parametrize(("order", "flips"), itertools.product(itertools.permutations(range(3)), itertools.product([False, True], repeat=3)))
+@pytest.mark.parametrize("order", itertools.permutations(range(3)))
+@pytest.mark.parametrize("flips", itertools.product([False, True], repeat=3))
 def test_every_order_and_direction_of_axes_is_placed_voxel_by_voxel(order, flips):
     """A volume whose axis n is axis order[n] of the series, backwards where flips[n] says so."""
     sizes = np.array(GRID.shape[::-1])

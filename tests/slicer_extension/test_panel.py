@@ -1,15 +1,18 @@
 """The panel, its widgets real ones of Qt under the rules of Slicer's Python, against a running server."""
 
+import time
+
 import numpy as np
-import patients
+import requests
 import slicer_core
 import vtk
-from EngramLib import confidence, mrml
-from patients import LIVER_KEY
 
 import cases
+import patients
 import standins
-from steps import ended, items, loaded, nodes, odd_mask, paint, until
+from EngramLib import confidence, jobs, mrml
+from patients import LIVER_KEY
+from steps import Wire, ended, items, loaded, nodes, odd_mask, paint, port_of, until
 
 
 def test_from_the_first_press_to_teaching(taught, running, open_panel, tmp_path):
@@ -153,3 +156,36 @@ def test_closing_the_scene_closes_the_review(taught, running, open_panel, tmp_pa
     assert panel.reviewed is not None
     running.scene.Clear()
     assert panel.reviewed is None and panel.sliceStrip is None and not panel.ui.casesButton.enabled
+
+
+def test_a_connection_that_was_lost_for_long_is_resumed(taught, running, open_panel, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs.follow, "__defaults__", (0.3, time.sleep))
+    wire = Wire()
+    wire.leads_to = port_of(taught.base)
+    loaded(running, cases.make(55, "axial", tmp_path / "images"))
+    panel = open_panel(wire.address)
+    until(running, lambda: panel.ui.labelList.count > 0)
+    panel.ui.segmentButton.click()
+    until(running, lambda: panel.unfinished.identity != "")
+    wire.cut()
+    assert ended(running, panel).startswith(f"No server answers at {wire.address}")
+    identity = panel.unfinished.identity
+    assert not panel.ui.resumeButton.real.isHidden()
+    wire.leads_to = port_of(taught.base)
+    panel.ui.resumeButton.click()
+    assert ended(running, panel).startswith("Done.")
+    assert panel.reviewed[1].job["id"] == identity
+    assert panel.ui.resumeButton.real.isHidden() and len(nodes(running)) == 1
+
+
+def test_what_the_server_refuses_is_told_in_its_words(engram, engram_server, running, open_panel, tmp_path):
+    loaded(running, cases.make(56, "axial", tmp_path / "images"))
+    panel = open_panel(engram_server)
+    until(running, lambda: "bank is empty" in panel.ui.labelRemark.text)
+    panel.ui.segmentButton.click()
+    said = ended(running, panel)
+    image = patients.images(56)[0]
+    refusal = requests.post(f"{engram_server}/api/v1/segmentations", timeout=60,
+                            json={"study": image.StudyInstanceUID, "series": image.SeriesInstanceUID}).json()
+    assert refusal["code"] == "no_exemplars"
+    assert said == f"{refusal['message']}\n{refusal['what_to_do']}"

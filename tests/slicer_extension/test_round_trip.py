@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import patients
 import pydicom
 import pytest
 import slicer_core
 import vtk
+
+import cases
+import patients
 from engram_api import masks_of
 from EngramLib import mrml, target, teach
 from EngramLib.dicom_seg import Authorship
 from patients import LIVER, LIVER_KEY, SPLEEN, SPLEEN_KEY
-
-import cases
 from steps import auto_segment, client_store, locate, never, odd_mask, paint, silent, to_node
 
 WHEN = datetime.datetime(2026, 1, 5, 9, 30, 0, 125000)

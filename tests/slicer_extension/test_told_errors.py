@@ -2,24 +2,23 @@
 
 import contextlib
 import json
-import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-import patients
 import pydicom
 import pytest
 import requests
+from pydicom.encaps import encapsulate
+from pydicom.uid import RLELossless
+
+import cases
+import patients
 from EngramLib import jobs, run, target, upload, words
 from EngramLib.client import Client
 from EngramLib.errors import Cancelled, ConnectionLost, EngramError
-from pydicom.encaps import encapsulate
-from pydicom.uid import RLELossless
 from serving import free_port
-
-import cases
-from steps import client_store, locate, never, silent
+from steps import Wire, client_store, locate, never, port_of, silent
 
 
 def told(call, *arguments, **options) -> EngramError:
@@ -47,49 +46,6 @@ def answering(status: int, body: bytes, kind: str = "application/json", headers=
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
-
-
-class Wire:
-    """A port that leads to a server while it is whole."""
-
-    def __init__(self):
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.leads_to = None
-        self._open = []
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            near, _ = self._listener.accept()
-            try:
-                far = socket.create_connection(self.leads_to)
-            except (OSError, TypeError):
-                near.close()
-                continue
-            self._open += [near, far]
-            for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
-
-    def cut(self):
-        self.leads_to = None
-        for one in self._open:
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        self._open.clear()
-
-    @staticmethod
-    def _pump(source, sink):
-        with contextlib.suppress(OSError):
-            while piece := source.recv(65536):
-                sink.sendall(piece)
-        for one in (source, sink):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-
-def port_of(base: str) -> tuple[str, int]:
-    return "127.0.0.1", int(base.rsplit(":", 1)[1])
 
 
 def test_server_down():

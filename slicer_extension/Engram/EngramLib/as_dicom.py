@@ -98,7 +98,8 @@ def _header(identifiers: Identifiers, identity: bytes) -> Dataset:
     one.StudyID, one.SeriesNumber, one.AccessionNumber, one.ReferringPhysicianName = "1", 1, "", ""
     one.StudyDescription, one.SeriesDescription = identifiers.study_description, identifiers.series_description
     one.Manufacturer, one.ManufacturerModelName, one.ImageType = MANUFACTURER, MODEL, ["DERIVED", "SECONDARY", "OTHER"]
-    one.PatientPosition = ""
+    # Whether the body part is one of a pair is not known.
+    one.PatientPosition = one.Laterality = ""
     one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
     one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 16, 16, 15, 1
     one.AcquisitionNumber = ""

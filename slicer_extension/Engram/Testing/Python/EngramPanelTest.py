@@ -1,4 +1,4 @@
-"""Inside Slicer: the panel opens, and tells that no server is there. What needs a server is in `tests/slicer_extension` of Engram's repository."""
+"""Inside Slicer: the panel opens, and tells that no server is there. The rest is tested in Engram's `tests/slicer_extension`."""
 
 import time
 import unittest
