@@ -405,8 +405,8 @@ class EngramWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if widget is None or not slicer.mrmlScene.IsNodePresent(volume):
             return
         node = widget.mrmlSliceNode()
-        node.RotateToVolumePlane(volume)
-        node.JumpSliceByOffsetting(*mrml.slice_centre(result.located.grid, volume, index))
+        node.GetSliceToRAS().DeepCopy(mrml.slice_plane(result.located.grid, volume, index))
+        node.UpdateMatrices()
         self.drawStrips()
 
     def drawStrips(self):

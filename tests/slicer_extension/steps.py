@@ -45,8 +45,8 @@ def client_store(client, datasets):
 
 def paint(node, volume, grid, identity: str, mask: np.ndarray):
     """What a person does in the Segment Editor: the segment's labelmap is another."""
-    placement = mrml._placement(volume, grid)
-    image = mrml._labelmap(slicer_core, placement.to_voxels(mask), placement.matrix)
+    placement = mrml.placement_in(volume, grid)
+    image = mrml.labelmap(slicer_core, placement.to_voxels(mask), placement.matrix)
     assert slicer_core.vtkSlicerSegmentationsModuleLogic.SetBinaryLabelmapToSegment(image, node, identity)
 
 

@@ -241,3 +241,23 @@ def test_a_volume_written_as_a_series_is_valid(tmp_path, modality):
     (_, content), *_ = as_dicom.write(np.arange(140.0).reshape(4, 5, 7) / 3, np.diag([-1.5, -1.2, 4, 1]), identifiers)
     (tmp_path / "image.dcm").write_bytes(content)
     assert dciodvfy_errors(tmp_path / "image.dcm") == []
+
+
+@pytest.mark.parametrize(("seg", "images"), [
+    ("liver.dcm", "ct-3slice"), ("partial_overlaps.dcm", "ct-3slice"), ("23x38x3/seg/label.seg", "23x38x3/image"),
+    ("24x38x3/seg/label.seg", "24x38x3/image"), ("24x38x3/seg/label.seg", "24x38x3/multiframe")])
+def test_dcmqis_samples_are_read(shared, seg, images):
+    """Each frame of each segment, by pydicom, is on the slice that lies where the frame says it does."""
+    folder = shared / "data" / "seg-samples" / "dcmqi"
+    grid = geometry.grid_of([pydicom.dcmread(path) for path in sorted((folder / images).iterdir())])
+    read = {one.number: one.mask for one in dicom_seg.read((folder / seg).read_bytes(), grid)}
+    heights = np.array([one.position @ grid.normal for one in grid.slices])
+    stored = pydicom.dcmread(folder / seg)
+    expected = {number: np.zeros(grid.shape, bool) for number in read}
+    for plane, groups in zip(stored.pixel_array, stored.PerFrameFunctionalGroupsSequence, strict=True):
+        position = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
+        at = int(np.abs(heights - position @ grid.normal).argmin())
+        expected[groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber][at] |= plane.astype(bool)
+    for number, mask in expected.items():
+        assert mask.any()
+        np.testing.assert_array_equal(read[number], mask)

@@ -11,6 +11,7 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 from PIL import Image
+from PySide6 import QtWidgets
 
 import standins
 from serving import ROOT
@@ -58,18 +59,25 @@ def test_the_library_knows_neither_qt_nor_slicer(path):
     assert imports(path) <= allowed
 
 
+def qt_properties(kind: str) -> set[str]:
+    """Properties of a class of Qt."""
+    # An abstract class is asked for through one that extends it.
+    made = getattr(QtWidgets, {"QAbstractButton": "QPushButton"}.get(kind, kind))()
+    meta = made.metaObject()
+    while meta.className() != kind:
+        meta = meta.superClass()
+    return {meta.property(index).name() for index in range(meta.propertyCount())}
+
+
 @pytest.mark.parametrize("path", UI_FILES, ids=lambda path: path.name)
 def test_classes_and_properties_of_the_panel_exist(path):
     """Those of Qt by its own meta-objects, those of Slicer and CTK by their headers."""
-    from PySide6 import QtWidgets
-
-    running = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["tests"])
-    assert running is not None
+    application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["tests"])
+    assert application is not None
     for widget in ElementTree.parse(path).iter("widget"):
         kind = widget.get("class")
         own = standins.NAMES.get(kind, {"properties": [], "extends": kind})
-        meta = getattr(QtWidgets, own["extends"]).staticMetaObject
-        known = {meta.property(index).name() for index in range(meta.propertyCount())} | set(own["properties"])
+        known = qt_properties(own["extends"]) | set(own["properties"])
         used = {one.get("name") for one in widget.findall("property")}
         assert used <= known, f"{widget.get('name')}: {kind} has no {used - known}"
 

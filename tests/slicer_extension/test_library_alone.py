@@ -97,8 +97,8 @@ def test_uneven_slices_are_reported(shifted):
     assert "not its series slice by slice" in refused(geometry.place, grid, straight.matrix, (3, 3, 3))
 
 
-@pytest.mark.parametrize("order", itertools.permutations(range(3)))
-@pytest.mark.parametrize("flips", itertools.product([False, True], repeat=3))
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("flips", list(itertools.product([False, True], repeat=3)))
 def test_every_order_and_direction_of_axes_is_placed_voxel_by_voxel(order, flips):
     """A volume whose axis n is axis order[n] of the series, backwards where flips[n] says so."""
     sizes = np.array(GRID.shape[::-1])

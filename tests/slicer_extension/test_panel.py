@@ -43,6 +43,10 @@ def test_from_the_first_press_to_teaching(taught, running, open_panel, tmp_path)
     assert len(items(ui.flaggedList)) == len(confidence.flagged(slices))
     panel.showSlice(7)
     assert panel.shownSlice() == 7
+    shown = mrml.array_of(running.red.mrmlSliceNode().GetSliceToRAS())[:3, :3]
+    across, down = result.located.grid.orientation.reshape(2, 3) * [-1, -1, 1]
+    np.testing.assert_allclose(shown[:, 0], across, atol=1e-6)
+    np.testing.assert_allclose(shown[:, 1], -down, atol=1e-6)
     running.red.mrmlSliceNode().JumpSliceByOffsetting(*mrml.slice_centre(result.located.grid, volume, 2))
     assert panel.shownSlice() == 2
     assert not ui.strip.icon.isNull()
@@ -80,7 +84,7 @@ def test_chosen_labels_go_into_a_chosen_segmentation_beside_what_is_there(taught
     case = cases.make(51, "flipped", tmp_path / "images")
     volume = loaded(running, case)
     there = mrml.new_segmentation(running.scene, volume, "mine")
-    drawn = mrml._labelmap(slicer_core, np.ones((2, 2, 2), bool), np.eye(4))
+    drawn = mrml.labelmap(slicer_core, np.ones((2, 2, 2), bool), np.eye(4))
     there.AddSegmentFromBinaryLabelmapRepresentation(drawn, "Liver")
     panel = open_panel(taught.base)
     until(running, lambda: panel.ui.labelList.count == 2)
@@ -121,7 +125,7 @@ def test_a_volume_that_is_not_from_dicom_needs_consent_first(taught, running, op
     node.GetBinaryLabelmapRepresentation(node.GetSegmentation().GetNthSegmentID(0), image)
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
-    np.testing.assert_allclose(mrml._array(matrix), mrml.geometry_of(volume).matrix, atol=1e-5)
+    np.testing.assert_allclose(mrml.array_of(matrix), mrml.geometry_of(volume).matrix, atol=1e-5)
     # A second press sends nothing again, and does not ask again.
     panel.ui.segmentButton.click()
     assert ended(running, panel).startswith("Done.")

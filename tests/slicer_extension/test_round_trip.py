@@ -32,7 +32,7 @@ def world_points(image) -> np.ndarray:
     matrix = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(matrix)
     indices = np.vstack([np.array([i, j, k]) + first[:, None], np.ones(len(i))])
-    points = (mrml._array(matrix) @ indices)[:3].T
+    points = (mrml.array_of(matrix) @ indices)[:3].T
     return points[np.lexsort(np.round(points, 3).T)]
 
 
@@ -269,8 +269,8 @@ def test_a_segment_that_nobody_named_is_not_taught(client, scene, tmp_path):
     volume = cases.load(case, scene)
     located = locate(client, case)
     node = mrml.new_segmentation(scene, volume, "by hand")
-    placement = mrml._placement(volume, located.grid)
-    drawn = mrml._labelmap(slicer_core, placement.to_voxels(case.truth[LIVER]), placement.matrix)
+    placement = mrml.placement_in(volume, located.grid)
+    drawn = mrml.labelmap(slicer_core, placement.to_voxels(case.truth[LIVER]), placement.matrix)
     identity = node.AddSegmentFromBinaryLabelmapRepresentation(drawn, "Segment_1")
     with pytest.raises(mrml.EngramError, match='what the segment "Segment_1" is'):
         mrml.segments_of(slicer_core, node, volume, located.grid)

@@ -14,7 +14,7 @@ from . import colours
 from .coding import Coding, of_terminology
 from .dicom_seg import Segment
 from .errors import EngramError
-from .geometry import Grid, Placement, place
+from .geometry import FLIP_RAS, Grid, Placement, place
 
 INSTANCE_UIDS = "DICOM.instanceUIDs"
 """The attribute in which Slicer keeps the SOP Instance UIDs of a volume that it loaded from DICOM."""
@@ -36,7 +36,7 @@ def geometry_of(volume) -> VolumeGeometry:
         raise EngramError("not_a_volume", "The volume has no voxels.", "Choose another volume.")
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
-    return VolumeGeometry(_array(matrix), tuple(image.GetDimensions()))
+    return VolumeGeometry(array_of(matrix), tuple(image.GetDimensions()))
 
 
 def voxels_of(volume) -> np.ndarray:
@@ -65,7 +65,7 @@ def add_segments(classes, node, volume, grid: Grid, segments: Sequence[Segment],
     `keys` are the server's keys of the labels, by segment number.
     """
     _check_transform(node, volume)
-    placement = _placement(volume, grid)
+    placement = placement_in(volume, grid)
     node.SetSourceRepresentationToBinaryLabelmap()
     segmentation = node.GetSegmentation()
     added = []
@@ -77,7 +77,7 @@ def add_segments(classes, node, volume, grid: Grid, segments: Sequence[Segment],
         _set_tags(classes, segment, one, keys.get(one.number, ""))
         segment.AddRepresentation(
             classes.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName(),
-            _labelmap(classes, placement.to_voxels(one.mask), placement.matrix))
+            labelmap(classes, placement.to_voxels(one.mask), placement.matrix))
         identity = segmentation.GenerateUniqueSegmentID(one.label)
         segmentation.AddSegment(segment, identity)
         added.append(identity)
@@ -87,8 +87,8 @@ def add_segments(classes, node, volume, grid: Grid, segments: Sequence[Segment],
 def segments_of(classes, node, volume, grid: Grid, identities: Optional[Sequence[str]] = None) -> Dict[str, Segment]:
     """The node's segments, or those named, on the slices of the grid; by segment ID."""
     _check_transform(node, volume)
-    placement = _placement(volume, grid)
-    reference = _labelmap(classes, placement.to_voxels(np.zeros(grid.shape, bool)), placement.matrix)
+    placement = placement_in(volume, grid)
+    reference = labelmap(classes, placement.to_voxels(np.zeros(grid.shape, bool)), placement.matrix)
     segmentation = node.GetSegmentation()
     everything = [segmentation.GetNthSegmentID(index) for index in range(segmentation.GetNumberOfSegments())]
     return {
@@ -102,36 +102,39 @@ def key_of(node, identity: str) -> str:
     return _tag(node.GetSegmentation().GetSegment(identity), KEY_TAG)
 
 
+def slice_plane(grid: Grid, volume, index: int):
+    """Where a slice view shows a slice as it was taken: view to world, RAS, rows running down; a vtkMatrix4x4."""
+    turn = _to_world(volume)[:3, :3] @ FLIP_RAS[:3, :3]
+    plane = np.eye(4)
+    plane[:3, :3] = turn @ np.column_stack([grid.orientation[:3], -grid.orientation[3:], grid.normal])
+    plane[:3, :3] /= np.linalg.norm(plane[:3, :3], axis=0)
+    plane[:3, 3] = slice_centre(grid, volume, index)
+    return _vtk_matrix(plane)
+
+
 def slice_centre(grid: Grid, volume, index: int) -> Tuple[float, float, float]:
-    """RAS of the middle of a slice, in the world: where a slice view is to jump to."""
-    placement = _placement(volume, grid)
+    """RAS of the middle of a slice, in the world."""
+    placement = placement_in(volume, grid)
     mask_index = np.array([index, (grid.rows - 1) / 2, (grid.columns - 1) / 2])
     sizes = np.array(grid.shape)
     kji = [sizes[axis] - 1 - mask_index[axis] if flip else mask_index[axis]
            for axis, flip in zip(placement.axes, placement.flips)]
     local = placement.matrix @ np.array([*kji[::-1], 1.0])
-    to_world = vtk.vtkMatrix4x4()
-    parent = volume.GetParentTransformNode()
-    if parent is not None:
-        parent.GetMatrixTransformToWorld(to_world)
-    return tuple(float(one) for one in (_array(to_world) @ local)[:3])
+    return tuple(float(one) for one in (_to_world(volume) @ local)[:3])
 
 
 def slice_at(grid: Grid, volume, ras: Sequence[float]) -> Optional[int]:
     """The slice that a point in the world lies on; None outside."""
-    from_world = vtk.vtkMatrix4x4()
-    parent = volume.GetParentTransformNode()
-    if parent is not None:
-        parent.GetMatrixTransformFromWorld(from_world)
-    placement = _placement(volume, grid)
-    ijk = np.linalg.inv(placement.matrix) @ _array(from_world) @ np.array([*ras, 1.0])
+    placement = placement_in(volume, grid)
+    ijk = np.linalg.inv(_to_world(volume) @ placement.matrix) @ np.array([*ras, 1.0])
     along = placement.axes.index(0)
     position = round(float(ijk[2 - along]))
     count = len(grid.slices)
     return placement.slice_of(position, count) if 0 <= position < count else None
 
 
-def _placement(volume, grid: Grid) -> Placement:
+def placement_in(volume, grid: Grid) -> Placement:
+    """How masks of the grid lie in the volume."""
     geometry = geometry_of(volume)
     return place(grid, geometry.matrix, geometry.dimensions)
 
@@ -143,27 +146,25 @@ def _check_transform(node, volume) -> None:
             "Put both below the same transform, or below none (module Transforms).")
 
 
-def _labelmap(classes, voxels: np.ndarray, matrix: np.ndarray):
+def labelmap(classes, voxels: np.ndarray, matrix: np.ndarray):
     """An oriented image of voxels `[k, j, i]`."""
     image = classes.vtkOrientedImageData()
     image.SetDimensions(voxels.shape[::-1])
     scalars = numpy_to_vtk(voxels.astype(np.uint8).ravel(), deep=True, array_type=vtk.VTK_UNSIGNED_CHAR)
     scalars.SetName("ImageScalars")
     image.GetPointData().SetScalars(scalars)
-    to_ras = vtk.vtkMatrix4x4()
-    to_ras.DeepCopy(np.asarray(matrix, float).ravel().tolist())
-    image.SetImageToWorldMatrix(to_ras)
+    image.SetImageToWorldMatrix(_vtk_matrix(matrix))
     return image
 
 
 def _segment(classes, node, identity: str, placement: Placement, reference) -> Segment:
     segment = node.GetSegmentation().GetSegment(identity)
-    labelmap = classes.vtkOrientedImageData()
-    if not node.GetBinaryLabelmapRepresentation(identity, labelmap):
+    drawn = classes.vtkOrientedImageData()
+    if not node.GetBinaryLabelmapRepresentation(identity, drawn):
         raise EngramError("unreadable_segmentation", f'The segment "{segment.GetName()}" has no labelmap.',
                           "Give it one in the module Segmentations (Representations, Binary labelmap).")
     resampled = classes.vtkOrientedImageData()
-    classes.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(labelmap, reference, resampled)
+    classes.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(drawn, reference, resampled)
     voxels = vtk_to_numpy(resampled.GetPointData().GetScalars()).reshape(resampled.GetDimensions()[::-1])
     return Segment(
         label=segment.GetName(), coding=_coding(classes, segment), mask=placement.to_mask(voxels != 0),
@@ -200,5 +201,19 @@ def _tag(segment, name: str) -> str:
     return str(value) if segment.GetTag(name, value) else ""
 
 
-def _array(matrix) -> np.ndarray:
+def _to_world(volume) -> np.ndarray:
+    """The linear transform above a volume; of one that is not linear there is no matrix, and it counts as none."""
+    matrix, parent = vtk.vtkMatrix4x4(), volume.GetParentTransformNode()
+    if parent is not None and parent.IsTransformToWorldLinear():
+        parent.GetMatrixTransformToWorld(matrix)
+    return array_of(matrix)
+
+
+def _vtk_matrix(matrix: np.ndarray):
+    made = vtk.vtkMatrix4x4()
+    made.DeepCopy(np.asarray(matrix, float).ravel().tolist())
+    return made
+
+
+def array_of(matrix) -> np.ndarray:
     return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
