@@ -6,6 +6,7 @@ thread does what they hand back.
 
 import datetime
 import json
+import uuid
 
 import ctk  # noqa: F401  (loadUI needs its classes)
 import qt
@@ -70,6 +71,7 @@ class EngramLogic(ScriptedLoadableModuleLogic):
         return lambda: as_series(voxels, matrix, as_dicom.Identifiers(**json.loads(consented)))
 
     def consent(self, volume, identifiers):
+        as_dicom.check(identifiers)
         volume.SetAttribute(IDENTIFIERS, json.dumps(identifiers._asdict()))
 
     def modality(self, volume):
@@ -256,7 +258,8 @@ class EngramWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             ui.sex.addItem(sex)
         for modality in as_dicom.SOP_CLASSES:
             ui.modality.addItem(modality)
-        ui.patientId.text = "ANONYMOUS"
+        # Another for each volume: one that all had would make one patient of them.
+        ui.patientId.text = f"ANON-{uuid.uuid4().hex[:8].upper()}"
         ui.seriesDescription.text = volume.GetName()
         if dialog.exec_() != qt.QDialog.Accepted:
             return None

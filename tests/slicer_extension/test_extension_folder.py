@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from PySide6 import QtWidgets
 
+import pythonqt
 import standins
 from serving import ROOT
 
@@ -106,6 +107,29 @@ def test_stand_ins_have_no_name_that_slicer_lacks():
         added = {one for one in vars(kind) if not one.startswith("_")} - helpers - {"event"}
         assert added <= standins.listed(name), f"{name}: {added - standins.listed(name)}"
         assert "@" in standins.NAMES[name]["source"]
+
+
+def test_the_stand_ins_fail_on_what_they_do_not_know():
+    application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["tests"])
+    assert application is not None
+    button = pythonqt.wrap(QtWidgets.QPushButton("press"))
+    assert button.text == "press" and button.enabled
+    with pytest.raises(AttributeError, match="QPushButton has no caption"):
+        _ = button.caption
+    with pytest.raises(AttributeError, match="no property caption"):
+        button.caption = "x"
+    with pytest.raises(AttributeError, match="no signal"):
+        button.connect("pushed()", print)
+    qt = pythonqt.QtModule(None)
+    with pytest.raises(AttributeError, match="Qt has no QButton"):
+        _ = qt.QButton
+    database = standins.Recorded("ctkDICOMDatabase", fileForInstance=lambda uid: "")
+    with pytest.raises(AttributeError, match="ctkDICOMDatabase has no fileOf"):
+        database.fileOf("1.2")
+    with pytest.raises(NotImplementedError):
+        database.filesForSeries("1.2")
+    with pytest.raises(AssertionError, match="has no"):
+        standins.Recorded("ctkDICOMDatabase", fileOf=print)
 
 
 def test_slicers_own_functions_that_the_module_calls_exist():

@@ -182,6 +182,9 @@ def test_a_volume_that_cannot_be_a_series():
     assert "right angles" in refused(as_dicom.write, voxels, sheared, IDENTIFIERS)
     assert "written as US" in refused(as_dicom.write, voxels, GRID.matrix, IDENTIFIERS._replace(modality="US"))
     assert "no ID" in refused(as_dicom.write, voxels, GRID.matrix, IDENTIFIERS._replace(patient_id=" "))
+    assert "no date" in refused(as_dicom.write, voxels, GRID.matrix, IDENTIFIERS._replace(birth_date="19701301"))
+    assert "too long" in refused(as_dicom.write, voxels, GRID.matrix, IDENTIFIERS._replace(patient_name="x" * 65))
+    assert "backslash" in refused(as_dicom.write, voxels, GRID.matrix, IDENTIFIERS._replace(patient_id="a\\b"))
     assert "finite" in refused(as_dicom.write, np.full((4, 5, 7), np.nan), GRID.matrix, IDENTIFIERS)
     assert "finite" in refused(as_dicom.write, np.zeros((4, 5, 7, 3)), GRID.matrix, IDENTIFIERS)
 

@@ -105,18 +105,24 @@ def test_a_volume_that_is_not_from_dicom_needs_consent_first(taught, running, op
     until(running, lambda: panel.ui.labelList.count == 2)
     seen = []
 
-    def answer(accepted):
+    def answer(accepted, born=""):
         def exec_(dialog):
-            seen.append(dialog.findChild(standins.QtWidgets.QLineEdit, "patientId").text())
+            field = dialog.findChild(standins.QtWidgets.QLineEdit, "patientId")
+            seen.append(field.text())
+            field.setText("ANONYMOUS")
+            dialog.findChild(standins.QtWidgets.QLineEdit, "birthDate").setText(born)
             dialog.findChild(standins.QtWidgets.QComboBox, "modality").setCurrentText("MR")
             return standins.QtWidgets.QDialog.Accepted if accepted else standins.QtWidgets.QDialog.Rejected
         monkeypatch.setattr(standins.QtWidgets.QDialog, "exec_", exec_)
 
     answer(False)
     panel.ui.segmentButton.click()
-    assert seen == ["ANONYMOUS"] and panel.task is None
+    assert seen[0].startswith("ANON-") and panel.task is None
     assert taught.dicom.search_for_studies(search_filters={"PatientID": "ANONYMOUS"}) == []
-    answer(True)
+    answer(True, "1970-01-01")
+    panel.ui.segmentButton.click()
+    assert panel.ui.messageText.text == '"1970-01-01" is no date.\nWrite it as YYYYMMDD, or leave it empty.'
+    answer(True, "19700101")
     panel.ui.segmentButton.click()
     assert ended(running, panel).startswith("Done.")
     assert len(taught.dicom.search_for_studies(search_filters={"PatientID": "ANONYMOUS"})) == 1
@@ -129,7 +135,7 @@ def test_a_volume_that_is_not_from_dicom_needs_consent_first(taught, running, op
     # A second press sends nothing again, and does not ask again.
     panel.ui.segmentButton.click()
     assert ended(running, panel).startswith("Done.")
-    assert len(seen) == 2
+    assert len(seen) == 3 and len(set(seen)) == 3
     assert len(taught.dicom.search_for_studies(search_filters={"PatientID": "ANONYMOUS"})) == 1
 
 

@@ -16,7 +16,9 @@ import cases
 import patients
 from engram_api import masks_of
 from EngramLib import mrml, target, teach
-from EngramLib.dicom_seg import Authorship
+from EngramLib.coding import Code, Coding
+from EngramLib.dicom_seg import Authorship, Segment
+from EngramLib.geometry import grid_of
 from patients import LIVER, LIVER_KEY, SPLEEN, SPLEEN_KEY
 from steps import auto_segment, client_store, locate, never, odd_mask, paint, silent, to_node
 
@@ -181,6 +183,30 @@ def test_segments_come_with_terminology_and_colour_beside_those_that_are_there(c
     assert {mrml.key_of(node, one) for one in first} == {LIVER_KEY, SPLEEN_KEY}
     colours = {segmentation.GetSegment(one).GetColor() for one in first}
     assert len(colours) == 2
+
+
+def test_what_a_segment_is_survives_a_saved_segmentation(scene, tmp_path):
+    """A label with two modifiers, whose key and codes have every character that a file sets apart by."""
+    case = cases.make(42, "oblique", tmp_path / "images")
+    volume, grid = cases.load(case, scene), grid_of(case.images)
+    modifiers = (Code("24028007", "SCT", "Right: the one"), Code("255561001", "SCT", "Medial | not lateral"))
+    kidney = Coding(Code("123037004", "SCT", "Anatomical Structure"), Code("64033007", "SCT", "Kidney"), modifiers)
+    mask = np.zeros(grid.shape, bool)
+    mask[2:4, 5:9, 5:9] = True
+    segment = Segment("Right kidney", kidney, mask, colour=(10, 200, 30), number=1, tracking_id="k|1", tracking_uid="2.25.1")
+    node = mrml.new_segmentation(scene, volume, "Engram")
+    key = "SCT:64033007|SCT:24028007|SCT:255561001"
+    mrml.add_segments(slicer_core, node, volume, grid, [segment], {1: key})
+    node.AddDefaultStorageNode()
+    storage = node.GetStorageNode()
+    storage.SetFileName(str(tmp_path / "kept.seg.nrrd"))
+    assert storage.WriteData(node) == 1
+    back = mrml.new_segmentation(scene, volume, "again")
+    assert storage.ReadData(back) == 1
+    ((identity, found),) = mrml.segments_of(slicer_core, back, volume, grid).items()
+    assert mrml.key_of(back, identity) == key
+    assert (found.coding, found.colour, found.tracking_id, found.tracking_uid) == (kidney, (10, 200, 30), "k|1", "2.25.1")
+    np.testing.assert_array_equal(found.mask, mask)
 
 
 def test_a_transform_above_the_volume_is_above_the_result_too(client, scene, tmp_path):

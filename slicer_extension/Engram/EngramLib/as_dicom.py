@@ -1,5 +1,6 @@
 """A volume that is not from DICOM (NRRD, NIfTI) as a DICOM series, with the identifiers that the user consented to."""
 
+import datetime
 import hashlib
 from typing import List, NamedTuple, Tuple
 
@@ -15,6 +16,7 @@ SOP_CLASSES = {"CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.1
 """Modalities that a volume can be written as: what its numbers mean is known of these."""
 
 MOST_LEVELS = 65535
+MOST_CHARACTERS = 64
 
 
 class Identifiers(NamedTuple):
@@ -29,20 +31,39 @@ class Identifiers(NamedTuple):
     series_description: str = ""
 
 
+def check(identifiers: Identifiers) -> None:
+    """Raises `EngramError` where they are not what a series can say."""
+    if identifiers.modality not in SOP_CLASSES:
+        raise EngramError("other_modality", f"A volume cannot be written as {identifiers.modality or 'nothing'}.",
+                          f"Choose one of {', '.join(SOP_CLASSES)}.")
+    if not identifiers.patient_id.strip():
+        raise EngramError("bad_request", "The patient has no ID.", "Enter one: it keeps patients apart.")
+    if identifiers.birth_date and not _is_date(identifiers.birth_date):
+        raise EngramError("bad_request", f'"{identifiers.birth_date}" is no date.', "Write it as YYYYMMDD, or leave it empty.")
+    for text in (identifiers.patient_name, identifiers.patient_id, identifiers.study_description, identifiers.series_description):
+        # LO and PN have room for so many (PS3.5 6.2), and a backslash would begin another value.
+        if len(text) > MOST_CHARACTERS or "\\" in text:
+            raise EngramError("bad_request", f'"{text}" is too long, or has a backslash.',
+                              f"Use at most {MOST_CHARACTERS} characters, and no backslash.")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return len(text) == 8 and bool(datetime.datetime.strptime(text, "%Y%m%d"))
+    except ValueError:
+        return False
+
+
 def write(voxels: np.ndarray, matrix: np.ndarray, identifiers: Identifiers) -> List[Tuple[str, bytes]]:
     """A series of the voxels `[k, j, i]`, whose matrix takes i, j, k to RAS: for each slice k its SOP Instance UID, and its file.
 
     The same volume with the same identifiers gets the same UIDs, so that it is stored once however often it is sent.
     Numbers are kept to 16 bits: exactly where they are whole, else by rescaling.
 
-    Raises `EngramError` for a modality that it cannot be written as, a volume that is not of one number a voxel, has
+    Raises `EngramError` for identifiers that `check` refuses, a volume that is not of one number a voxel, has
     none but these (NaN), or whose axes are not at right angles.
     """
-    if identifiers.modality not in SOP_CLASSES:
-        raise EngramError("other_modality", f"A volume cannot be written as {identifiers.modality or 'nothing'}.",
-                          f"Choose one of {', '.join(SOP_CLASSES)}.")
-    if not identifiers.patient_id.strip():
-        raise EngramError("bad_request", "The patient has no ID.", "Enter one: it keeps patients apart.")
+    check(identifiers)
     if voxels.ndim != 3 or not np.isfinite(voxels).all():
         raise EngramError("not_a_volume", "The volume is not of one finite number a voxel.", "Choose another volume.")
     lps = FLIP_RAS @ np.asarray(matrix, float)

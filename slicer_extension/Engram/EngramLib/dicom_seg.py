@@ -229,7 +229,7 @@ def _new_dataset(grid: Grid, authorship: Authorship, encoding: str) -> Dataset:
     seg.SOPClassUID = SEGMENTATION_STORAGE if encoding == "BINARY" else LABEL_MAP_SEGMENTATION_STORAGE
     seg.SOPInstanceUID, seg.SeriesInstanceUID = generate_uid(prefix=None), generate_uid(prefix=None)
     seg.Modality, seg.SeriesNumber, seg.InstanceNumber = "SEG", 300, 1
-    seg.SeriesDescription = authorship.description
+    seg.SeriesDescription = seg.ContentDescription = authorship.description[:64]
     seg.SeriesDate = seg.ContentDate = seg.InstanceCreationDate = when.strftime("%Y%m%d")
     seg.SeriesTime = seg.ContentTime = seg.InstanceCreationTime = when.strftime("%H%M%S.%f")
     if source.get("FrameOfReferenceUID"):
@@ -238,8 +238,7 @@ def _new_dataset(grid: Grid, authorship: Authorship, encoding: str) -> Dataset:
     seg.Manufacturer, seg.ManufacturerModelName = MANUFACTURER, MODEL
     # The device is a program on someone's computer, whose serial number is nobody's business.
     seg.DeviceSerialNumber, seg.SoftwareVersions = "0", VERSION
-    seg.ContentLabel, seg.ContentDescription = "SEGMENTATION", authorship.description
-    seg.ContentCreatorName = authorship.creator
+    seg.ContentLabel, seg.ContentCreatorName = "SEGMENTATION", authorship.creator[:64]
     seg.ImageType, seg.SegmentationType = ["DERIVED", "PRIMARY"], encoding
     seg.SamplesPerPixel, seg.PhotometricInterpretation, seg.PixelRepresentation = 1, "MONOCHROME2", 0
     seg.Rows, seg.Columns = grid.rows, grid.columns

@@ -5,6 +5,7 @@ the others by name. All of it runs on Slicer's main thread.
 """
 
 from typing import Dict, List, NamedTuple, Optional, Sequence, Tuple
+from urllib.parse import quote, unquote
 
 import numpy as np
 import vtk
@@ -99,7 +100,7 @@ def segments_of(classes, node, volume, grid: Grid, identities: Optional[Sequence
 
 def key_of(node, identity: str) -> str:
     """The server's key of the label that a segment came as; empty where it did not come from the server."""
-    return _tag(node.GetSegmentation().GetSegment(identity), KEY_TAG)
+    return _own_tag(node.GetSegmentation().GetSegment(identity), KEY_TAG)
 
 
 def slice_plane(grid: Grid, volume, index: int):
@@ -169,15 +170,15 @@ def _segment(classes, node, identity: str, placement: Placement, reference) -> S
     return Segment(
         label=segment.GetName(), coding=_coding(classes, segment), mask=placement.to_mask(voxels != 0),
         colour=tuple(round(255 * one) for one in segment.GetColor()),
-        tracking_id=_tag(segment, TRACKING_ID_TAG), tracking_uid=_tag(segment, TRACKING_UID_TAG))
+        tracking_id=_own_tag(segment, TRACKING_ID_TAG), tracking_uid=_own_tag(segment, TRACKING_UID_TAG))
 
 
 def _coding(classes, segment) -> Coding:
     """What the segment is. Slicer's entry has room for one modifier; the full coding counts while the entry is the one
     that was made of it."""
     entry = _tag(segment, classes.vtkSegment.GetTerminologyEntryTagName())
-    full = _tag(segment, CODING_TAG)
-    if full and entry == _tag(segment, CODED_AS_TAG):
+    full = _own_tag(segment, CODING_TAG)
+    if full and entry == _own_tag(segment, CODED_AS_TAG):
         return Coding.of_json(full)
     told = of_terminology(entry)
     if told is None or not told.is_told:
@@ -189,11 +190,17 @@ def _coding(classes, segment) -> Coding:
 
 def _set_tags(classes, segment, one: Segment, key: str) -> None:
     entry = one.coding.terminology()
+    segment.SetTag(classes.vtkSegment.GetTerminologyEntryTagName(), entry)
     tags = {
-        classes.vtkSegment.GetTerminologyEntryTagName(): entry, CODED_AS_TAG: entry, CODING_TAG: one.coding.to_json(),
-        KEY_TAG: key, TRACKING_ID_TAG: one.tracking_id, TRACKING_UID_TAG: one.tracking_uid}
+        CODED_AS_TAG: entry, CODING_TAG: one.coding.to_json(), KEY_TAG: key, TRACKING_ID_TAG: one.tracking_id,
+        TRACKING_UID_TAG: one.tracking_uid}
     for name, value in tags.items():
-        segment.SetTag(name, value)
+        # A file of a segmentation sets tags apart by characters that it does not escape.
+        segment.SetTag(name, quote(value, safe=""))
+
+
+def _own_tag(segment, name: str) -> str:
+    return unquote(_tag(segment, name))
 
 
 def _tag(segment, name: str) -> str:
