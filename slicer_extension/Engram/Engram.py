@@ -125,8 +125,8 @@ class EngramWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(panel)
         panel.setMRMLScene(slicer.mrmlScene)
         self.logic = EngramLogic()
-        for words_, quality in (("As the server is set up", ""), ("Fast", "fast"), ("Balanced", "balanced"), ("Best", "best")):
-            self.ui.qualityBox.addItem(words_, quality)
+        for said, quality in (("As the server is set up", ""), ("Fast", "fast"), ("Balanced", "balanced"), ("Best", "best")):
+            self.ui.qualityBox.addItem(said, quality)
         self.loadSettings()
         self.connectWidgets()
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneClosed)
@@ -295,8 +295,12 @@ class EngramWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 volume, unfinished, self.correcting(client, target, node, volume, located, results, asked, unfinished)))
 
     def correcting(self, client, target, node, volume, located, results, asked, unfinished):
-        segments = self.logic.visibleSegments(node, volume, located.grid)
-        keyed = {mrml.key_of(node, identity): one for identity, one in segments.items() if mrml.key_of(node, identity)}
+        keyed = {}
+        for identity, one in self.logic.visibleSegments(node, volume, located.grid).items():
+            key = mrml.key_of(node, identity)
+            if key:
+                # Two segments of a label are one.
+                keyed[key] = one._replace(mask=one.mask | keyed[key].mask) if key in keyed else one
         correction = run.Correction(tuple(keyed.values()), tuple(keyed), results)
         return lambda report, stopped: run.correct(client, target, correction, asked, unfinished, report, stopped)
 

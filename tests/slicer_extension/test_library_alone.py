@@ -199,9 +199,12 @@ def test_edited_slices():
     assert teach.edited_slices([segment], []) == [1]
     assert teach.edited_slices([segment], [segment]) == []
     assert teach.edited_slices([segment._replace(mask=moved)], [segment]) == [3]
-    # Another label, or one that went, is an edit of the slices that it is on.
+    # Another label is an edit of the slices that it is on; one that is not shown is none.
     assert teach.edited_slices([segment, spleen._replace(mask=moved)], [segment]) == [1, 3]
-    assert teach.edited_slices([], [segment]) == [1]
+    assert teach.edited_slices([segment], [segment, spleen]) == [] == teach.edited_slices([], [segment])
+    # What was taken away is one, and two segments of a label are one.
+    assert teach.edited_slices([segment._replace(mask=mask & False)], [segment]) == [1]
+    assert teach.edited_slices([segment, segment._replace(mask=moved)], [segment]) == [3]
 
 
 def provenance(index, value, review=False, label="L"):

@@ -24,17 +24,13 @@ class Taught(NamedTuple):
 
 
 def edited_slices(after: Sequence[Segment], before: Sequence[Segment]) -> List[int]:
-    """Slices on which a label is not where it was `before`; without anything before, slices that show a segment.
+    """Slices on which a label of `after` is not where it was `before`, where it may not have been at all.
 
-    Labels are compared by their codes. A label that is in one of them alone is empty in the other.
+    Labels are compared by their codes. Those that `after` lacks are not looked at: who hides one says nothing of it.
     """
     now, earlier = _by_code(after), _by_code(before)
-    if not now and not earlier:
-        return []
-    changed = np.zeros(len((after or before)[0].mask), bool)
-    for code in {*now, *earlier}:
-        changed |= (now.get(code, False) != earlier.get(code, False)).any(axis=(1, 2))
-    return np.flatnonzero(changed).tolist()
+    changed = [(mask != earlier.get(code, False)).any(axis=(1, 2)) for code, mask in now.items()]
+    return np.flatnonzero(np.any(changed, axis=0)).tolist() if changed else []
 
 
 def prompts(keys: Sequence[str], segments: Sequence[Segment], slices: Sequence[int], grid: Grid) -> List[Dict[str, Any]]:
