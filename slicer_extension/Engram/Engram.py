@@ -113,7 +113,7 @@ class EngramWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.task = None
         # The job that was asked for last, and its volume, until its result is there.
         self.unfinished, self.unfinishedVolume = None, None
-        self.labels = []
+        self.labels, self.question = [], None
         # What the review shows: the volume, its result, and the confidence of each slice.
         self.reviewed = None
         self.sliceStrip = None
@@ -182,22 +182,21 @@ class EngramWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.saveSettings()
         self.showHealth(UNKNOWN, "Asking the server…")
         address, token = self.ui.addressEdit.text, self.ui.tokenEdit.text
+        # An answer to an earlier question, perhaps of another server, no longer counts.
+        question = self.question = object()
 
         def work(report, stopped):
             client = Client(address, token)
             return client.health(), client.labels()
 
-        def done(told):
-            health, self.labels = told
-            self.showHealth(GOOD, words.health(health))
-            self.showLabels()
+        def show(colour, text, labels):
+            if self.question is question:
+                self.labels = labels
+                self.showHealth(colour, text)
+                self.showLabels()
 
-        def failed(error):
-            self.labels = []
-            self.showHealth(BAD, str(error))
-            self.showLabels()
-
-        self.tasks.start(work, done, failed)
+        self.tasks.start(
+            work, lambda told: show(GOOD, words.health(told[0]), told[1]), lambda error: show(BAD, str(error), []))
 
     def showHealth(self, colour, text):
         self.ui.healthLight.setText({GOOD: "● up", BAD: "● error", UNKNOWN: "●"}[colour])

@@ -62,11 +62,14 @@ def test_from_the_first_press_to_teaching(taught, running, open_panel, tmp_path)
     edited = mrml.segments_of(slicer_core, node, volume, result.located.grid, [liver])[liver].mask
     edited[6] = odd_mask()
     paint(node, volume, result.located.grid, liver, edited)
+    (spleen,) = set(node.GetSegmentation().GetSegmentIDs()) - {liver}
+    node.GetDisplayNode().SetSegmentVisibility(spleen, False)
     ui.propagateButton.click()
     until(running, lambda: len(nodes(running)) == 2 and panel.task is None)
     again = nodes(running)[1]
     found = mrml.segments_of(slicer_core, again, volume, result.located.grid)
-    assert any(np.array_equal(one.mask[6], odd_mask()) for one in found.values())
+    (again_liver,) = found.values()
+    assert np.array_equal(again_liver.mask[6], odd_mask()) and again_liver.mask.any(axis=(1, 2)).sum() > 1
 
     # Teach.
     ui.taughtSelector.setCurrentNode(node)
@@ -76,7 +79,7 @@ def test_from_the_first_press_to_teaching(taught, running, open_panel, tmp_path)
     ui.teachButton.click()
     until(running, lambda: "Taught" in ui.messageText.text)
     assert "remembers 1 slices" in ui.messageText.text
-    until(running, lambda: "Liver (4 cases)" in items(ui.labelList))
+    until(running, lambda: items(ui.labelList) == ["Liver (4 cases)", "Spleen (3 cases)"])
     assert running.settings.value("Engram/creator") == "Reader^Test"
 
 

@@ -64,6 +64,7 @@ def test_the_panel_and_a_result_are_drawn(taught, running, open_panel, tmp_path,
     running.qt_application.processEvents()
     panel.drawStrips()
     assert window.grab().save(str(pictures / "panel.png"))
+    window.close()
 
     (node,) = nodes(running)
     grid = result.located.grid
