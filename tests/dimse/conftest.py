@@ -3,10 +3,13 @@
 import shutil
 import subprocess
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pydicom
 import pytest
 from pynetdicom import AE, AllStoragePresentationContexts, evt
+from pynetdicom.sop_class import Verification
+
 from serving import Server, free_port, skip_or_fail, start_server
 
 OURS, THEIRS, SILENT = "ENGRAM", "PACS", "NOBODY"
@@ -17,6 +20,7 @@ class Hospital:
     """Engram with a DIMSE port; `node` takes what C-MOVE sends to `THEIRS`, `SILENT` is configured and not there."""
 
     server: Server
+    config: Path
     port: int
     node: "Node"
 
@@ -70,9 +74,10 @@ address = "127.0.0.1:{free_port()}"
 """)
     scp = AE(ae_title=THEIRS)
     scp.supported_contexts = AllStoragePresentationContexts
+    scp.add_supported_context(Verification)
     running = scp.start_server(("127.0.0.1", node.port), block=False, evt_handlers=[(evt.EVT_C_STORE, node.handle)])
     server = start_server(folder / "data", config=config)
-    yield Hospital(server, port, node)
+    yield Hospital(server, config, port, node)
     server.stop()
     running.shutdown()
 

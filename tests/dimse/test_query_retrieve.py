@@ -1,6 +1,7 @@
 """C-STORE, C-FIND, C-GET and C-MOVE by pynetdicom: what goes in comes out, however it is asked for."""
 
 import json
+import subprocess
 
 import numpy as np
 import pydicom
@@ -23,6 +24,7 @@ from pynetdicom.sop_class import (
     StudyRootQueryRetrieveInformationModelMove,
     Verification,
 )
+
 from small_ct import SERIES, STUDY, make_ct
 
 FIND, GET, MOVE = (
@@ -30,7 +32,7 @@ FIND, GET, MOVE = (
     StudyRootQueryRetrieveInformationModelMove)
 PATIENT_FIND, PATIENT_GET = PatientRootQueryRetrieveInformationModelFind, PatientRootQueryRetrieveInformationModelGet
 OTHER_STUDY, OTHER_SERIES = "2.25.2002", "2.25.2002.1"
-PENDING, SUCCESS, SOME_FAILED, ALL_FAILED, CANCELLED = 0xFF00, 0, 0xB000, 0xA702, 0xFE00
+PENDING, SUCCESS, ALL_FAILED, CANCELLED = 0xFF00, 0, 0xA702, 0xFE00
 MANY = 40
 
 
@@ -254,6 +256,14 @@ def test_every_access_is_in_the_audit_log(hospital, stored):
     (told,) = [line for line in lines if line["action"] == "C-FIND" and line.get("study") == STUDY][-1:]
     assert (told["who"], told["instances"], told["status"]) == ("TESTS", 1, SUCCESS)
     assert {"C-STORE", "C-GET", "C-MOVE"} <= {line["action"] for line in lines}
+
+
+def test_doctor_asks_the_nodes_whether_they_are_there(hospital, engram, tmp_path):
+    command = [engram, "doctor", "--json", "--config", hospital.config, "--data", tmp_path]
+    checks = json.loads(subprocess.run(command, capture_output=True, timeout=60).stdout)
+    there, silent = [check for check in checks if check["what"] == "DIMSE node"]
+    assert (there["verdict"], silent["verdict"]) == ("good", "warning")
+    assert "PACS" in there["found"] and "NOBODY" in silent["found"] and "ENGRAM" in silent["what_to_do"]
 
 
 def test_dcmtk_reads_what_comes(hospital, stored, tmp_path, dcmtk):

@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use engram_archive::{Archive, Incoming, StoreOutcome, StoreRequirements};
 use engram_dimse::{
-    ANY_AE_TITLE, Asked, CommandField, Named, Peer, Receiver, Refusal, RemoteNode, Scp, ScpOptions,
+    ANY_AE_TITLE, Asked, CommandField, Named, Outgoing, Peer, Receiver, Refusal, RemoteNode, Scp, ScpOptions,
 };
 use engram_imaging::{DecodeLimits, TranscodeLimits};
 use engram_workflow::{Workflow, report};
 
 use crate::assembly::House;
 use crate::cli::Failure;
-use crate::config::{Config, Dimse, mebibytes};
+use crate::config::{Config, Dimse, Node, mebibytes};
 use crate::guard::{AuditLog, Record, shortened};
 
 /// Out of resources (PS3.4 B.2.3).
 const OUT_OF_RESOURCES: u16 = 0xA700;
+/// How long a node may take to answer a C-ECHO.
+const ECHO_PATIENCE: Duration = Duration::from_secs(5);
 
 struct Store {
     archive: Archive,
@@ -96,15 +98,12 @@ pub fn start(config: &Config, house: &House, audit: AuditLog) -> Result<(), Fail
 
 fn options(config: &Config, bind: SocketAddr) -> ScpOptions {
     let (dimse, limits) = (&config.dimse, &config.limits);
-    let nodes = dimse.nodes.iter();
     ScpOptions {
         bind,
         ae_title: dimse.ae_title.clone(),
         calling_ae_titles: calling(dimse),
         calling_addresses: dimse.calling_addresses.clone(),
-        nodes: nodes
-            .map(|node| RemoteNode { ae_title: node.ae_title.clone(), address: node.address.clone() })
-            .collect(),
+        nodes: dimse.nodes.iter().map(remote).collect(),
         query_retrieve: dimse.query_retrieve,
         max_associations: dimse.max_associations,
         max_pdu_bytes: dimse.max_pdu_kb.saturating_mul(1024),
@@ -114,6 +113,18 @@ fn options(config: &Config, bind: SocketAddr) -> ScpOptions {
             max_object_bytes: mebibytes(limits.max_instance_mb),
         },
     }
+}
+
+/// Asks a node whether it is there (C-ECHO); its status.
+pub fn echo(config: &Dimse, node: &Node) -> Result<u16, engram_dimse::Error> {
+    let mut outgoing = Outgoing::to_verify(&remote(node), &config.ae_title, ECHO_PATIENCE)?;
+    let status = outgoing.echo()?;
+    outgoing.release()?;
+    Ok(status)
+}
+
+fn remote(node: &Node) -> RemoteNode {
+    RemoteNode { ae_title: node.ae_title.clone(), address: node.address.clone() }
 }
 
 /// Who may call. That none is named outside of loopback, the guard has refused already.

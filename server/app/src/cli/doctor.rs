@@ -6,18 +6,19 @@ use std::path::Path;
 use clap::Args;
 use engram_archive::Archive;
 use engram_inference::{Bundle, Device, runtime};
+use engram_workflow::report;
 use serde::Serialize;
 
 use super::{Common, Failure, print_json};
-use crate::config::Config;
+use crate::config::{Config, Node};
 use crate::http::cors;
 use crate::tls::Certificate;
-use crate::{assembly, bundles, guard};
+use crate::{assembly, bundles, dimse, guard};
 
 /// Less free space than this is a warning, bytes.
 const LITTLE_SPACE: u64 = 2 << 30;
 
-/// Check store, bundle, ONNX Runtime, disk and port.
+/// Check store, bundle, ONNX Runtime, disk, port and DIMSE nodes.
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(flatten)]
@@ -73,6 +74,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     checks
         .extend(config.models.bundles.iter().map(|folder| opened(Bundle::open(folder).map_err(Failure::of))));
+    checks.extend(config.dimse.nodes.iter().map(|one| node(&config, one)));
     checks.extend(store(&config, options.deep));
     if options.json {
         print_json(&checks)?;
@@ -133,6 +135,18 @@ fn port(config: &Config) -> Check {
             format!("{bind} cannot be opened: {error}"),
             "If that is Engram itself, all is well; else choose another [server] bind.",
         ),
+    }
+}
+
+/// Whether a node that C-MOVE may send to is there.
+fn node(config: &Config, node: &Node) -> Check {
+    const WHAT: &str = "DIMSE node";
+    let name = format!("{} at {}", node.ae_title, node.address);
+    let advice = format!("See that it is up, and that it knows our AE title {}.", config.dimse.ae_title);
+    match dimse::echo(&config.dimse, node) {
+        Ok(0) => Check::good(WHAT, format!("{name} answers")),
+        Ok(status) => Check::warning(WHAT, format!("{name} answers with status {status:#06x}"), advice),
+        Err(error) => Check::warning(WHAT, format!("{name} does not answer: {}", report(&error)), advice),
     }
 }
 
@@ -229,7 +243,7 @@ fn store(config: &Config, deep: bool) -> Vec<Check> {
     let checked = Archive::open(&config.storage.data, &db, assembly::archive_options(config))
         .and_then(|archive| archive.check(deep, &mut |_| {}));
     match checked {
-        Err(error) => vec![Check::bad(WHAT, engram_workflow::report(&error), "Run `engram rebuild`.")],
+        Err(error) => vec![Check::bad(WHAT, report(&error), "Run `engram rebuild`.")],
         Ok(report) if report.findings.is_empty() => vec![Check::good(
             WHAT,
             format!(
