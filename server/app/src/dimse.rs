@@ -57,6 +57,7 @@ impl Receiver for Store {
         let action = match asked.service {
             CommandField::Find => "C-FIND",
             CommandField::Get => "C-GET",
+            CommandField::Action => "N-ACTION",
             _ => "C-MOVE",
         };
         let key = |level| (asked.level == level && !asked.key.is_empty()).then(|| shortened(&asked.key));

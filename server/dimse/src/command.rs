@@ -36,6 +36,12 @@ pub enum CommandField {
     EchoResponse,
     /// C-CANCEL-RQ
     Cancel,
+    /// N-EVENT-REPORT-RQ
+    EventReport,
+    /// N-EVENT-REPORT-RSP
+    EventReportResponse,
+    /// N-ACTION-RQ
+    Action,
     /// Anything else, by its number.
     Other(u16),
 }
@@ -51,6 +57,9 @@ impl CommandField {
             0x0030 => Self::Echo,
             0x8030 => Self::EchoResponse,
             0x0FFF => Self::Cancel,
+            0x0100 => Self::EventReport,
+            0x8100 => Self::EventReportResponse,
+            0x0130 => Self::Action,
             other => Self::Other(other),
         }
     }
@@ -66,6 +75,9 @@ impl CommandField {
             Self::Echo => 0x0030,
             Self::EchoResponse => 0x8030,
             Self::Cancel => 0x0FFF,
+            Self::EventReport => 0x0100,
+            Self::EventReportResponse => 0x8100,
+            Self::Action => 0x0130,
             Self::Other(number) => number,
         }
     }
@@ -76,9 +88,9 @@ impl CommandField {
 pub struct Command {
     /// The service.
     pub field: CommandField,
-    /// Affected SOP Class UID.
+    /// Affected SOP Class UID, or the one that an N-ACTION requests.
     pub sop_class_uid: String,
-    /// Affected SOP Instance UID; empty where the service has none.
+    /// Affected SOP Instance UID, or the one that an N-ACTION requests; empty where the service has none.
     pub sop_instance_uid: String,
     /// Message ID of a request; of a response or a C-CANCEL, of the request that it belongs to.
     pub message_id: u16,
@@ -86,6 +98,8 @@ pub struct Command {
     pub has_data_set: bool,
     /// Move Destination (0000,0600) of a C-MOVE, an AE title; else empty.
     pub move_destination: String,
+    /// Action Type ID (0000,1008) of an N-ACTION.
+    pub action_type: Option<u16>,
     /// Status (0000,0900) of a response.
     pub status: Option<u16>,
 }
@@ -142,6 +156,9 @@ impl Command {
             let value = object.get(tag).and_then(|e| e.to_str().ok().map(|s| s.into_owned()));
             value.unwrap_or_default().trim_end_matches(['\0', ' ']).to_owned()
         };
+        let either = |affected, requested| {
+            Some(text(affected)).filter(|uid| !uid.is_empty()).unwrap_or_else(|| text(requested))
+        };
         let require = |tag, name: &str| {
             number(tag).ok_or_else(|| BadCommandSnafu { problem: format!("{name} is missing") }.build())
         };
@@ -153,11 +170,12 @@ impl Command {
         };
         Ok(Self {
             field,
-            sop_class_uid: text(tags::AFFECTED_SOP_CLASS_UID),
-            sop_instance_uid: text(tags::AFFECTED_SOP_INSTANCE_UID),
+            sop_class_uid: either(tags::AFFECTED_SOP_CLASS_UID, tags::REQUESTED_SOP_CLASS_UID),
+            sop_instance_uid: either(tags::AFFECTED_SOP_INSTANCE_UID, tags::REQUESTED_SOP_INSTANCE_UID),
             message_id,
             has_data_set: require(tags::COMMAND_DATA_SET_TYPE, "Command Data Set Type")? != NO_DATA_SET,
             move_destination: text(tags::MOVE_DESTINATION).trim().to_owned(),
+            action_type: number(tags::ACTION_TYPE_ID),
             status: number(tags::STATUS),
         })
     }
@@ -179,6 +197,7 @@ impl Command {
         if !self.sop_instance_uid.is_empty() {
             elements.push(text(tags::AFFECTED_SOP_INSTANCE_UID, VR::UI, &self.sop_instance_uid));
         }
+        elements.extend(self.action_type.map(|action| number(tags::ACTION_TYPE_ID, action)));
         if let Some(counts) = response.sub_operations {
             elements.extend([
                 number(tags::NUMBER_OF_REMAINING_SUBOPERATIONS, counts.remaining),
@@ -232,6 +251,23 @@ pub fn store_request(
         ]);
     }
     encode(elements)
+}
+
+/// An N-EVENT-REPORT request with a data set.
+pub fn event_request(
+    message_id: u16,
+    sop_class_uid: &str,
+    sop_instance_uid: &str,
+    event_type: u16,
+) -> Result<Vec<u8>, Error> {
+    encode(vec![
+        text(tags::AFFECTED_SOP_CLASS_UID, VR::UI, sop_class_uid),
+        number(tags::COMMAND_FIELD, CommandField::EventReport.number()),
+        number(tags::MESSAGE_ID, message_id),
+        number(tags::COMMAND_DATA_SET_TYPE, DATA_SET),
+        text(tags::AFFECTED_SOP_INSTANCE_UID, VR::UI, sop_instance_uid),
+        number(tags::EVENT_TYPE_ID, event_type),
+    ])
 }
 
 type Element = DataElement<InMemDicomObject<StandardDataDictionary>>;

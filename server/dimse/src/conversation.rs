@@ -3,19 +3,21 @@
 use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 
+use dicom_dictionary_std::uids;
 use dicom_object::FileMetaTableBuilder;
 use dicom_ul::association::{Association, ServerAssociation, SyncAssociation};
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use engram_archive::InstanceEntry;
 use snafu::ResultExt;
 
-use crate::command::{MoveOriginator, Response};
+use crate::command::{MoveOriginator, Response, event_request};
+use crate::commitment::{self, Report};
 use crate::find::{data_set, find};
 use crate::identifier::{Identifier, Root, UNABLE_TO_PROCESS};
 use crate::message::{MAX_COMMAND_BYTES, receive_command, send_command, send_data_set, transfer_syntax_of};
 use crate::retrieve::{CANCELLED, PENDING, Tally, instances};
-use crate::scp::Served;
-use crate::scu::Outgoing;
+use crate::scp::{ScpOptions, Served};
+use crate::scu::{Outgoing, RemoteNode};
 use crate::send::{send_instance, way};
 use crate::{
     Asked, AssociationSnafu, BadCommandSnafu, Command, CommandField, Error, Named, NoContextSnafu, Peer,
@@ -30,6 +32,10 @@ const SUCCESS: u16 = 0;
 const SOP_CLASS_NOT_SUPPORTED: u16 = 0x0122;
 /// Status: unrecognised operation (PS3.7 C.5.25).
 const UNRECOGNISED_OPERATION: u16 = 0x0211;
+/// Status: processing failure (PS3.7 C.5.21).
+const PROCESSING_FAILURE: u16 = 0x0110;
+/// Status: no such action (PS3.7 C.5.17).
+const NO_SUCH_ACTION: u16 = 0x0123;
 /// Status of C-MOVE: move destination unknown (PS3.4 Table C.4-2).
 const UNKNOWN_DESTINATION: u16 = 0xA801;
 /// Status of C-MOVE and C-GET: sub-operations cannot be performed.
@@ -103,22 +109,29 @@ impl<'a, R: Receiver> Conversation<'a, R> {
                 self.pending = Some(Pending::Store { command, instance, bytes: 0 });
                 Ok(())
             }
-            CommandField::Find | CommandField::Get | CommandField::Move if command.has_data_set => {
+            CommandField::Find | CommandField::Get | CommandField::Move | CommandField::Action
+                if command.has_data_set =>
+            {
                 self.pending = Some(Pending::Identifier { command, bytes: Vec::new() });
                 Ok(())
             }
-            CommandField::Store | CommandField::Find | CommandField::Get | CommandField::Move => {
-                BadCommandSnafu { problem: "a request without its data set" }.fail()
-            }
+            CommandField::Store
+            | CommandField::Find
+            | CommandField::Get
+            | CommandField::Move
+            | CommandField::Action => BadCommandSnafu { problem: "a request without its data set" }.fail(),
             // It came too late: what it was to end has ended.
             CommandField::Cancel => Ok(()),
-            CommandField::StoreResponse | CommandField::EchoResponse => {
+            CommandField::StoreResponse | CommandField::EchoResponse | CommandField::EventReportResponse => {
                 UnexpectedSnafu { what: "a response to nothing" }.fail()
             }
-            CommandField::Other(number) if command.has_data_set => {
-                UnexpectedSnafu { what: format!("command {number:#06x} with a data set") }.fail()
+            CommandField::EventReport | CommandField::Other(_) if command.has_data_set => {
+                let what = format!("command {:#06x} with a data set", command.field.number());
+                UnexpectedSnafu { what }.fail()
             }
-            CommandField::Other(_) => self.reply(context, &command, &Response::of(UNRECOGNISED_OPERATION)),
+            CommandField::EventReport | CommandField::Other(_) => {
+                self.reply(context, &command, &Response::of(UNRECOGNISED_OPERATION))
+            }
         }
     }
 
@@ -145,7 +158,10 @@ impl<'a, R: Receiver> Conversation<'a, R> {
                 }
                 bytes.extend_from_slice(&value.data);
                 if value.is_last {
-                    return self.answer(context, &command, &bytes);
+                    return match command.field {
+                        CommandField::Action => self.commit(context, &command, &bytes),
+                        _ => self.answer(context, &command, &bytes),
+                    };
                 }
                 self.pending = Some(Pending::Identifier { command, bytes });
                 Ok(())
@@ -180,6 +196,64 @@ impl<'a, R: Receiver> Conversation<'a, R> {
         let named = Named { sop_instance_uid: command.sop_instance_uid.clone(), bytes };
         self.served.receiver.stored(&self.peer, &named, response.status);
         self.reply(context, command, &response)
+    }
+
+    /// Answers a request for storage commitment, and reports.
+    fn commit(&mut self, context: u8, command: &Command, bytes: &[u8]) -> Result<(), Error> {
+        if command.sop_class_uid != uids::STORAGE_COMMITMENT_PUSH_MODEL {
+            return self.reply(context, command, &Response::of(SOP_CLASS_NOT_SUPPORTED));
+        }
+        if command.action_type != Some(commitment::REQUEST) {
+            return self.reply(context, command, &Response::of(NO_SUCH_ACTION));
+        }
+        let transfer_syntax = self.agreed(context)?;
+        let request = match commitment::Request::read(bytes, &transfer_syntax) {
+            Ok(request) => request,
+            Err(refusal) => return self.reply(context, command, &refusal.into()),
+        };
+        let key = request.transaction_uid.clone();
+        let report = match Report::of(&self.served.archive, request) {
+            Ok(report) => report,
+            Err(error) => {
+                let failure = Response::failure(PROCESSING_FAILURE, error.to_string());
+                return self.reply(context, command, &failure);
+            }
+        };
+        let (service, instances) = (command.field, report.kept());
+        let asked = Asked { service, level: "", key, instances, status: SUCCESS };
+        self.served.receiver.asked(&self.peer, &asked);
+        self.reply(context, command, &Response::of(SUCCESS))?;
+        self.report(context, &transfer_syntax, &report)
+    }
+
+    /// Reports to the node that the peer's AE title names, on an association of its own; where none is configured or it
+    /// does not answer, on this one.
+    fn report(&mut self, context: u8, transfer_syntax: &str, report: &Report) -> Result<(), Error> {
+        let options = &self.served.options;
+        if let Some(node) = options.nodes.iter().find(|node| node.ae_title == self.peer.ae_title) {
+            match report_to(node, options, report) {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(%error, node = node.ae_title, "could not report storage commitment to the node");
+                }
+            }
+        }
+        let message = 1;
+        let data_set = report.data_set(&options.ae_title, transfer_syntax)?;
+        let class = uids::STORAGE_COMMITMENT_PUSH_MODEL;
+        let request = event_request(message, class, commitment::SOP_INSTANCE, report.event())?;
+        send_command(&mut self.association, context, request)?;
+        send_data_set(&mut self.association, context, &mut data_set.as_slice())?;
+        let response = receive_command(&mut self.association)?;
+        match (response.field, response.status) {
+            (CommandField::EventReportResponse, Some(status)) if response.message_id == message => {
+                if status != SUCCESS {
+                    tracing::warn!(status, "a peer did not take the report of storage commitment");
+                }
+                Ok(())
+            }
+            _ => UnexpectedSnafu { what: "something else than the response" }.fail(),
+        }
     }
 
     /// Answers a request with an identifier.
@@ -419,6 +493,16 @@ fn part10_header(command: &Command, transfer_syntax: &str) -> Result<Vec<u8>, St
     header.extend_from_slice(b"DICM");
     meta.write(&mut header).map_err(|e| e.to_string())?;
     Ok(header)
+}
+
+/// Reports storage commitment on an association of its own.
+fn report_to(node: &RemoteNode, options: &ScpOptions, report: &Report) -> Result<(), Error> {
+    let mut outgoing = Outgoing::to_report(node, &options.ae_title, options.timeout)?;
+    let status = outgoing.report(report, &options.ae_title)?;
+    if status != SUCCESS {
+        tracing::warn!(status, node = node.ae_title, "a node did not take the report of storage commitment");
+    }
+    outgoing.release()
 }
 
 fn out_of_resources(error: &std::io::Error) -> Refusal {

@@ -1,7 +1,8 @@
-//! The DIMSE face of the server over `dicom-ul`: an SCP for C-ECHO, C-STORE, C-FIND, C-GET and C-MOVE (PS3.7 9.1), and the
-//! SCU that C-MOVE needs. Knows nothing of HTTP, nor of where an instance goes: that is the [`Receiver`]'s.
+//! The DIMSE face of the server over `dicom-ul`: an SCP for C-ECHO, C-STORE, C-FIND, C-GET and C-MOVE (PS3.7 9.1) and for
+//! Storage Commitment, and the SCU that these need. Knows nothing of HTTP, nor of where an instance goes: that is the [`Receiver`]'s.
 
 mod command;
+mod commitment;
 mod conversation;
 mod find;
 mod identifier;
@@ -44,16 +45,17 @@ pub struct Named {
     pub bytes: u64,
 }
 
-/// What a C-FIND, C-GET or C-MOVE asked for, and how it ended.
+/// What a C-FIND, C-GET, C-MOVE or a request for storage commitment asked for, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Asked {
     /// Which of them.
     pub service: CommandField,
-    /// Query/Retrieve Level (0008,0052).
+    /// Query/Retrieve Level (0008,0052); empty for storage commitment.
     pub level: &'static str,
-    /// The value of the level's unique key, as the peer gave it; empty where it gave none.
+    /// The value of the level's unique key, as the peer gave it; empty where it gave none. Of storage commitment the
+    /// Transaction UID.
     pub key: String,
-    /// Matches told, or instances stored.
+    /// Matches told, instances stored, or instances that are kept.
     pub instances: u64,
     /// The last response's status.
     pub status: u16,
@@ -74,7 +76,7 @@ pub trait Receiver: Send + Sync + 'static {
     /// A C-STORE is over, with this status; the sender is answered when this returns.
     fn stored(&self, peer: &Peer, instance: &Named, status: u16);
 
-    /// A C-FIND, C-GET or C-MOVE is over; the peer is answered when this returns.
+    /// A C-FIND, C-GET, C-MOVE or a request for storage commitment is over; the peer is answered when this returns.
     fn asked(&self, peer: &Peer, asked: &Asked);
 }
 

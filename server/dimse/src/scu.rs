@@ -10,8 +10,9 @@ use engram_archive::InstanceEntry;
 use engram_imaging::{TranscodeLimits, is_decodable};
 use snafu::ResultExt;
 
-use crate::command::{MoveOriginator, echo_request};
-use crate::message::{receive_command, send_command};
+use crate::command::{MoveOriginator, echo_request, event_request};
+use crate::commitment::{self, Report};
+use crate::message::{receive_command, send_command, send_data_set};
 use crate::send::{send_instance, way};
 use crate::{AddressSnafu, AssociationSnafu, CommandField, Error, NoContextSnafu, UnexpectedSnafu};
 
@@ -53,6 +54,28 @@ impl Outgoing {
     /// Asks a peer for an association on which it can be asked whether it is there.
     pub fn to_verify(node: &RemoteNode, calling: &str, timeout: Duration) -> Result<Self, Error> {
         Self::establish(options(node, calling, timeout).with_abstract_syntax(uids::VERIFICATION), node)
+    }
+
+    /// Asks a peer for an association on which it is told of storage commitment; we are the SCP there (PS3.4 J.3.3).
+    pub(crate) fn to_report(node: &RemoteNode, calling: &str, timeout: Duration) -> Result<Self, Error> {
+        let class = uids::STORAGE_COMMITMENT_PUSH_MODEL;
+        let options = options(node, calling, timeout).with_abstract_syntax(class);
+        Self::establish(options.with_role_selection(class, false, true), node)
+    }
+
+    /// N-EVENT-REPORT of storage commitment: the peer's status.
+    pub(crate) fn report(&mut self, report: &Report, ae_title: &str) -> Result<u16, Error> {
+        let context = self.association.presentation_contexts().first().cloned();
+        let Some(context) = context else {
+            return NoContextSnafu { sop_class_uid: uids::STORAGE_COMMITMENT_PUSH_MODEL }.fail();
+        };
+        let message = self.next_message();
+        let class = uids::STORAGE_COMMITMENT_PUSH_MODEL;
+        let request = event_request(message, class, commitment::SOP_INSTANCE, report.event())?;
+        let data_set = report.data_set(ae_title, &context.transfer_syntax)?;
+        send_command(&mut self.association, context.id, request)?;
+        send_data_set(&mut self.association, context.id, &mut data_set.as_slice())?;
+        self.status_of(CommandField::EventReportResponse, message)
     }
 
     fn establish(options: ClientAssociationOptions<'_>, node: &RemoteNode) -> Result<Self, Error> {

@@ -50,15 +50,19 @@ impl Receiver for Shelf {
 }
 
 fn start(largest: usize) -> (std::net::SocketAddr, Arc<Shelf>) {
-    start_for(ANY_AE_TITLE, largest)
+    start_with(largest, |_| {})
 }
 
 fn start_for(calling_ae_title: &str, largest: usize) -> (std::net::SocketAddr, Arc<Shelf>) {
+    start_with(largest, |options| options.calling_ae_titles = vec![calling_ae_title.into()])
+}
+
+fn start_with(largest: usize, change: impl FnOnce(&mut ScpOptions)) -> (std::net::SocketAddr, Arc<Shelf>) {
     let shelf = Arc::new(Shelf { kept: Mutex::default(), heard: Mutex::default(), largest });
-    let options = ScpOptions {
+    let mut options = ScpOptions {
         bind: "127.0.0.1:0".parse().unwrap(),
         ae_title: "ENGRAM".into(),
-        calling_ae_titles: vec![calling_ae_title.into()],
+        calling_ae_titles: vec![ANY_AE_TITLE.into()],
         calling_addresses: Vec::new(),
         nodes: Vec::new(),
         query_retrieve: true,
@@ -70,6 +74,7 @@ fn start_for(calling_ae_title: &str, largest: usize) -> (std::net::SocketAddr, A
             max_object_bytes: 1 << 20,
         },
     };
+    change(&mut options);
     let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("db");
     let database = sled::open(&folder).unwrap();
@@ -182,5 +187,30 @@ fn only_callers_that_are_named_get_an_association() {
     call("CT1").unwrap().release().unwrap();
     for title in ["CT2", "ct1", "*"] {
         assert!(call(title).is_err(), "{title}");
+    }
+}
+
+#[test]
+fn an_address_that_may_not_call_is_turned_away() {
+    for (address, is_welcome) in [("10.0.0.7", false), ("127.0.0.1", true)] {
+        let (port, _) = start_with(0, |options| options.calling_addresses = vec![address.parse().unwrap()]);
+        let association = ClientAssociationOptions::new()
+            .with_presentation_context(uids::VERIFICATION, vec![uids::EXPLICIT_VR_LITTLE_ENDIAN])
+            .establish(port);
+        assert_eq!(association.is_ok(), is_welcome, "{address}");
+    }
+}
+
+#[test]
+fn queries_are_answered_unless_they_are_switched_off() {
+    let model = uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND;
+    for (query_retrieve, expected) in [(true, 0xA900), (false, 0x0122)] {
+        let (address, shelf) = start_with(0, |options| options.query_retrieve = query_retrieve);
+        let mut peer = connect(address, model);
+        send(&mut peer, PDataValueType::Command, command(0x0020, model, true), true);
+        send(&mut peer, PDataValueType::Data, data_set(), true);
+        assert_eq!(status(&mut peer), expected, "an identifier without a level");
+        peer.release().unwrap();
+        assert!(shelf.kept.lock().unwrap().is_empty());
     }
 }

@@ -6,6 +6,7 @@ use utoipa::openapi::ResponseBuilder;
 use utoipa::openapi::path::{Operation, OperationBuilder, Parameter};
 use utoipa::openapi::schema::ArrayBuilder;
 
+use super::bulkdata::routes::DOCUMENT_TYPES;
 use super::frames::OCTETS;
 use super::instances::service::{DICOM, ZIP};
 use super::rendered::PICTURES;
@@ -93,8 +94,10 @@ pub fn frames(id: &str, summary: &str) -> Operation {
 ///
 /// <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1.1.5>
 pub fn bulk_data(id: &str, summary: &str) -> Operation {
-    in_stretches(retrieve(id, summary), "The value; of compressed pixel data the frames.", &frame_offers())
-        .build()
+    let documents = DOCUMENT_TYPES.into_iter().flat_map(|kind| [Offer::multipart(kind), Offer::single(kind)]);
+    let offers: Vec<Offer> = frame_offers().into_iter().chain(documents).collect();
+    let sent = "The value; of compressed pixel data the frames; a document as what it is.";
+    in_stretches(retrieve(id, summary), sent, &offers).build()
 }
 
 /// Pixel data (PS3.18 10.4.1.1.7).

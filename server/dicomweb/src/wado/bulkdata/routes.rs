@@ -27,7 +27,14 @@ pub enum Found {
     Frames(FrameSet),
 }
 
-/// Sends one value as `application/octet-stream`, little endian. Pixel data that is compressed, or that the client
+/// EncapsulatedDocument (0042,0011) as a path.
+const DOCUMENT: &str = "00420011";
+/// MIMETypeOfEncapsulatedDocument (0042,0012) in the DICOM JSON model.
+const DOCUMENT_TYPE: &str = "00420012";
+/// What documents can be (PS3.3 section A.45), as the attribute may say it in any case.
+pub const DOCUMENT_TYPES: [&str; 5] = ["application/pdf", "text/xml", "model/stl", "model/obj", "model/mtl"];
+
+/// Sends one value as `application/octet-stream`, little endian; a document also as what it is. Pixel data that is compressed, or that the client
 /// accepts only so, goes out as [`frames`](crate::wado::frames) sends it, a part for each frame.
 pub async fn bulkdata(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
     let path = request.match_info().get("path").unwrap_or_default().to_owned();
@@ -42,19 +49,26 @@ pub async fn send_value(
     path: String,
 ) -> Result<HttpResponse> {
     let octets = "application/octet-stream";
-    let offers = [Offer::multipart(octets), Offer::single(octets)];
-    let octets_offer = negotiate(request, &offers);
-    let as_octets = octets_offer.is_ok();
+    let mut offers = vec![Offer::multipart(octets), Offer::single(octets)];
+    let as_octets = negotiate(request, &offers).is_ok();
     let data = state.clone();
-    let find = move || find(&data, &object::entry(&data.archive, &place)?, &path, as_octets);
-    let segment = match state.decoding(find).await? {
+    let find = move || {
+        let entry = object::entry(&data.archive, &place)?;
+        let document = if path == DOCUMENT { document_type(&data, &entry)? } else { None };
+        Ok((find(&data, &entry, &path, as_octets)?, document))
+    };
+    let (found, document) = state.decoding(find).await?;
+    offers.extend(document.into_iter().flat_map(|kind| [Offer::multipart(kind), Offer::single(kind)]));
+    let segment = match found {
         Found::Value(segment) => segment,
         Found::Frames(set) => {
             let all = (1..=set.len()).collect();
             return send(request, &state, set, all).await;
         }
     };
-    answer::send(request, &octets_offer?, vec![(octets.to_owned(), segment)], state.options.buffer_bytes)
+    let offer = negotiate(request, &offers)?;
+    let parts = vec![(offer.media_type.to_owned(), segment)];
+    answer::send(request, &offer, parts, state.options.buffer_bytes)
 }
 
 /// Finds the value at a path of an instance. `as_octets`: whether the client accepts `application/octet-stream`.
@@ -76,6 +90,13 @@ pub fn find(state: &DicomWeb, entry: &InstanceEntry, path: &str, as_octets: bool
         BulkValue::Inflated(bytes) => Segment::Bytes(bytes.into()),
         BulkValue::Encapsulated { .. } => Segment::Bytes(Bytes::new()),
     }))
+}
+
+/// The media type of the document that an instance encapsulates, if it is one that documents have.
+fn document_type(state: &DicomWeb, entry: &InstanceEntry) -> Result<Option<&'static str>> {
+    let attributes = object::attributes(&state.archive, entry)?.unwrap_or_default();
+    let told = attributes.get(DOCUMENT_TYPE).and_then(|element| element.get("Value")?.get(0)?.as_str());
+    Ok(DOCUMENT_TYPES.into_iter().find(|known| told.is_some_and(|told| told.eq_ignore_ascii_case(known))))
 }
 
 /// A big endian value in little endian.

@@ -1,0 +1,49 @@
+"""Encapsulated documents, as octets and as what they are."""
+
+import pytest
+import requests
+from dicomweb_client.api import DICOMwebClient
+from pydicom.dataset import Dataset
+from pydicom.uid import EncapsulatedPDFStorage, EncapsulatedSTLStorage
+
+from small_ct import make_ct
+
+STUDY = "2.25.5005"
+PDF = b"%PDF-1.4\n" + b"% not much of a document\n" * 400 + b"%%EOF\n\n"
+
+
+def document(number: int, sop_class: str, media_type: str, content: bytes) -> Dataset:
+    ds = make_ct(number, study=STUDY, series=f"{STUDY}.{number}")
+    for keyword in ("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(ds, keyword)
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = sop_class
+    ds.Modality, ds.MIMETypeOfEncapsulatedDocument = "DOC", media_type
+    ds.EncapsulatedDocument = content
+    return ds
+
+
+@pytest.mark.parametrize(("number", "sop_class", "told", "media_type"), [
+    (1, EncapsulatedPDFStorage, "application/pdf", "application/pdf"),
+    (2, EncapsulatedSTLStorage, "MODEL/STL", "model/stl"),
+])
+def test_a_document_comes_as_what_it_is(server, number, sop_class, told, media_type):
+    ds = document(number, sop_class, told, PDF)
+    DICOMwebClient(url=server.dicomweb).store_instances([ds])
+    instance = f"{server.dicomweb}/studies/{STUDY}/series/{ds.SeriesInstanceUID}/instances/{ds.SOPInstanceUID}"
+    (metadata,) = requests.get(f"{instance}/metadata", timeout=30).json()
+    url = f"{instance}/{metadata['00420011']['BulkDataURI'].split('/instances/')[1].split('/', 1)[1]}"
+    for accept in (media_type, "application/octet-stream"):
+        answer = requests.get(url, headers={"Accept": accept}, timeout=30)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, accept), answer.text[:200]
+        assert answer.content == PDF
+    parts = requests.get(url, headers={"Accept": f'multipart/related; type="{media_type}"'}, timeout=30)
+    assert PDF in parts.content and f"Content-Type: {media_type}".encode() in parts.content
+    assert requests.get(url, headers={"Accept": "image/png"}, timeout=30).status_code == 406
+
+
+def test_what_is_no_document_has_no_other_type(server):
+    ds = document(3, EncapsulatedPDFStorage, "text/html", PDF)
+    DICOMwebClient(url=server.dicomweb).store_instances([ds])
+    url = f"{server.dicomweb}/studies/{STUDY}/series/{ds.SeriesInstanceUID}/instances/{ds.SOPInstanceUID}/bulkdata/00420011"
+    assert requests.get(url, headers={"Accept": "text/html"}, timeout=30).status_code == 406
+    assert requests.get(url, headers={"Accept": "*/*"}, timeout=30).status_code == 200
