@@ -1,9 +1,9 @@
-"""How close the retrieval of a series comes to nginx sending the same bytes from a file.
+"""How close retrieval comes to nginx sending the same bytes from files: a series, and instances over four connections.
 
     python tests/bench/beside_nginx.py --base http://127.0.0.1:8080/dicomweb --data DATA --out OUT
 
-The server at --base holds the studies of DATA, which `make_data.py` of the yardstick made. Both are asked in turns, by a client
-that throws away what it reads.
+The server at --base holds the studies of DATA, which `make_data.py` of the yardstick made. Both are asked in turns: for the
+series by a client that throws away what it reads, for instances by one that keeps each answer, as the yardstick's does.
 """
 
 import argparse
@@ -11,17 +11,23 @@ import http.client
 import json
 import statistics
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 PORT = 8179
 REPEATS = 30
+CONNECTIONS, ROUNDS = 4, 5
 ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 CONFIGURATION = """
 daemon off; pid {out}/nginx.pid; error_log {out}/nginx.log;
 events {{ }}
-http {{ access_log off; sendfile on; tcp_nopush on; server {{ listen 127.0.0.1:{port}; root {out}; }} }}
+http {{
+  access_log off; sendfile on; tcp_nopush on;
+  server {{ listen 127.0.0.1:{port}; root {out}; location /data/ {{ alias {data}/; }} }}
+}}
 """
 
 
@@ -39,7 +45,7 @@ def main():
     engram = http.client.HTTPConnection(base.hostname, base.port)
     engram.request("GET", path, headers={"Accept": ACCEPT})
     (out / "series").write_bytes(engram.getresponse().read())
-    (out / "nginx.conf").write_text(CONFIGURATION.format(out=out, port=PORT))
+    (out / "nginx.conf").write_text(CONFIGURATION.format(out=out, port=PORT, data=arguments.data.resolve()))
     server = subprocess.Popen(["nginx", "-c", out / "nginx.conf", "-e", out / "nginx.log"])
     try:
         time.sleep(1)
@@ -48,6 +54,11 @@ def main():
         for _ in range(REPEATS):
             times["engram"].append(seconds(engram, path))
             times["nginx"].append(seconds(nginx, "/series"))
+        single = {"engram": [], "nginx": []}
+        for _ in range(ROUNDS):
+            single["engram"] += of_instances(base.hostname, base.port, [
+                f"{path}/instances/{one['uid']}" for one in study["instances"]])
+            single["nginx"] += of_instances("127.0.0.1", PORT, [f"/data/{one['path']}" for one in study["instances"]])
     finally:
         server.terminate()
         server.wait()
@@ -56,6 +67,31 @@ def main():
     for name, median in medians.items():
         print(f"{name}: {median * 1e3:.1f} ms, {size / median / 1e6:.0f} MB/s")
     print(f"engram / nginx: {medians['engram'] / medians['nginx']:.2f}")
+    medians = {name: statistics.median(found) for name, found in single.items()}
+    told = ", ".join(f"{name} {median * 1e3:.2f} ms" for name, median in medians.items())
+    print(f"an instance, {CONNECTIONS} connections: {told}; engram / nginx: {medians['engram'] / medians['nginx']:.2f}")
+
+
+def of_instances(host: str, port: int, paths: list[str]) -> list[float]:
+    """Seconds that each of the paths takes when connections share them."""
+    shared, found = iter(paths), []
+
+    def work(paths: Iterator[str]):
+        connection = http.client.HTTPConnection(host, port)
+        for path in paths:
+            begun = time.perf_counter()
+            connection.request("GET", path, headers={"Accept": ACCEPT, "Accept-Encoding": "identity"})
+            answer = connection.getresponse()
+            answer.read()
+            found.append(time.perf_counter() - begun)
+            if answer.status != 200:
+                raise SystemExit(f"{path}: {answer.status}")
+
+    # A list's iterator may be shared by threads: each step of it is one of the interpreter's.
+    threads = [threading.Thread(target=work, args=(shared,)) for _ in range(CONNECTIONS)]
+    [thread.start() for thread in threads]
+    [thread.join() for thread in threads]
+    return found
 
 
 def seconds(connection: http.client.HTTPConnection, path: str) -> float:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 @contextmanager
-def engram(binary: Path, port: int, data: Path, log: Path):
+def engram(binary: Path, port: int, data: Path, log: Path, *options: str | Path):
     """A server on loopback; gives its process and how many seconds passed until it was healthy."""
     begun = time.perf_counter()
     with open(log, "a") as output:
-        server = subprocess.Popen([binary, "serve", "--bind", f"127.0.0.1:{port}", "--data", data],
+        server = subprocess.Popen([binary, "serve", "--bind", f"127.0.0.1:{port}", "--data", data, *options],
                                   stdout=output, stderr=output)
     try:
         while not is_healthy(port):

@@ -57,7 +57,8 @@ impl Default for DicomWebOptions {
             max_part_header_bytes: 8 << 10,
             max_metadata_bytes: 64 << 20,
             read_timeout: Duration::from_secs(60),
-            buffer_bytes: 512 << 10,
+            // A CT slice of 512 x 512 pixels of two bytes, its header and the part's go out as one.
+            buffer_bytes: 640 << 10,
             max_search_results: 10_000,
             max_decode_bytes: 2 << 30,
             max_frame_bytes: 512 << 20,
