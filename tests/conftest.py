@@ -4,14 +4,17 @@
 - `server`: a running server, shared by the tests of a module. `engram_server`: base URL of one for this test alone.
 - `start_engram`: starts servers over folders, with options.
 - `guarded`: a running server with a token for each role, shared by the tests of a module.
+- `browser`: headless Chromium.
 - `shared`: the folder of real data.
 """
 
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from guarding import ROLES, Commands, Guarded
+from programs import chromium
 from serving import Server, find_server, shared_folder, skip_or_fail, start_server
 
 
@@ -26,6 +29,13 @@ def shared() -> Path:
     if not folder.is_dir():
         skip_or_fail("../shared is absent")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Browser:
+    """One headless Chromium for all tests: Playwright runs once in a process."""
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="session")

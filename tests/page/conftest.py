@@ -1,25 +1,17 @@
-"""A browser that looks at the page, and what it should find there."""
+"""The page of a server, and what it should find there."""
 
 import os
 
 import pytest
-from playwright.sync_api import Browser
 
 import patients
 from engram_api import Api
-from programs import chromium
 from visit import Visit
 
 # Pictures for the documentation are taken when somebody wants them.
 collect_ignore = [] if os.environ.get("ENGRAM_PICTURES") else ["test_pictures.py"]
 
 ANNOTATED = (1, 2, 3)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Browser:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture

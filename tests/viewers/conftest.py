@@ -6,19 +6,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser
 
 from ohif import Ohif
-from programs import chromium, program
+from programs import program
 from serving import skip_or_fail
 
 HERE = Path(__file__).resolve().parent
-
-
-@pytest.fixture(scope="session")
-def browser() -> Browser:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture
