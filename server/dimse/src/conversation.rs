@@ -24,8 +24,8 @@ use crate::{
     PeerSnafu, Receiver, Refusal, SendSnafu, UnexpectedSnafu,
 };
 
-/// An identifier larger than this is none.
-const MAX_IDENTIFIER_BYTES: usize = 1 << 20;
+/// An identifier, or a request for storage commitment, larger than this is none: there is room for 20,000 references.
+const MAX_IDENTIFIER_BYTES: usize = 4 << 20;
 /// Status: success (PS3.7 C.1).
 const SUCCESS: u16 = 0;
 /// Status: SOP class not supported (PS3.7 C.5.23).
