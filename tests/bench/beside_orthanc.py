@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -20,7 +19,7 @@ import threading
 import time
 from pathlib import Path
 
-from running import engram
+from running import engram, orthanc
 
 ENGRAM_PORT = 8177
 ORTHANC = "http://127.0.0.1:8042/dicom-web"
@@ -71,15 +70,8 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measure_orthanc(arguments: argparse.Namespace, run: int):
-    started = subprocess.run([arguments.yardstick / "start_orthanc.sh", arguments.out / f"orthanc-{run}"],
-                             stdout=subprocess.PIPE, text=True, check=True)
-    pid = int(started.stdout.split()[-1])
-    try:
+    with orthanc(arguments.yardstick, arguments.out / f"orthanc-{run}") as pid:
         measure(arguments, "orthanc", ORTHANC, pid, run)
-    finally:
-        os.kill(pid, signal.SIGTERM)
-        while Path(f"/proc/{pid}").exists() and "zombie" not in Path(f"/proc/{pid}/status").read_text():
-            time.sleep(0.1)
 
 
 def measure_engram(arguments: argparse.Namespace, run: int):

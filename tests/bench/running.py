@@ -1,6 +1,8 @@
-"""Starts and stops the server that is measured."""
+"""Starts and stops the servers that are measured."""
 
 import http.client
+import os
+import signal
 import subprocess
 import time
 from contextlib import contextmanager
@@ -23,6 +25,19 @@ def engram(binary: Path, port: int, data: Path, log: Path, *options: str | Path)
     finally:
         server.terminate()
         server.wait()
+
+
+@contextmanager
+def orthanc(yardstick: Path, folder: Path):
+    """The yardstick's Orthanc with an empty store in a folder; gives its process ID."""
+    started = subprocess.run([yardstick / "start_orthanc.sh", folder], stdout=subprocess.PIPE, text=True, check=True)
+    pid = int(started.stdout.split()[-1])
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        while Path(f"/proc/{pid}").exists() and "zombie" not in Path(f"/proc/{pid}/status").read_text():
+            time.sleep(0.1)
 
 
 def is_healthy(port: int) -> bool:

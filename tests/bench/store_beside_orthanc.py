@@ -9,14 +9,12 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
-from running import engram
+from running import engram, orthanc
 
 HTTP_PORT, DIMSE_PORT, ORTHANC_PORT = 8179, 11179, 4242
 BAR = 5.0
@@ -33,7 +31,7 @@ def main():
     files = [arguments.data / one["path"] for one in study["instances"]]
     seconds = {"orthanc": [], "engram": [], "floor": []}
     for run in range(arguments.runs):
-        with orthanc(arguments, run):
+        with orthanc(arguments.yardstick, arguments.out / f"orthanc-{run}"):
             seconds["orthanc"].append(time_storing(files, "ORTHANC", ORTHANC_PORT))
         config = arguments.out / "config.toml"
         config.write_text(CONFIG)
@@ -54,19 +52,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=3)
     return parser.parse_args()
-
-
-@contextmanager
-def orthanc(arguments: argparse.Namespace, run: int):
-    started = subprocess.run([arguments.yardstick / "start_orthanc.sh", arguments.out / f"orthanc-{run}"],
-                             stdout=subprocess.PIPE, text=True, check=True)
-    pid = int(started.stdout.split()[-1])
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGTERM)
-        while Path(f"/proc/{pid}").exists() and "zombie" not in Path(f"/proc/{pid}/status").read_text():
-            time.sleep(0.1)
 
 
 def time_storing(files: list[Path], called: str, port: int) -> float:
