@@ -1,6 +1,6 @@
 //! A job in a worker's hands.
 
-use crate::{Job, JobFailure, Queue, Result};
+use crate::{Job, JobFailure, Queue, Result, job::Retry};
 use serde_json::Value;
 use std::sync::{
     Arc,
@@ -67,6 +67,12 @@ impl Claimed {
     pub fn finish(mut self, outcome: Result<Value, JobFailure>) -> Result<Job> {
         self.is_settled = true;
         self.queue.end(self.job.sequence, outcome)
+    }
+
+    /// Puts the job back to be tried again later. Durable when it returns. Where it was to be cancelled, it is.
+    pub fn retry(mut self, later: Retry) -> Result<Job> {
+        self.is_settled = true;
+        self.queue.put_off(self.job.sequence, later)
     }
 
     /// Puts the job back, as for an orderly shutdown; the attempt does not count.

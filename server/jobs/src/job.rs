@@ -79,6 +79,12 @@ pub struct Job {
     pub cancel_requested: bool,
     /// How often a worker has claimed it.
     pub attempts: u32,
+    /// Jobs of a higher one are claimed first.
+    #[serde(default)]
+    pub priority: i32,
+    /// Nobody claims it before.
+    #[serde(default)]
+    pub not_before: Option<Timestamp>,
     /// The stage it is in, while it runs.
     pub stage: Option<String>,
     /// How far that stage is.
@@ -93,7 +99,7 @@ pub struct Job {
     pub stages: Vec<StageTiming>,
     /// Seconds until it ends, as far as its pace and the last job of its kind tell; `None` where they tell nothing.
     pub seconds_left: Option<f64>,
-    /// Why it failed.
+    /// Why it failed; of a job that waits to be tried again, why it failed last.
     pub error: Option<JobFailure>,
     /// What it made: the caller's.
     pub result: Option<Value>,
@@ -110,6 +116,8 @@ impl Job {
             state: JobState::Queued,
             cancel_requested: false,
             attempts: 0,
+            priority: new.priority,
+            not_before: new.not_before,
             stage: None,
             progress: Progress::default(),
             created_at,
@@ -144,6 +152,39 @@ impl Job {
             ..self.clone()
         }
     }
+
+    /// The job as it is tried again later, with what is then left to do.
+    pub(crate) fn retried(&self, later: Retry) -> Self {
+        let Retry { payload, failure, not_before } = later;
+        Job { payload, error: Some(failure), not_before: Some(not_before), ..self.requeued() }
+    }
+
+    /// The job as if it came now.
+    pub(crate) fn anew(&self, now: Timestamp) -> Self {
+        Job {
+            created_at: now,
+            attempts: 0,
+            cancel_requested: false,
+            not_before: None,
+            finished_at: None,
+            ..self.requeued()
+        }
+    }
+
+    pub(crate) fn may_start(&self, now: Timestamp) -> bool {
+        self.state == JobState::Queued && self.not_before.is_none_or(|at| at <= now)
+    }
+}
+
+/// How a job that failed for now is tried again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retry {
+    /// What is left to do.
+    pub payload: Value,
+    /// Why it failed.
+    pub failure: JobFailure,
+    /// When to try again.
+    pub not_before: Timestamp,
 }
 
 /// A job to be made.
@@ -155,12 +196,16 @@ pub struct NewJob {
     pub kind: String,
     /// What to do.
     pub payload: Value,
+    /// Jobs of a higher one are claimed first.
+    pub priority: i32,
+    /// Nobody claims it before.
+    pub not_before: Option<Timestamp>,
 }
 
 impl NewJob {
-    /// A job of this kind under a new id.
+    /// A job of this kind under a new id, to be started as soon as can be.
     pub fn new(kind: impl Into<String>, payload: Value) -> Self {
-        NewJob { id: JobId::new_v4(), kind: kind.into(), payload }
+        NewJob { id: JobId::new_v4(), kind: kind.into(), payload, priority: 0, not_before: None }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A job is a kind and a payload, both the caller's. [`Queue::enqueue`] returns when the job is synced to the
 //! queue's journal; a worker [claims](Queue::claim) it, reports stages and progress, looks at its
-//! [`CancelToken`], and [finishes](Claimed::finish) it. A job that was running when the process ended is queued
+//! [`CancelToken`], and [finishes](Claimed::finish) it, or has it [tried again](Claimed::retry) later. A job that was running when the process ended is queued
 //! again on opening, until its attempts are used up.
 //!
 //! The journal is the truth (primary state); the sled tree is derived from it on opening and serves finished
@@ -40,6 +40,6 @@ pub use claim::{CancelToken, Claimed};
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use error::{Error, Result};
 pub use events::{Event, Observation, Observer, Subscription};
-pub use job::{Job, JobFailure, JobFilter, JobId, JobState, NewJob, Progress, StageTiming};
+pub use job::{Job, JobFailure, JobFilter, JobId, JobState, NewJob, Progress, Retry, StageTiming};
 pub use options::QueueOptions;
 pub use queue::{CancelOutcome, Queue};

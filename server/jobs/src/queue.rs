@@ -2,7 +2,7 @@
 
 use crate::{
     CancelToken, Claimed, Error, Event, Job, JobFailure, JobFilter, JobId, JobState, NewJob, Observation,
-    Observer, Progress, QueueOptions, Result, StageTiming, Subscription, Timestamp,
+    Observer, Progress, QueueOptions, Result, Retry, StageTiming, Subscription, Timestamp,
     events::{Mailbox, Observers},
     pace::Pace,
     table::Table,
@@ -44,8 +44,10 @@ struct State {
     table: Table,
     /// Jobs that wait or run, by sequence number.
     live: BTreeMap<u64, Live>,
-    /// Sequence numbers of finished jobs.
+    /// Sequence numbers of finished jobs that are let go of in time.
     finished: BTreeSet<u64>,
+    /// How many jobs failed and stay.
+    failed: usize,
     next_sequence: u64,
     pace: Pace,
     is_closed: bool,
@@ -76,10 +78,10 @@ impl Queue {
         let (mut table, jobs) = Table::open(tree, journal)?;
         let now = options.clock.now();
         let mut jobs: Vec<Job> = jobs.into_iter().map(|job| resumed(job, &options, now)).collect();
-        let finished = jobs.iter().filter(|job| job.state.is_finished()).count();
+        let finished = jobs.iter().filter(|job| options.lets_go_of(job)).count();
         let mut surplus = finished.saturating_sub(options.max_finished);
         jobs.retain(|job| {
-            let is_surplus = surplus > 0 && job.state.is_finished();
+            let is_surplus = surplus > 0 && options.lets_go_of(job);
             surplus -= usize::from(is_surplus);
             !is_surplus
         });
@@ -88,6 +90,7 @@ impl Queue {
             table,
             live: BTreeMap::new(),
             finished: BTreeSet::new(),
+            failed: 0,
             next_sequence: jobs.last().map_or(0, |job| job.sequence.saturating_add(1)),
             pace: Pace::default(),
             is_closed: false,
@@ -97,7 +100,7 @@ impl Queue {
                 state.pace.learn(&job);
             }
             if job.state.is_finished() {
-                state.finished.insert(job.sequence);
+                state.count_finished(&job, &options);
             } else {
                 state.live.insert(job.sequence, Live::new(job));
             }
@@ -118,7 +121,8 @@ impl Queue {
     pub fn enqueue(&self, job: NewJob) -> Result<Job> {
         let mut state = self.inner.state.lock();
         let limit = self.inner.options.max_queued;
-        if state.live.values().filter(|live| live.job.state == JobState::Queued).count() >= limit {
+        let waiting = state.live.values().filter(|live| live.job.state == JobState::Queued).count();
+        if waiting.saturating_add(state.failed) >= limit {
             return Err(Error::Full { limit });
         }
         if state.table.sequence(job.id)?.is_some() {
@@ -132,8 +136,8 @@ impl Queue {
         Ok(job)
     }
 
-    /// Waits up to `timeout` for the oldest job of one of these kinds (none named: any) and takes it;
-    /// `None` when none came, when the queue is closed, and when the journal cannot be written.
+    /// Waits up to `timeout` for a job of one of these kinds (none named: any) that may start, and takes the oldest of
+    /// the highest priority; `None` when none came, when the queue is closed, and when the journal cannot be written.
     pub fn claim(&self, kinds: &[&str], timeout: Duration) -> Option<Claimed> {
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.inner.state.lock();
@@ -141,18 +145,16 @@ impl Queue {
             if state.is_closed {
                 return None;
             }
-            let is_mine = |live: &&Live| {
-                live.job.state == JobState::Queued
-                    && (kinds.is_empty() || kinds.contains(&live.job.kind.as_str()))
-            };
-            if let Some(sequence) = state.live.values().find(is_mine).map(|live| live.job.sequence) {
+            let now = self.inner.options.clock.now();
+            if let Some(sequence) = state.next(kinds, now) {
                 return self.start(&mut state, sequence);
             }
-            match deadline {
-                Some(deadline) if self.inner.changed.wait_until(&mut state, deadline).timed_out() => {
-                    return None;
-                }
-                Some(_) => {}
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return None;
+            }
+            let until = [deadline, state.next_may_start(kinds, now)].into_iter().flatten().min();
+            match until {
+                Some(until) => drop(self.inner.changed.wait_until(&mut state, until)),
                 None => self.inner.changed.wait(&mut state),
             }
         }
@@ -225,6 +227,63 @@ impl Queue {
         }
         self.inner.observers.tell(&Event::State(asked.clone()));
         Ok(Some(CancelOutcome::Asked(asked)))
+    }
+
+    /// Has a job done as if it came now: one that failed or was cancelled, or that waits to be tried again. One that runs,
+    /// or ended well, stays as it is. The job as it then stands; `None` where there is no such job.
+    pub fn again(&self, id: JobId) -> Result<Option<Job>> {
+        let mut state = self.inner.state.lock();
+        let Some(job) = state.job(id)? else { return Ok(None) };
+        if matches!(job.state, JobState::Running | JobState::Succeeded) {
+            return Ok(Some(job));
+        }
+        let anew = job.anew(self.inner.options.clock.now());
+        state.table.keep(&anew)?;
+        state.uncount_finished(&job, &self.inner.options);
+        state.live.insert(anew.sequence, Live::new(anew.clone()));
+        self.inner.observers.tell(&Event::State(anew.clone()));
+        self.inner.changed.notify_all();
+        Ok(Some(anew))
+    }
+
+    /// Lets go of a finished job, for good. Whether it was there, and finished.
+    pub fn forget(&self, id: JobId) -> Result<bool> {
+        let mut state = self.inner.state.lock();
+        let Some(job) = state.job(id)?.filter(|job| job.state.is_finished()) else { return Ok(false) };
+        state.uncount_finished(&job, &self.inner.options);
+        state.table.forget(job.sequence)?;
+        state.table.rewrite()?;
+        Ok(true)
+    }
+
+    /// Puts off the start of a waiting job. This is not kept: after a restart, what was kept before counts. Whether the
+    /// job was there, and waiting.
+    pub fn postpone(&self, id: JobId, not_before: Timestamp) -> Result<bool> {
+        let mut state = self.inner.state.lock();
+        let State { table, live, .. } = &mut *state;
+        let Some(sequence) = table.sequence(id)? else { return Ok(false) };
+        let waiting = live.get_mut(&sequence).filter(|live| live.job.state == JobState::Queued);
+        Ok(waiting.map(|live| live.job.not_before = Some(not_before)).is_some())
+    }
+
+    /// Puts off the start of every waiting job of a kind, as [`postpone`](Queue::postpone) does; what starts later
+    /// anyhow stays as it is.
+    pub fn postpone_kind(&self, kind: &str, not_before: Timestamp) {
+        let mut state = self.inner.state.lock();
+        let waiting = state.live.values_mut().map(|live| &mut live.job);
+        for job in waiting.filter(|job| job.kind == kind && job.state == JobState::Queued) {
+            job.not_before = job.not_before.max(Some(not_before));
+        }
+    }
+
+    /// Whether a job of this kind waits for a worker or runs.
+    pub fn is_busy_with(&self, kind: &str) -> bool {
+        self.inner.state.lock().live.values().any(|live| live.job.kind == kind)
+    }
+
+    /// The time, as the queue is told it.
+    pub fn now(&self) -> Timestamp {
+        self.inner.options.clock.now()
     }
 
     /// Watches a job; `None` where there is no such job.
@@ -314,11 +373,31 @@ impl Queue {
         Ok(())
     }
 
+    pub(crate) fn put_off(&self, sequence: u64, later: Retry) -> Result<Job> {
+        let now = self.inner.options.clock.now();
+        let mut state = self.inner.state.lock();
+        let State { table, live, .. } = &mut *state;
+        let Some(live) = live.get_mut(&sequence) else { return Err(Error::Gone) };
+        if live.job.cancel_requested {
+            let job = live.job.ended(Err(later.failure), now);
+            self.settle(&mut state, job.clone())?;
+            return Ok(job);
+        }
+        let job = live.job.retried(later);
+        table.keep(&job)?;
+        live.job = job.clone();
+        self.inner.observers.tell(&Event::State(job.clone()));
+        self.inner.changed.notify_all();
+        let live = state.live.len() + state.finished.len() + state.failed;
+        state.table.trim(live)?;
+        Ok(job)
+    }
+
     /// Keeps a finished job, durably, and lets go of what is beyond the retention.
     fn settle(&self, state: &mut State, job: Job) -> Result<()> {
         state.table.keep(&job)?;
         state.live.remove(&job.sequence);
-        state.finished.insert(job.sequence);
+        state.count_finished(&job, &self.inner.options);
         if job.state == JobState::Succeeded {
             state.pace.learn(&job);
         }
@@ -327,11 +406,44 @@ impl Queue {
             let Some(oldest) = state.finished.pop_first() else { break };
             state.table.forget(oldest)?;
         }
-        state.table.trim(state.live.len() + state.finished.len())
+        let jobs = state.live.len() + state.finished.len() + state.failed;
+        state.table.trim(jobs)
     }
 }
 
 impl State {
+    /// The oldest job of the highest priority that may start now.
+    fn next(&self, kinds: &[&str], now: Timestamp) -> Option<u64> {
+        let ready = self.of(kinds).filter(|job| job.may_start(now));
+        ready.min_by_key(|job| (std::cmp::Reverse(job.priority), job.sequence)).map(|job| job.sequence)
+    }
+
+    /// When the first of those that wait for their time may start.
+    fn next_may_start(&self, kinds: &[&str], now: Timestamp) -> Option<Instant> {
+        let waiting = self.of(kinds).filter(|job| job.state == JobState::Queued);
+        let at = waiting.filter_map(|job| job.not_before).min()?;
+        Instant::now().checked_add(Duration::from_millis(at.0.saturating_sub(now.0)))
+    }
+
+    fn of(&self, kinds: &[&str]) -> impl Iterator<Item = &Job> {
+        let jobs = self.live.values().map(|live| &live.job);
+        jobs.filter(move |job| kinds.is_empty() || kinds.contains(&job.kind.as_str()))
+    }
+
+    fn count_finished(&mut self, job: &Job, options: &QueueOptions) {
+        match options.lets_go_of(job) {
+            true => drop(self.finished.insert(job.sequence)),
+            false => self.failed = self.failed.saturating_add(1),
+        }
+    }
+
+    fn uncount_finished(&mut self, job: &Job, options: &QueueOptions) {
+        match job.state.is_finished() && !options.lets_go_of(job) {
+            true => self.failed = self.failed.saturating_sub(1),
+            false => drop(self.finished.remove(&job.sequence)),
+        }
+    }
+
     fn job(&self, id: JobId) -> Result<Option<Job>> {
         let Some(sequence) = self.table.sequence(id)? else { return Ok(None) };
         match self.live.get(&sequence) {

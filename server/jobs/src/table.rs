@@ -90,6 +90,11 @@ impl Table {
         if self.written <= jobs.saturating_mul(2).saturating_add(SLACK) {
             return Ok(());
         }
+        self.rewrite()
+    }
+
+    /// Writes the journal anew: with the jobs that the tree holds, and no others.
+    pub(crate) fn rewrite(&mut self) -> Result<()> {
         let kept: Result<Vec<Job>> = self.oldest_first().collect();
         let kept = kept?;
         self.journal.rewrite(&kept).context(JournalSnafu)?;

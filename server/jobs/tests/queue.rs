@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use engram_jobs::{
-    CancelOutcome, Clock, Error, Event, JobFailure, JobFilter, JobState, NewJob, Queue, QueueOptions,
+    CancelOutcome, Clock, Error, Event, JobFailure, JobFilter, JobState, NewJob, Queue, QueueOptions, Retry,
     Timestamp,
 };
 use serde_json::json;
@@ -210,4 +210,89 @@ fn limits_hold_and_lists_filter() {
         [ids[6], ids[5]]
     );
     assert_eq!(found(JobFilter { states: vec![JobState::Cancelled], ..JobFilter::default() }), [ids[6]]);
+}
+
+#[test]
+fn priority_comes_before_age_and_a_time_before_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(TestClock::default());
+    let queue = open(folder.path(), QueueOptions { clock: clock.clone(), ..QueueOptions::default() });
+    let add = |payload: u64, priority: i32, not_before: Option<u64>| {
+        let new = NewJob::new("a", json!(payload));
+        queue.enqueue(NewJob { priority, not_before: not_before.map(Timestamp), ..new }).unwrap().id
+    };
+    add(0, 0, None);
+    add(1, 5, None);
+    let later = add(2, 9, Some(1_000));
+    add(3, 5, None);
+    let next = || queue.claim(&["a"], Duration::ZERO).map(|claimed| claimed.job().payload.clone());
+    assert_eq!([next(), next()], [Some(json!(1)), Some(json!(3))]);
+    assert!(queue.postpone(later, Timestamp(2_000)).unwrap());
+    clock.pass(1_500);
+    assert_eq!([next(), next()], [Some(json!(0)), None]);
+    assert!(queue.is_busy_with("a") && !queue.is_busy_with("b"));
+    clock.pass(500);
+    assert_eq!([next(), next()], [Some(json!(2)), None]);
+}
+
+#[test]
+fn who_waits_is_woken_when_a_jobs_time_has_come() {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = open(folder.path(), QueueOptions::default());
+    let at = Timestamp(queue.now().0 + 100);
+    queue.enqueue(NewJob { not_before: Some(at), ..NewJob::new("a", json!(null)) }).unwrap();
+    assert!(queue.claim(&["a"], Duration::ZERO).is_none());
+    assert!(queue.claim(&["a"], Duration::from_secs(60)).is_some());
+    assert!(queue.now() >= at);
+}
+
+#[test]
+fn what_fails_for_now_is_tried_again_with_what_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(TestClock::default());
+    let options = QueueOptions { clock: clock.clone(), ..QueueOptions::default() };
+    let id = {
+        let queue = open(folder.path(), options.clone());
+        let id = queue.enqueue(NewJob::new("a", json!(["x", "y"]))).unwrap().id;
+        let later = Retry { payload: json!(["y"]), failure: failure(), not_before: Timestamp(1_000) };
+        let job = queue.claim(&["a"], Duration::ZERO).unwrap().retry(later).unwrap();
+        assert_eq!((job.state, job.error), (JobState::Queued, Some(failure())));
+        assert!(queue.claim(&["a"], Duration::ZERO).is_none());
+        id
+    };
+    let queue = open(folder.path(), options);
+    assert!(queue.claim(&["a"], Duration::ZERO).is_none());
+    clock.pass(1_000);
+    let claimed = queue.claim(&["a"], Duration::ZERO).unwrap();
+    assert_eq!((claimed.job().id, &claimed.job().payload, claimed.job().attempts), (id, &json!(["y"]), 2));
+    queue.cancel(id).unwrap();
+    let later = Retry { payload: json!([]), failure: failure(), not_before: Timestamp(0) };
+    assert_eq!(claimed.retry(later).unwrap().state, JobState::Cancelled);
+}
+
+#[test]
+fn failed_jobs_stay_until_they_are_done_again_or_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let options =
+        QueueOptions { keep_failed: true, max_finished: 0, max_queued: 3, ..QueueOptions::default() };
+    let ids: Vec<_> = {
+        let queue = open(folder.path(), options.clone());
+        let fail = |number: u64| {
+            let id = queue.enqueue(NewJob::new("a", json!(number))).unwrap().id;
+            queue.claim(&["a"], Duration::ZERO).unwrap().finish(Err(failure())).unwrap();
+            id
+        };
+        (0..3).map(fail).collect()
+    };
+    let queue = open(folder.path(), options.clone());
+    assert!(matches!(queue.enqueue(NewJob::new("a", json!(null))), Err(Error::Full { limit: 3 })));
+    assert!(queue.forget(ids[0]).unwrap() && !queue.forget(ids[0]).unwrap());
+    assert_eq!(queue.again(ids[1]).unwrap().map(|job| job.state), Some(JobState::Queued));
+    assert_eq!(queue.again(ids[0]).unwrap(), None);
+    drop(queue);
+    let queue = open(folder.path(), options);
+    let states = queue.list(&JobFilter::default()).unwrap().into_iter().map(|job| (job.id, job.state));
+    assert_eq!(states.collect::<Vec<_>>(), [(ids[2], JobState::Failed), (ids[1], JobState::Queued)]);
+    queue.claim(&["a"], Duration::ZERO).unwrap().finish(Ok(json!(null))).unwrap();
+    assert_eq!(queue.get(ids[1]).unwrap(), None);
 }
