@@ -308,6 +308,11 @@ impl Queue {
         (waiting, state.live.len() - waiting)
     }
 
+    /// How many jobs failed and stay ([`QueueOptions::keep_failed`]).
+    pub fn failed(&self) -> usize {
+        self.inner.state.lock().failed
+    }
+
     /// Wakes all who wait in [`claim`](Queue::claim) with `None`, and lets nobody claim any more: for an
     /// orderly shutdown.
     pub fn close(&self) {
