@@ -156,6 +156,13 @@ pub enum Error {
         second: u16,
     },
 
+    /// The object is none that a BINARY segmentation can be made of.
+    #[snafu(display("could not make a BINARY segmentation of the object: {reason}"))]
+    NotBinary {
+        /// Why not.
+        reason: &'static str,
+    },
+
     /// The object was made but not encoded.
     #[snafu(display("could not encode the segmentation as a file"))]
     Encode {

@@ -4,10 +4,13 @@
 //! - [`read`] parses a BINARY, FRACTIONAL or LABELMAP SEG; [`Segmentation::masks_on`] places one of its segments
 //!   on given source slices, [`Segmentation::frame_on`] one of its frames for a picture.
 //! - [`write()`] makes a LABELMAP or BINARY SEG from voxels on source slices.
+//! - [`to_binary`] makes a BINARY SEG of a LABELMAP.
+//! - [`put`] puts attributes into data sets, for rooms that write other objects beside a SEG.
 //! - [`Code`] and [`LabelConcept`] say when two segments mean the same thing.
 //!
 //! Positions are in the patient coordinate system (LPS), in mm; arrays are indexed `[slice, row, column]`.
 
+mod binary;
 mod code;
 mod concept;
 mod dataset;
@@ -27,6 +30,7 @@ mod srt;
 mod tests;
 mod write;
 
+pub use binary::to_binary;
 pub use code::Code;
 pub use concept::LabelConcept;
 pub use describe::{
@@ -44,5 +48,5 @@ pub use shown::{FrameOnSlice, SegmentPixel};
 pub use slice::ReferencedSlice;
 pub use write::{
     AlgorithmIdentification, Content, Encoding, Equipment, NewSegment, NewSegmentation, ResultUids, Voxels,
-    to_part10, write,
+    copy_patient_and_study, derived_uid, item as put, to_part10, write,
 };

@@ -1,5 +1,6 @@
 //! Tests of reading, placing and writing together, on made-up slices.
 
+mod binary;
 mod malformed;
 mod placement;
 mod round_trip;

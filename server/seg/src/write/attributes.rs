@@ -46,7 +46,8 @@ const REQUIRED: &[(Tag, VR)] = &[
     (tags::REFERRING_PHYSICIAN_NAME, VR::PN),
 ];
 
-pub(super) fn copy_patient_and_study(source: &InMemDicomObject, object: &mut InMemDicomObject) {
+/// Puts into a result what its source says of patient and study; what must be there is there, if empty.
+pub fn copy_patient_and_study(source: &InMemDicomObject, object: &mut InMemDicomObject) {
     // Texts are Unicode in memory, whatever the source was encoded in.
     object.put_value(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
     for tag in SHARED {

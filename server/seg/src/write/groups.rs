@@ -46,18 +46,10 @@ pub(super) fn put(new: &NewSegmentation, plan: &Plan, object: &mut InMemDicomObj
 /// Frames are indexed by segment (BINARY) and by position, or by place in the stack where there is no position.
 fn put_dimensions(new: &NewSegmentation, plan: &Plan, spatial: bool, object: &mut InMemDicomObject) {
     let uid = derived_uid(&new.uids.sop_instance_uid, "dimensions");
-    let index = |pointer: Tag, group: Tag, label: &str| {
-        let mut item = InMemDicomObject::new_empty();
-        item.put_value(tags::DIMENSION_ORGANIZATION_UID, VR::UI, uid.as_str());
-        item.put_value(tags::DIMENSION_INDEX_POINTER, VR::AT, PrimitiveValue::Tags(vec![pointer].into()));
-        item.put_value(tags::FUNCTIONAL_GROUP_POINTER, VR::AT, PrimitiveValue::Tags(vec![group].into()));
-        item.put_value(tags::DIMENSION_DESCRIPTION_LABEL, VR::LO, label);
-        item
-    };
+    let index = |pointer: Tag, group: Tag, label: &str| dimension(&uid, pointer, group, label);
     let mut indices = Vec::new();
     if !plan.label_map {
-        let (pointer, group) = (tags::REFERENCED_SEGMENT_NUMBER, tags::SEGMENT_IDENTIFICATION_SEQUENCE);
-        indices.push(index(pointer, group, "Segment Number"));
+        indices.push(segment_dimension(&uid));
     }
     indices.push(match spatial {
         true => index(tags::IMAGE_POSITION_PATIENT, tags::PLANE_POSITION_SEQUENCE, "Image Position Patient"),
@@ -69,6 +61,22 @@ fn put_dimensions(new: &NewSegmentation, plan: &Plan, spatial: bool, object: &mu
     organization.put_value(tags::DIMENSION_ORGANIZATION_UID, VR::UI, uid.as_str());
     object.put_items(tags::DIMENSION_ORGANIZATION_SEQUENCE, vec![organization]);
     object.put_items(tags::DIMENSION_INDEX_SEQUENCE, indices);
+}
+
+/// An item of DimensionIndexSequence.
+fn dimension(organization: &str, pointer: Tag, group: Tag, label: &str) -> InMemDicomObject {
+    let mut item = InMemDicomObject::new_empty();
+    item.put_value(tags::DIMENSION_ORGANIZATION_UID, VR::UI, organization);
+    item.put_value(tags::DIMENSION_INDEX_POINTER, VR::AT, PrimitiveValue::Tags(vec![pointer].into()));
+    item.put_value(tags::FUNCTIONAL_GROUP_POINTER, VR::AT, PrimitiveValue::Tags(vec![group].into()));
+    item.put_value(tags::DIMENSION_DESCRIPTION_LABEL, VR::LO, label);
+    item
+}
+
+/// The dimension of the segment that a frame holds.
+pub(crate) fn segment_dimension(organization: &str) -> InMemDicomObject {
+    let (pointer, group) = (tags::REFERENCED_SEGMENT_NUMBER, tags::SEGMENT_IDENTIFICATION_SEQUENCE);
+    dimension(organization, pointer, group, "Segment Number")
 }
 
 /// Orientation and pixel measures. Without positions there are neither: spacing in a plane is then the source's to

@@ -1,4 +1,4 @@
-//! Putting attributes into datasets.
+//! Putting attributes into datasets, as the standard's tables list them.
 
 use dicom_core::value::DataSetSequence;
 use dicom_core::{DataElement, Length, PrimitiveValue, Tag, VR};
@@ -8,9 +8,12 @@ use dicom_object::InMemDicomObject;
 use crate::Code;
 
 /// Dataset building that reads as the standard's tables do.
-pub(crate) trait Put {
+pub trait Put {
+    /// An attribute with its value.
     fn put_value(&mut self, tag: Tag, vr: VR, value: impl Into<PrimitiveValue>);
+    /// A sequence.
     fn put_items(&mut self, tag: Tag, items: Vec<InMemDicomObject>);
+    /// A sequence of one code.
     fn put_code(&mut self, tag: Tag, code: &Code);
 
     /// A Type 2 attribute without value, unless there is one already.
@@ -38,7 +41,7 @@ impl Put for InMemDicomObject {
 }
 
 /// Code Sequence Macro (PS3.3 8.8). SNOMED-RT codes, which are retired, are written as their SNOMED CT equals.
-pub(crate) fn code_item(code: &Code) -> InMemDicomObject {
+pub fn code_item(code: &Code) -> InMemDicomObject {
     let mut item = InMemDicomObject::new_empty();
     let (scheme, value) = code.canonical();
     let is_urn = value.starts_with("urn:") || value.contains("://");
@@ -55,18 +58,18 @@ pub(crate) fn code_item(code: &Code) -> InMemDicomObject {
 }
 
 /// Text as a single LO value: at most 64 characters, no backslash or control characters.
-pub(crate) fn line(text: &str) -> String {
+pub fn line(text: &str) -> String {
     clipped(text, 64)
 }
 
 /// Text as a single value of a VR that holds so many characters.
-pub(crate) fn clipped(text: &str, characters: usize) -> String {
+pub fn clipped(text: &str, characters: usize) -> String {
     let allowed = |c: char| if c == '\\' || c.is_control() { ' ' } else { c };
     text.trim().chars().map(allowed).take(characters).collect::<String>().trim_end().to_owned()
 }
 
 /// A decimal string (DS): the shortest text that gives the number back, or as many digits as fit in 16 characters.
-pub(crate) fn decimal(value: f64) -> String {
+pub fn decimal(value: f64) -> String {
     let shortest = format!("{value}");
     if shortest.len() <= 16 {
         return shortest;
@@ -80,7 +83,7 @@ pub(crate) fn decimal(value: f64) -> String {
 }
 
 /// Several decimal strings.
-pub(crate) fn decimals(values: &[f64]) -> PrimitiveValue {
+pub fn decimals(values: &[f64]) -> PrimitiveValue {
     PrimitiveValue::Strs(values.iter().map(|value| decimal(*value)).collect())
 }
 

@@ -4,9 +4,12 @@ mod attributes;
 mod content;
 mod equipment;
 mod groups;
-pub(crate) mod item;
+pub mod item;
 mod segments;
-mod voxels;
+pub(crate) mod voxels;
+
+pub use attributes::copy_patient_and_study;
+pub(crate) use groups::segment_dimension;
 
 use dicom_dictionary_std::uids;
 use dicom_object::meta::FileMetaTableBuilder;
@@ -215,7 +218,7 @@ fn check(new: &NewSegmentation) -> Result<()> {
 }
 
 /// A UID that follows from another and a purpose, so that repeating the work repeats the UID.
-fn derived_uid(from: &str, purpose: &str) -> String {
+pub fn derived_uid(from: &str, purpose: &str) -> String {
     let name = format!("{from}/{purpose}");
     format!("2.25.{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()).as_u128())
 }

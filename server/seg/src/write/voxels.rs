@@ -145,7 +145,7 @@ fn first_overlap(voxels: &Voxels) -> Option<(u16, u16)> {
 }
 
 /// Least significant bit first, frames following one another without padding (PS3.5 8.1.1).
-fn pack(values: impl Iterator<Item = u16>) -> Vec<u8> {
+pub(crate) fn pack(values: impl Iterator<Item = u16>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (index, value) in values.enumerate() {
         if index % 8 == 0 {
@@ -158,7 +158,8 @@ fn pack(values: impl Iterator<Item = u16>) -> Vec<u8> {
     bytes
 }
 
-fn even(mut bytes: Vec<u8>) -> Vec<u8> {
+/// With the byte that makes the length even (PS3.5 8.2).
+pub(crate) fn even(mut bytes: Vec<u8>) -> Vec<u8> {
     if !bytes.len().is_multiple_of(2) {
         bytes.push(0);
     }
