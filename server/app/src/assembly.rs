@@ -2,17 +2,21 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use engram_archive::{Archive, ArchiveOptions, StoreOutcome, StoredInstance};
 use engram_dicomweb::{InstanceObserver, ObserverError, StowOptions};
 use engram_imaging::{DecodeLimits, VolumeLimits};
 use engram_jobs::{Queue, QueueOptions};
-use engram_workflow::{ReadLimits, SegmentationDefaults, Workflow, WorkflowOptions, WorkflowParts};
+use engram_workflow::{
+    Origin, OutboxOptions, ReadLimits, SegmentationDefaults, Source, Workflow, WorkflowOptions, WorkflowParts,
+};
 
 use crate::bundles::{self, StoredBundles};
 use crate::cli::Failure;
 use crate::config::{Config, mebibytes};
 use crate::guard::Tokens;
+use crate::outgoing;
 
 /// Every room, open.
 pub struct House {
@@ -36,11 +40,15 @@ pub fn join(config: &Config, db: &sled::Db, archive: Archive) -> Result<House, F
     let data = config.storage.data.as_path();
     let tree = db.open_tree("jobs").map_err(Failure::of)?;
     let queue = Queue::open(tree, &data.join("jobs.journal"), queue_options(config)).map_err(Failure::of)?;
+    let recipients = outgoing::configured(config)?;
     let parts = WorkflowParts {
         archive: archive.clone(),
         queue,
         source: Box::new(StoredBundles::new(config, db).map_err(Failure::say)?),
         bundles: bundles::configured(config)?,
+        outbox: outbox(config, db)?,
+        nodes: recipients.nodes,
+        hooks: recipients.hooks,
     };
     let workflow = Workflow::open(data, parts, workflow_options(config)).map_err(Failure::of)?;
     let tokens = Arc::new(Tokens::open(data).map_err(Failure::of)?);
@@ -80,6 +88,19 @@ pub fn archive_options(config: &Config) -> ArchiveOptions {
     }
 }
 
+/// What is to leave the house. Nothing that was given up goes away by itself, and a crash is no fault of a delivery.
+fn outbox(config: &Config, db: &sled::Db) -> Result<Queue, Failure> {
+    let tree = db.open_tree("outbox").map_err(Failure::of)?;
+    let options = QueueOptions {
+        max_queued: config.outbox.max_waiting,
+        max_finished: config.outbox.keep_finished,
+        keep_failed: true,
+        max_attempts: u32::MAX,
+        ..QueueOptions::default()
+    };
+    Queue::open(tree, &config.storage.data.join("outbox.journal"), options).map_err(Failure::of)
+}
+
 fn queue_options(config: &Config) -> QueueOptions {
     QueueOptions {
         max_finished: config.jobs.keep_finished,
@@ -91,6 +112,11 @@ fn queue_options(config: &Config) -> QueueOptions {
 fn workflow_options(config: &Config) -> WorkflowOptions {
     WorkflowOptions {
         rules: config.rules.clone(),
+        outbox: OutboxOptions {
+            first_retry: Duration::from_secs(config.outbox.first_retry_seconds),
+            longest_retry: Duration::from_secs(config.outbox.longest_retry_seconds),
+            give_up_after: Duration::from_secs(config.outbox.give_up_hours.saturating_mul(3600)),
+        },
         limits: read_limits(config),
         segmentation: SegmentationDefaults {
             quality: config.segmentation.quality,
@@ -122,8 +148,10 @@ impl InstanceObserver for Observer {
         stored: &[StoreOutcome],
         options: &StowOptions,
     ) -> Result<(), ObserverError> {
-        let instances = stored.iter().map(StoreOutcome::instance);
-        Ok(self.0.before_acknowledge(instances, options.partial, options.collection.as_deref())?)
+        let instances = || stored.iter().map(StoreOutcome::instance);
+        self.0.before_acknowledge(instances(), options.partial, options.collection.as_deref())?;
+        let origin = Origin { source: Source::Dicomweb, calling_ae_title: None };
+        Ok(self.0.arriving(instances(), &origin)?)
     }
 
     fn instance_stored(&self, instance: &StoredInstance, _options: &StowOptions) {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use engram_routing::Rule;
 use engram_segmenter::Quality;
+use engram_workflow::NewsKind;
 use serde::{Deserialize, Serialize};
 use snafu::{ResultExt, Snafu};
 
@@ -95,7 +96,24 @@ section! {
         allow_delete: bool = true,
         /// The URL that clients reach `/dicomweb` under; none: what each names in `Host`.
         public_url: Option<String> = None,
+        /// Servers that rules may send to.
+        nodes: Vec<DicomwebNode> = Vec::new(),
     }
+}
+/// `[[dicomweb.nodes]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DicomwebNode {
+    /// The name by which rules know it.
+    pub name: String,
+    /// The URL below which its `/studies` lies.
+    pub url: String,
+    /// The token that it asks for.
+    pub token: Option<String>,
+    /// The user whom it asks for, and
+    pub username: Option<String>,
+    /// the password.
+    pub password: Option<String>,
 }
 section! {
     /// `[viewer]`
@@ -236,6 +254,35 @@ section! {
     }
 }
 section! {
+    /// `[outbox]`
+    Outbox {
+        /// Seconds to the second attempt; they double with each further one.
+        first_retry_seconds: u64 = 5,
+        /// The most seconds between attempts.
+        longest_retry_seconds: u64 = 900,
+        /// Hours after which what fails is given up.
+        give_up_hours: u64 = 72,
+        /// Deliveries that went well and are remembered.
+        keep_finished: usize = 1000,
+        /// Deliveries that wait or were given up, at the most.
+        max_waiting: usize = 100_000,
+    }
+}
+/// `[[webhooks]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// Its name.
+    pub name: String,
+    /// Where it is called.
+    pub url: String,
+    /// What its calls are signed with.
+    pub secret: Option<String>,
+    /// What it hears of; empty: everything.
+    #[serde(default)]
+    pub events: Vec<NewsKind>,
+}
+section! {
     /// `[log]`
     Log {
         /// Level or filter.
@@ -272,7 +319,9 @@ pub struct Config {
     pub memory: Memory,
     pub segmentation: Segmentation,
     pub jobs: Jobs,
+    pub outbox: Outbox,
     pub log: Log,
+    pub webhooks: Vec<Webhook>,
     pub rules: Vec<Rule>,
 }
 

@@ -12,6 +12,7 @@ mod evaluate;
 mod guard;
 mod http;
 mod montage;
+mod outgoing;
 mod phantom;
 mod telemetry;
 mod tls;

@@ -49,6 +49,16 @@ impl Resource {
         self.with(HttpMethod::Post, web::post().to(handler), operation)
     }
 
+    /// PUT.
+    pub fn put<F, A>(self, handler: F, operation: impl Into<Operation>) -> Self
+    where
+        F: Handler<A>,
+        A: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.with(HttpMethod::Put, web::put().to(handler), operation)
+    }
+
     /// DELETE.
     pub fn delete<F, A>(self, handler: F, operation: impl Into<Operation>) -> Self
     where
@@ -93,6 +103,7 @@ impl Resource {
         for (method, names) in [
             (HttpMethod::Get, &["GET", "HEAD"][..]),
             (HttpMethod::Post, &["POST"]),
+            (HttpMethod::Put, &["PUT"]),
             (HttpMethod::Delete, &["DELETE"]),
         ] {
             if offered(method) {

@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
-use dicom_dictionary_std::StandardDataDictionary;
-use engram_archive::StoredInstance;
+use engram_archive::{InstanceEntry, StoredInstance};
 use engram_jobs::{Claimed, NewJob};
-use engram_routing::{Actions, Attributes, MATCHABLE_ATTRIBUTES, decide};
+use engram_routing::{Actions, Facts, decide};
 use engram_segmenter::Observer;
 use serde_json::Value;
 use snafu::ResultExt;
@@ -184,26 +182,22 @@ impl Workflow {
 
     /// What the rules decide for a series, by the attributes of its first instance.
     pub(crate) fn actions(&self, study: &str, series: &str) -> Result<Actions> {
-        if self.options.rules.is_empty() {
+        let rules = self.rules.current();
+        if rules.is_empty() {
             return Ok(Actions::default());
         }
-        let first = self.archive.instances(study, series).context(ArchiveSnafu)?.into_iter().next();
-        let Some(first) = first else { return Ok(Actions::default()) };
+        let instances = self.archive.instances(study, series).context(ArchiveSnafu)?;
+        let Some(first) = instances.first() else { return Ok(Actions::default()) };
         let sop = first.uids.sop_instance_uid.as_str();
         let json = self.archive.instance_json(study, series, sop).context(ArchiveSnafu)?.unwrap_or_default();
-        Ok(decide(&self.options.rules, &attributes(&json)))
+        Ok(decide(&rules, &Facts { attributes: &json, slices: slices(&instances), origin: None }))
     }
 }
 
-/// The attributes that rules match, from DICOM JSON.
-fn attributes(json: &serde_json::Map<String, Value>) -> Attributes {
-    MATCHABLE_ATTRIBUTES
-        .iter()
-        .filter_map(|keyword| {
-            let tag = StandardDataDictionary.by_name(keyword)?.tag();
-            let element = json.get(&format!("{:04X}{:04X}", tag.group(), tag.element()))?;
-            let value = element["Value"][0].as_str()?;
-            Some(((*keyword).to_owned(), value.to_owned()))
-        })
-        .collect()
+/// The slices of a series: instances, or frames where it is a single instance.
+pub(crate) fn slices(instances: &[InstanceEntry]) -> u64 {
+    match instances {
+        [only] => u64::from(only.frames),
+        several => several.len() as u64,
+    }
 }

@@ -137,6 +137,27 @@ pub enum Error {
         /// Why not.
         source: BoxError,
     },
+    /// A rule that cannot work.
+    #[snafu(display("could not accept the rule: {problem}"))]
+    BadRule {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// No rule of that name was made by API.
+    #[snafu(display("could not find rule {name:?}"))]
+    NoSuchRule {
+        /// The name.
+        name: String,
+    },
+    /// A rule of the configuration cannot be changed by API.
+    #[snafu(display("could not change rule {name:?}: it stands in the configuration"))]
+    RuleOfConfiguration {
+        /// Its name.
+        name: String,
+    },
+    /// An object that was made to be sent is no Part 10 object.
+    #[snafu(display("could not make an object to be sent"))]
+    MadeObject,
     /// The job was cancelled.
     #[snafu(display("could not finish: the job was cancelled"))]
     Cancelled,
@@ -294,6 +315,11 @@ fn advice(error: &Error) -> (&'static str, &'static str) {
         }
         Error::OpenBundle { .. } | Error::StartBundle { .. } => {
             ("broken_bundle", "`engram models verify` says more; copy the bundle anew, or choose another.")
+        }
+        Error::BadRule { .. } => ("bad_rule", "docs/pacs.md tells what a rule can say."),
+        Error::NoSuchRule { .. } => ("no_such_rule", "GET /api/v1/rules lists the rules."),
+        Error::RuleOfConfiguration { .. } => {
+            ("rule_of_configuration", "Change it in the configuration and restart, or choose another name.")
         }
         Error::Cancelled => ("cancelled", "Ask again if the result is wanted after all."),
         Error::Queue { source: engram_jobs::Error::Full { .. } } => {

@@ -3,6 +3,9 @@
 //! Knows nothing of HTTP, DIMSE or sled. [`Workflow`] is the entry; `app` opens the rooms, hands them over in
 //! [`WorkflowParts`] and calls [`Workflow::instance_stored`] and [`Workflow::deleted`] as instances come and go.
 //!
+//! [`Workflow::arriving`] is called before an instance is acknowledged, so that it is durable what rules are to be asked
+//! about; results leave through the [`Node`]s and [`Hook`]s that `app` wires.
+//!
 //! Invariants: the exemplars of each served bundle are a function of what the archive holds and of what people said
 //! (`flags.journal`); which bundle is in use changes in one step, when every exemplar is encoded for it
 //! (`bundles.journal`); a job may run twice and makes one SEG; a SEG names no patient but the target's.
@@ -14,12 +17,15 @@ mod error;
 mod flags;
 mod ingestion;
 mod labels;
+mod news;
+mod outbox;
 mod placed;
 mod progress;
 mod prompts;
 mod queries;
 mod request;
 mod results;
+mod routing;
 mod segmentation;
 mod series;
 mod stored;
@@ -43,21 +49,32 @@ use crate::annotations::Index;
 use crate::bundles::Bundles;
 use crate::error::{BankSnafu, JournalSnafu};
 use crate::flags::Flags;
+use crate::news::Board;
+use crate::routing::{Rules, Watch};
 
 pub use bundles::{
     BoxError, BundleSource, BundleState, BundleView, Choice, ConfiguredBundles, Decided, Reencoded,
     ServedBundle, ask_on_stopped_store, choose,
 };
+pub use engram_routing::{Origin, Source};
 pub use error::{Error, Result, failure, report};
 pub use flags::SegmentationFlags;
 pub use ingestion::{DEFAULT_COLLECTION, IngestionJob, IngestionSummary};
 pub use labels::LabelTemplate;
+pub use news::{Item, News, NewsKind};
+pub use outbox::{
+    CallFailure, Content, Delivery, DeliverySummary, Hook, Node, OutboxOptions, Sent, Unreachable,
+};
 pub use progress::NoProgress;
 pub use prompts::{Corners, Point, SlicePrompt};
 pub use queries::{ExemplarFilter, ExemplarPage, ExemplarView, LabelInfo, Status};
 pub use request::{
     FixedUids, LabelSummary, RequestOptions, ResultEncoding, SegmentationJob, SegmentationRequest,
     SegmentationSummary, SliceForReview,
+};
+pub use routing::{
+    DryRun, DryRunQuery, Foreseen, Outcome, ROUTED_KIND, ROUTING_KIND, Route, RoutedSeries, RoutingSummary,
+    RuleOrigin, RuleView,
 };
 pub use segmentation::{Provenance, Scope, SegmentedSeries};
 pub use series::{LoadedSeries, ReadLimits};
@@ -74,6 +91,9 @@ pub const REENCODING_KIND: &str = "reencode";
 /// Kind of the jobs that look at series nobody annotated.
 pub const SURVEY_KIND: &str = "survey";
 
+/// Manufacturer and ManufacturerModelName of what this house makes.
+pub(crate) const MADE_BY: &str = "Engram";
+
 /// The rooms to join.
 pub struct WorkflowParts {
     /// Studies, series, instances.
@@ -84,6 +104,12 @@ pub struct WorkflowParts {
     pub source: Box<dyn BundleSource>,
     /// The bundles to serve.
     pub bundles: ConfiguredBundles,
+    /// What is to leave the house; failed jobs must stay in it ([`engram_jobs::QueueOptions::keep_failed`]).
+    pub outbox: Queue,
+    /// The nodes that something can be sent to, each under a name of its own.
+    pub nodes: Vec<Arc<dyn Node>>,
+    /// The webhooks, each under a name of its own.
+    pub hooks: Vec<Arc<dyn Hook>>,
 }
 
 /// Settings of segmentations that a request does not choose itself.
@@ -106,8 +132,10 @@ pub struct SegmentationDefaults {
 /// What an operator may set.
 #[derive(Debug, Clone)]
 pub struct WorkflowOptions {
-    /// Decide collections and whose results count.
+    /// The configuration's rules.
     pub rules: Vec<Rule>,
+    /// When to try again what could not be sent.
+    pub outbox: OutboxOptions,
     /// What reading a series may cost.
     pub limits: ReadLimits,
     /// How to segment unless asked otherwise.
@@ -123,6 +151,14 @@ pub struct Workflow {
     flags: Flags,
     results: PathBuf,
     annotations: Mutex<Index>,
+    rules: Rules,
+    watch: Watch,
+    outbox: Queue,
+    nodes: Vec<Arc<dyn Node>>,
+    hooks: Vec<Arc<dyn Hook>>,
+    board: Board,
+    /// Where objects that are made to be sent lie meanwhile.
+    made: PathBuf,
 }
 
 impl Workflow {
@@ -130,6 +166,7 @@ impl Workflow {
     pub fn open(data: &Path, parts: WorkflowParts, options: WorkflowOptions) -> Result<Self> {
         let flags = Flags::open(&data.join("flags.journal")).context(JournalSnafu)?;
         let results = results::folder(data)?;
+        let rules = Rules::open(&data.join("rules.journal"), options.rules.clone()).context(JournalSnafu)?;
         let workflow = Self {
             bundles: Bundles::open(data, parts.source, parts.bundles)?,
             archive: parts.archive,
@@ -138,15 +175,25 @@ impl Workflow {
             flags,
             results,
             annotations: Mutex::new(Index::default()),
+            rules,
+            watch: Watch::default(),
+            outbox: parts.outbox,
+            nodes: parts.nodes,
+            hooks: parts.hooks,
+            board: Board::default(),
+            made: outbox::folder(data)?,
         };
+        workflow.options.rules.iter().try_for_each(|rule| workflow.check_rule(rule))?;
         workflow.warn_of_unserved_bundles();
         workflow.index_annotations()?;
         workflow.resume()?;
         workflow.resume_switch()?;
+        workflow.resume_watch()?;
         Ok(workflow)
     }
 
-    /// Starts one worker each for ingestion, re-encoding and surveys, and `segmentation` workers for segmentations.
+    /// Starts the workers: `segmentation` of them for segmentations that people ask for, one for each other kind of job,
+    /// one for each node and each webhook.
     pub fn start_workers(self: &Arc<Self>, segmentation: usize) -> Result<Workers> {
         worker::start(self, segmentation)
     }
@@ -184,8 +231,8 @@ impl Workflow {
 
     /// A rule that names a bundle which is not served makes every request it matches fail, so it is told early.
     fn warn_of_unserved_bundles(&self) {
-        for rule in &self.options.rules {
-            if let Some(Err(error)) = rule.bundle.as_deref().map(|bundle| self.bundles.named(bundle)) {
+        for rule in self.rules.current().iter() {
+            if let Some(Err(error)) = rule.then.bundle.as_deref().map(|bundle| self.bundles.named(bundle)) {
                 tracing::warn!(rule = rule.name, error = %report(&error), "a rule names a bundle that is not served");
             }
         }

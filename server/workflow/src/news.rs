@@ -12,8 +12,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::outbox::{Content, Delivery, Hook};
-use crate::routing::RoutingJob;
 use crate::request::SegmentationJob;
+use crate::routing::RoutingJob;
 use crate::{Workflow, report};
 
 /// Items that a listener who comes late, or comes back, can still hear.

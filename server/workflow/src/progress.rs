@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use engram_jobs::{CancelToken, Claimed};
+use engram_jobs::{CancelToken, Claimed, Queue};
 use engram_segmenter::{Observer, Stage};
+
+use crate::{ROUTED_KIND, SEGMENTATION_KIND, Workflow};
 
 /// Nobody watches.
 pub use engram_segmenter::Unobserved as NoProgress;
@@ -15,12 +18,34 @@ pub(crate) struct JobObserver<'a> {
     cancel: CancelToken,
     stop: &'a Arc<AtomicBool>,
     slices: u64,
+    /// Where a job waits that goes before this one.
+    gives_way_in: Option<&'a Queue>,
+}
+
+/// How often a job that gives way looks whether it may go on.
+const LOOK: Duration = Duration::from_millis(20);
+
+impl Workflow {
+    /// Watches a segmentation. One that a rule asked for stands still, between two slices, while a person waits for one.
+    pub(crate) fn observer<'a>(
+        &'a self,
+        claimed: &'a Claimed,
+        stop: &'a Arc<AtomicBool>,
+        slices: usize,
+    ) -> JobObserver<'a> {
+        let gives_way_in = (claimed.job().kind == ROUTED_KIND).then(|| self.queue());
+        JobObserver { gives_way_in, ..JobObserver::new(claimed, stop, slices) }
+    }
 }
 
 impl<'a> JobObserver<'a> {
     /// Progress of every stage is shown in slices, of `slices`.
     pub fn new(claimed: &'a Claimed, stop: &'a Arc<AtomicBool>, slices: usize) -> Self {
-        Self { claimed, cancel: claimed.cancel_token(), stop, slices: slices as u64 }
+        Self { claimed, cancel: claimed.cancel_token(), stop, slices: slices as u64, gives_way_in: None }
+    }
+
+    fn is_over(&self) -> bool {
+        self.cancel.is_cancelled() || self.stop.load(Ordering::Acquire)
     }
 }
 
@@ -35,6 +60,12 @@ impl Observer for JobObserver<'_> {
     }
 
     fn cancelled(&self) -> bool {
-        self.cancel.is_cancelled() || self.stop.load(Ordering::Acquire)
+        while let Some(queue) = self.gives_way_in
+            && queue.is_busy_with(SEGMENTATION_KIND)
+            && !self.is_over()
+        {
+            std::thread::sleep(LOOK);
+        }
+        self.is_over()
     }
 }

@@ -3,8 +3,10 @@
 use engram_segmenter::Quality;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use crate::prompts::SlicePrompt;
+use crate::routing::{Route, named};
 
 /// How a result is encoded (DESIGN, "A SEG made by Engram").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -84,14 +86,19 @@ pub struct FixedUids {
 }
 
 impl FixedUids {
-    /// New UIDs below the UUID root 2.25 (PS3.5 B.2), and the time now, UTC.
+    /// New UIDs, and the time now, UTC.
     pub fn fresh() -> Self {
-        let uid = || format!("2.25.{}", uuid::Uuid::new_v4().as_u128());
+        Self::of_job(Uuid::new_v4())
+    }
+
+    /// UIDs below the UUID root 2.25 (PS3.5 B.2) that follow from the job's id, and the time now, UTC.
+    pub(crate) fn of_job(job: Uuid) -> Self {
+        let uid = |level: &str| format!("2.25.{}", named(&[level, &job.to_string()]).as_u128());
         let now = time::OffsetDateTime::now_utc();
         let date = format!("{:04}{:02}{:02}", now.year(), u8::from(now.month()), now.day());
         let time =
             format!("{:02}{:02}{:02}.{:06}", now.hour(), now.minute(), now.second(), now.microsecond());
-        Self { series_instance_uid: uid(), sop_instance_uid: uid(), content: (date, time) }
+        Self { series_instance_uid: uid("series"), sop_instance_uid: uid("instance"), content: (date, time) }
     }
 }
 
@@ -102,6 +109,9 @@ pub struct SegmentationJob {
     pub request: SegmentationRequest,
     /// What the result will be called.
     pub uids: FixedUids,
+    /// Where it goes; none: nowhere but into the archive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<Route>,
 }
 
 /// What came of a segmentation: a job's `result`.

@@ -25,13 +25,12 @@ use crate::error::{
     WriteSegmentationSnafu,
 };
 use crate::labels::{LabelTemplate, key_of};
-use crate::progress::JobObserver;
 use crate::request::{
     FixedUids, LabelSummary, ResultEncoding, SegmentationJob, SegmentationRequest, SegmentationSummary,
     SliceForReview,
 };
 use crate::series::LoadedSeries;
-use crate::{Error, SEGMENTATION_KIND, ServedBundle, Workflow, prompts};
+use crate::{Error, MADE_BY, SEGMENTATION_KIND, ServedBundle, Workflow, prompts};
 
 /// Labels that one result can hold: a voxel is one byte.
 const MOST_LABELS: usize = 255;
@@ -95,19 +94,25 @@ pub struct Source {
 impl Workflow {
     /// Takes a request into the queue. What can be told to be wrong now is an error now.
     pub fn request_segmentation(&self, request: SegmentationRequest) -> Result<Job> {
+        self.check_request(&request)?;
+        let job = SegmentationJob { request, uids: FixedUids::fresh(), route: None };
+        let payload = serde_json::to_value(&job).context(JsonSnafu { what: "a segmentation job" })?;
+        self.queue.enqueue(NewJob::new(SEGMENTATION_KIND, payload)).context(QueueSnafu)
+    }
+
+    /// The labels that a request would segment, as things stand; what can be told to be wrong now is an error now.
+    pub(crate) fn check_request(&self, request: &SegmentationRequest) -> Result<Vec<String>> {
         let (study, series) = (request.study.as_str(), request.series.as_str());
         let entry = self.archive.series(study).context(ArchiveSnafu)?;
         let entry = entry.into_iter().find(|s| s.series_instance_uid == series);
         let entry = entry.context(NoSuchSeriesSnafu { study, series })?;
-        let bundle = self.bundle_for(&request, study, series)?;
-        let labels = labels_for(&bundle, &request, &entry.modality)?;
+        let bundle = self.bundle_for(request, study, series)?;
+        let labels = labels_for(&bundle, request, &entry.modality)?;
         prompts::check(&request.prompts, &labels, bundle.spec())?;
         if let Some(segmentation) = &request.prompt_segmentation {
             self.check_prompt_segmentation(segmentation)?;
         }
-        let job = SegmentationJob { request, uids: FixedUids::fresh() };
-        let payload = serde_json::to_value(&job).context(JsonSnafu { what: "a segmentation job" })?;
-        self.queue.enqueue(NewJob::new(SEGMENTATION_KIND, payload)).context(QueueSnafu)
+        Ok(labels)
     }
 
     /// The bundle that segments the series: the one that the request names, else a rule, else the one in use.
@@ -141,7 +146,7 @@ impl Workflow {
         claimed.stage("load", 0);
         let loaded = self.load_series(&job.request.study, &job.request.series)?;
         let slices = loaded.volumes.iter().map(|v| v.sources.len()).sum();
-        let observer = JobObserver::new(claimed, stop, slices);
+        let observer = self.observer(claimed, stop, slices);
         let result = self.segment(&loaded, &job.request, &job.uids, &observer)?;
         claimed.stage("store", 0);
         let provenance = serde_json::to_vec(&provenance(&loaded.volumes, &result.found))
@@ -152,6 +157,9 @@ impl Workflow {
             self.store_result(&result)?;
         } else {
             self.keep(&self.preview_path(id), &result.part10)?;
+        }
+        if let Some(route) = &job.route {
+            self.post_result(&result.summary, route)?;
         }
         serde_json::to_value(&result.summary).context(JsonSnafu { what: "a summary" })
     }
@@ -282,8 +290,8 @@ impl ServedBundle {
                 time: uids.content.1.clone(),
             },
             equipment: Equipment {
-                manufacturer: "Engram".into(),
-                model_name: "Engram".into(),
+                manufacturer: MADE_BY.into(),
+                model_name: MADE_BY.into(),
                 device_serial_number: "1".into(),
                 software_versions: env!("CARGO_PKG_VERSION").into(),
                 contribution: "Segmented from annotated cases".into(),

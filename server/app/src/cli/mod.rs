@@ -169,7 +169,7 @@ pub fn http_agent(url: &str, token: &ServerToken) -> Result<ureq::Agent, Failure
 }
 
 /// Trusts the system's certificate authorities, or those in the file that SSL_CERT_FILE names.
-fn trusting_the_system() -> TlsConfig {
+pub fn trusting_the_system() -> TlsConfig {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!(%error, "could not read a certificate authority of the system");

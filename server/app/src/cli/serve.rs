@@ -57,12 +57,9 @@ async fn serve(
     certificate: Option<Arc<Certificate>>,
     viewer: Viewer,
 ) -> Result<(), Failure> {
-    let state = web::Data::new(http::State {
-        workflow: Arc::clone(&house.workflow),
-        rules: config.rules.clone(),
-        has_viewer: viewer.is_there(),
-        patience: at_least_a_second(config.limits.request_body_seconds),
-    });
+    let patience = at_least_a_second(config.limits.request_body_seconds);
+    let state = http::State::new(Arc::clone(&house.workflow), viewer.is_there(), patience);
+    let state = web::Data::new(state);
     let tokens: web::Data<Tokens> = Arc::clone(&house.tokens).into();
     let guard = web::Data::new(Guard::new(config, Arc::clone(&house.tokens), audit));
     let dicomweb = DicomWeb::new(house.archive.clone(), dicomweb_options(config))

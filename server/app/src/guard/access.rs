@@ -29,7 +29,7 @@ const ADMIN: Access = Access::AnyOf(&[]);
 ///
 /// `/exemplars` and `/jobs/*/provenance` name other patients' studies, so they need read, as searching for those
 /// patients does.
-const TABLE: [(&str, &str, Access); 25] = [
+const TABLE: [(&str, &str, Access); 30] = [
     ("GET HEAD OPTIONS", "/api/v1/health", Access::Open),
     ("GET HEAD OPTIONS", "/api/v1/openapi.json", ANY),
     ("GET HEAD OPTIONS", "/metrics", READ),
@@ -45,6 +45,11 @@ const TABLE: [(&str, &str, Access); 25] = [
     ("POST DELETE", "/api/v1/exemplars", WRITE),
     ("GET HEAD OPTIONS", "/api/v1/models", READ_OR_SEGMENT),
     ("GET HEAD OPTIONS", "/api/v1/rules", READ),
+    ("POST OPTIONS", "/api/v1/rules/dry-run", READ),
+    ("GET HEAD OPTIONS", "/api/v1/rules/*", READ),
+    ("GET HEAD OPTIONS", "/api/v1/deliveries", READ),
+    ("GET HEAD OPTIONS", "/api/v1/deliveries/*", READ),
+    ("GET HEAD OPTIONS", "/api/v1/events", READ),
     ("GET HEAD OPTIONS", "/api/v1/segmentations", READ_OR_SEGMENT),
     ("GET HEAD OPTIONS", "/api/v1/segmentations/*", READ_OR_SEGMENT),
     ("POST", "/api/v1/segmentations", SEGMENT),
@@ -126,6 +131,12 @@ mod tests {
             ("DELETE /api/v1/jobs/7", any_of(&[Segment])),
             ("DELETE /api/v1/exemplars", any_of(&[Write])),
             ("POST /api/v1/models/use", ADMIN),
+            ("POST /api/v1/rules/dry-run", any_of(&[Read])),
+            ("GET /api/v1/rules/night", any_of(&[Read])),
+            ("PUT /api/v1/rules/night", ADMIN),
+            ("GET /api/v1/deliveries/7", any_of(&[Read])),
+            ("DELETE /api/v1/deliveries/7", ADMIN),
+            ("POST /api/v1/deliveries/7/resend", ADMIN),
             ("GET /api/v1/tokens", ADMIN),
             ("DELETE /api/v1/tokens/me", ADMIN),
             ("GET /api/v1/what/comes/next", ADMIN),

@@ -1,4 +1,4 @@
-//! `GET /api/v1/health` and `GET /api/v1/rules`.
+//! `GET /api/v1/health`.
 
 use actix_web::{HttpResponse, Responder, web};
 use serde::Serialize;
@@ -78,9 +78,4 @@ fn devices(state: &State) -> Vec<DeviceHealth> {
         retired_because: device.retired,
     });
     devices.collect()
-}
-
-/// The rules in force.
-pub async fn rules(state: web::Data<State>) -> impl Responder {
-    HttpResponse::Ok().json(&state.rules)
 }

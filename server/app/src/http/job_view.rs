@@ -25,6 +25,9 @@ pub struct JobView {
     pub finished_at: Option<u64>,
     pub attempts: u32,
     pub error: Option<JobFailure>,
+    /// Names of the rules that asked for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
     #[schema(value_type = Object)]
     pub request: Value,
     #[schema(value_type = Option<Object>)]
@@ -78,6 +81,7 @@ impl From<Job> for JobView {
             finished_at: job.finished_at.map(|t| t.0),
             attempts: job.attempts,
             error: job.error,
+            rules: rules_of(&job.payload),
             request: job.payload.get("request").cloned().unwrap_or(job.payload),
             result: job.result,
             links: Links {
@@ -89,4 +93,9 @@ impl From<Job> for JobView {
             },
         }
     }
+}
+
+fn rules_of(payload: &Value) -> Vec<String> {
+    let names = payload.pointer("/route/rules").and_then(Value::as_array);
+    names.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }

@@ -2,6 +2,7 @@
 
 pub mod compression;
 pub mod cors;
+mod deliveries;
 mod events;
 mod exemplars;
 mod health;
@@ -9,11 +10,13 @@ mod job_view;
 mod jobs;
 mod metrics;
 mod models;
+mod news;
 pub mod openapi;
 pub mod page;
 mod patience;
 mod problem;
 mod resources;
+mod rules;
 mod segmentations;
 pub mod tokens;
 pub mod viewer;
@@ -27,6 +30,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, ServiceConfig};
 use engram_dicomweb::mount;
 use engram_workflow::Workflow;
+use tokio::sync::Semaphore;
 
 use crate::guard::Tokens;
 
@@ -39,12 +43,19 @@ const MAX_JSON_BYTES: usize = 1 << 20;
 pub struct State {
     /// The rooms, joined.
     pub workflow: Arc<Workflow>,
-    /// The rules in force, for `/api/v1/rules`.
-    pub rules: Vec<engram_routing::Rule>,
+    /// Seats for those who listen to `/api/v1/events`.
+    pub listeners: Arc<Semaphore>,
     /// Whether `/viewer/` has OHIF.
     pub has_viewer: bool,
     /// How long a request's body may take to arrive.
     pub patience: Duration,
+}
+
+impl State {
+    /// With seats for as many listeners as may be.
+    pub fn new(workflow: Arc<Workflow>, has_viewer: bool, patience: Duration) -> Self {
+        Self { workflow, listeners: Arc::new(Semaphore::new(news::MAX_STREAMS)), has_viewer, patience }
+    }
 }
 
 /// Mounts `/api/v1` and `/metrics`.

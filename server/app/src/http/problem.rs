@@ -103,9 +103,11 @@ impl From<WorkflowError> for Problem {
             WorkflowError::NoSuchSeries { .. }
             | WorkflowError::NoSuchSegmentation { .. }
             | WorkflowError::NoSuchBundle { .. }
+            | WorkflowError::NoSuchRule { .. }
             | WorkflowError::NoSuchResult { .. } => StatusCode::NOT_FOUND,
             WorkflowError::BundleNotReady { .. }
             | WorkflowError::BundleNeeded { .. }
+            | WorkflowError::RuleOfConfiguration { .. }
             | WorkflowError::SwitchUnderWay { .. } => StatusCode::CONFLICT,
             WorkflowError::NotAVolume { .. }
             | WorkflowError::UnknownLabel { .. }
@@ -114,6 +116,7 @@ impl From<WorkflowError> for Problem {
             | WorkflowError::OpenBundle { .. }
             | WorkflowError::NotOnSeries { .. }
             | WorkflowError::ReadSegmentation { .. }
+            | WorkflowError::BadRule { .. }
             | WorkflowError::BadRequest { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             WorkflowError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             WorkflowError::Queue { source: engram_jobs::Error::Full { .. } } => {

@@ -10,21 +10,24 @@ use engram_dicomweb::description::{
 use engram_dicomweb::media::Offer;
 use engram_routing::Rule;
 use engram_workflow::{
-    BundleView, ExemplarPage, LabelInfo, Provenance, SegmentationRequest, StoredSegmentation, Suggestions,
+    BundleView, DryRun, DryRunQuery, ExemplarPage, Item, LabelInfo, Provenance, RuleView,
+    SegmentationRequest, StoredSegmentation, Suggestions,
 };
 use utoipa::IntoParams;
 use utoipa::openapi::SchemaFormat;
 use utoipa::openapi::path::OperationBuilder;
 use utoipa::openapi::schema::{AnyOfBuilder, Components, ComponentsBuilder};
 
+use super::deliveries::{self, DeliveryView};
 use super::health::{Alive, Health};
 use super::job_view::JobView;
-use super::{events, exemplars, health, jobs, metrics, models, openapi, segmentations, tokens};
+use super::{events, exemplars, health, jobs, metrics, models, news, openapi, rules, segmentations, tokens};
 use crate::guard::Token;
 
 const SEGMENTATION: &str = "Segmentation";
 const BANK: &str = "Bank";
 const MODELS: &str = "Models";
+const ROUTING: &str = "Routing";
 const TOKENS: &str = "Tokens";
 const SERVER: &str = "Server";
 
@@ -45,23 +48,21 @@ pub fn of_api() -> Vec<Resource> {
     resources.extend(of_models());
     resources.extend(of_segmentation());
     resources.extend(of_jobs());
+    resources.extend(of_routing());
     resources.extend(of_tokens());
     resources
 }
 
-fn of_server() -> [Resource; 3] {
+fn of_server() -> [Resource; 2] {
     let forms = AnyOfBuilder::new().item(schema_ref::<Health>()).item(schema_ref::<Alive>());
     let healthy = sent("The server is ready.", &[Offer::single("application/json")], Some(forms.into()));
     let health =
         operation(SERVER, "getHealth", "Whether the server is ready; to who has a token, how it stands.")
             .response("200", healthy);
-    let rules = operation(SERVER, "listRules", "The rules in force.")
-        .response("200", json_list::<Rule>("The rules."));
     let document = operation(SERVER, "getOpenApi", "This document.")
         .response("200", sent("This document.", &[Offer::single("application/json")], None));
     [
         Resource::at("/health").get(health::get, health),
-        Resource::at("/rules").get(health::rules, rules),
         Resource::at("/openapi.json").get(openapi::get, document),
     ]
 }
@@ -190,6 +191,64 @@ fn of_jobs() -> [Resource; 5] {
     ]
 }
 
+fn of_routing() -> [Resource; 7] {
+    let list = operation(ROUTING, "listRules", "The rules in force, in the order in which they count.")
+        .response("200", json_list::<RuleView>("The rules."));
+    let get = operation(ROUTING, "getRule", "A rule.")
+        .response("200", json::<RuleView>("The rule."))
+        .failures(&[StatusCode::NOT_FOUND]);
+    let put = takes_json(operation(ROUTING, "putRule", "Takes a rule into force."))
+        .request_body(Some(json_body::<Rule>()))
+        .response("204", bodiless("It is in force, in the place of one of its name."))
+        .failures(&[StatusCode::CONFLICT, StatusCode::UNPROCESSABLE_ENTITY]);
+    let remove = operation(ROUTING, "removeRule", "Takes a rule out of force.")
+        .response("204", bodiless("It is no more."))
+        .failures(&[StatusCode::NOT_FOUND, StatusCode::CONFLICT]);
+    let dry_run = takes_json(operation(
+        ROUTING,
+        "tryRules",
+        "What rules would do to the studies that arrived lately. Does nothing.",
+    ))
+    .request_body(Some(json_body::<DryRunQuery>()))
+    .response("200", json::<DryRun>("What they would do."))
+    .failures(&[StatusCode::UNPROCESSABLE_ENTITY]);
+    let deliveries =
+        asks::<deliveries::ListQuery>(operation(ROUTING, "listDeliveries", "What leaves, the newest first."))
+            .response("200", json_list::<DeliveryView>("The deliveries."));
+    let of_delivery = |id, summary| {
+        operation(ROUTING, id, summary).failures(&[StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND])
+    };
+    let delivery =
+        of_delivery("getDelivery", "A delivery.").response("200", json::<DeliveryView>("How it stands."));
+    let discard =
+        of_delivery("discardDelivery", "Has a delivery not sent, or forgets one that was given up.")
+            .response("204", bodiless("It is no more."));
+    let resend = of_delivery("resendDelivery", "Tries a delivery now, also where it was given up.")
+        .response("202", json::<DeliveryView>("How it stands."));
+    let stream = [Offer::single("text/event-stream")];
+    let events = operation(ROUTING, "watchHouse", "What happens in the house.").response(
+        "200",
+        sent(
+            "Server-Sent Events `study_complete`, `segmentation_ended` and `delivery_ended`, each with an item of news as its data.",
+            &stream,
+            Some(schema_ref::<Item>()),
+        ),
+    )
+    .failures(&[StatusCode::SERVICE_UNAVAILABLE]);
+    [
+        Resource::at("/rules").get(rules::list, list),
+        // Before the next, which would take it for a rule's name.
+        Resource::at("/rules/dry-run").post(rules::dry_run, dry_run),
+        Resource::at("/rules/{rule}").get(rules::get, get).put(rules::put, put).delete(rules::remove, remove),
+        Resource::at("/deliveries").get(deliveries::list, deliveries),
+        Resource::at("/deliveries/{delivery}")
+            .get(deliveries::get, delivery)
+            .delete(deliveries::discard, discard),
+        Resource::at("/deliveries/{delivery}/resend").post(deliveries::resend, resend),
+        Resource::at("/events").get(news::get, events),
+    ]
+}
+
 fn of_tokens() -> [Resource; 2] {
     let list = operation(TOKENS, "listTokens", "The tokens that are not revoked.")
         .response("200", json_list::<Token>("What may be told of them."));
@@ -222,7 +281,7 @@ fn of_job(id: &str, summary: &str) -> OperationBuilder {
 
 /// What operations refer to.
 pub fn components() -> Components {
-    let id = text().format(Some(SchemaFormat::Custom("uuid".to_owned())));
+    let uuid = || text().format(Some(SchemaFormat::Custom("uuid".to_owned())));
     let schemas = [
         schemas::<Alive>(),
         schemas::<BundleView>(),
@@ -231,7 +290,12 @@ pub fn components() -> Components {
         schemas::<JobView>(),
         schemas::<LabelInfo>(),
         schemas::<Provenance>(),
+        schemas::<DeliveryView>(),
+        schemas::<DryRun>(),
+        schemas::<DryRunQuery>(),
+        schemas::<Item>(),
         schemas::<Rule>(),
+        schemas::<RuleView>(),
         schemas::<SegmentationRequest>(),
         schemas::<StoredSegmentation>(),
         schemas::<Suggestions>(),
@@ -242,9 +306,11 @@ pub fn components() -> Components {
     ];
     ComponentsBuilder::new()
         .schemas_from_iter(schemas.into_iter().flatten())
-        .parameter("id", path_parameter("id", "The job's id.", id))
+        .parameter("id", path_parameter("id", "The job's id.", uuid()))
         .parameter("bundle", path_parameter("bundle", "Id, folder's name, `name@version` or name.", text()))
         .parameter("segmentation", path_parameter("segmentation", "SOPInstanceUID of the SEG.", text()))
+        .parameter("rule", path_parameter("rule", "The rule's name.", text()))
+        .parameter("delivery", path_parameter("delivery", "The delivery's id.", uuid()))
         .parameter("name", path_parameter("name", "The token's name.", text()))
         .build()
 }

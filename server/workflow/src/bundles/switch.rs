@@ -143,7 +143,8 @@ impl Workflow {
             return Ok(Some("[models] bundles of the configuration names it".into()));
         }
         let names_it = |name: &String| self.bundles.named(name).is_ok_and(|named| named.id() == bundle.id());
-        let rule = self.options.rules.iter().find(|rule| rule.bundle.as_ref().is_some_and(names_it));
+        let rules = self.rules.current();
+        let rule = rules.iter().find(|rule| rule.then.bundle.as_ref().is_some_and(names_it));
         Ok(rule.map(|rule| format!("rule \"{}\" names it", rule.name)))
     }
 

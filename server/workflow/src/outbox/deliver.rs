@@ -10,7 +10,7 @@ use snafu::ResultExt;
 
 use super::forms::Parcel;
 use super::{Content, Delivery, DeliverySummary, Ended, Node, Sent, TO_NODE, Unreachable, settle};
-use crate::error::{ArchiveSnafu, JsonSnafu, NoSuchSeriesSnafu, Result, failure};
+use crate::error::{ArchiveSnafu, NoSuchSeriesSnafu, Result, failure};
 use crate::news::News;
 use crate::{Error, Workflow};
 

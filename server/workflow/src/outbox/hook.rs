@@ -56,7 +56,12 @@ impl Workflow {
             what_to_do: "Check the webhook's URL and the script behind it, then resend.".to_owned(),
         };
         let next = self.options.outbox.next_attempt(job, self.outbox.now()).filter(|_| !failed.lasting);
-        tracing::warn!(hook = hook.name(), reason = failed.reason, again = next.is_some(), "a webhook failed");
+        tracing::warn!(
+            hook = hook.name(),
+            reason = failed.reason,
+            again = next.is_some(),
+            "a webhook failed"
+        );
         let Some(not_before) = next else { return settle(claimed, Ended::Now(Err(failure))) };
         let payload = job.payload.clone();
         settle(claimed, Ended::Later(Retry { payload, failure, not_before }));

@@ -26,6 +26,8 @@ use crate::request::SegmentationSummary;
 use crate::routing::{Route, named};
 use crate::{Error, Workflow};
 
+pub(crate) use forms::folder;
+
 pub use hook::{CallFailure, Hook};
 pub use node::{Node, Sent, Unreachable};
 pub use retry::OutboxOptions;
@@ -114,7 +116,13 @@ impl Workflow {
     }
 
     /// Waits a moment for something to send to a recipient, and sends it.
-    pub(crate) fn serve(&self, recipient: &Recipient, kind: &str, patience: Duration, stop: &Arc<AtomicBool>) {
+    pub(crate) fn serve(
+        &self,
+        recipient: &Recipient,
+        kind: &str,
+        patience: Duration,
+        stop: &Arc<AtomicBool>,
+    ) {
         let Some(claimed) = self.outbox.claim(&[kind], patience) else { return };
         match recipient {
             Recipient::Node(node) => self.run_delivery(node.as_ref(), claimed, stop),
@@ -136,7 +144,10 @@ impl Workflow {
                 node: send.to.clone(),
                 rules: route.rules.clone(),
                 study: summary.study.clone(),
-                content: Content::Result { segmentation: summary.sop_instance.clone(), what: send.what.clone() },
+                content: Content::Result {
+                    segmentation: summary.sop_instance.clone(),
+                    what: send.what.clone(),
+                },
                 sent: BTreeSet::new(),
             };
             self.post(named(&["result", &summary.sop_instance, &send.to]), route.priority, delivery)?;

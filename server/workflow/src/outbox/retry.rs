@@ -49,7 +49,8 @@ mod tests {
             }))
             .unwrap()
         };
-        let next = |attempts: u32, now: u64| options.next_attempt(&job(attempts), Timestamp(now)).map(|at| at.0);
+        let next =
+            |attempts: u32, now: u64| options.next_attempt(&job(attempts), Timestamp(now)).map(|at| at.0);
         assert_eq!(next(1, 2_000), Some(7_000));
         assert_eq!(next(3, 2_000), Some(22_000));
         assert_eq!(next(5, 2_000), Some(62_000));

@@ -12,10 +12,11 @@ use uuid::Uuid;
 use super::book::options_of;
 use super::{ROUTED_KIND, Route, RoutingJob};
 use crate::annotations::is_segmentation;
+use crate::arrival::slices;
 use crate::error::{ArchiveSnafu, JsonSnafu, Result, failure};
+use crate::news::News;
 use crate::outbox::{Content, Delivery};
 use crate::request::{FixedUids, SegmentationJob, SegmentationRequest};
-use crate::news::News;
 use crate::{Error, MADE_BY, Workflow};
 
 /// Names what rules have done (UUID version 5).
@@ -101,7 +102,8 @@ impl Workflow {
         self.end_watch(&routing);
         self.announce(claimed.job().id, News::study_complete(&routing));
         let rules = self.rules.current();
-        let due: Vec<&Rule> = rules.iter().filter(|rule| rule.quiet_seconds <= routing.quiet_seconds).collect();
+        let due: Vec<&Rule> =
+            rules.iter().filter(|rule| rule.quiet_seconds <= routing.quiet_seconds).collect();
         let mut done = RoutingSummary { study: routing.study.clone(), series: Vec::new() };
         for entry in self.archive.series(&routing.study).context(ArchiveSnafu)? {
             let Some(seen) = self.see(entry)? else { continue };
@@ -122,11 +124,8 @@ impl Workflow {
         let is_segmentable = attributes.contains_key(ROWS)
             && !is_segmentation(&first.sop_class_uid)
             && !first.sop_class_uid.starts_with(SECONDARY_CAPTURE);
-        let slices = match instances.as_slice() {
-            [only] => u64::from(only.frames),
-            several => several.len() as u64,
-        };
-        Ok(Some(Seen { digest: digest(&instances), is_segmentable, slices, attributes, entry }))
+        let (digest, slices) = (digest(&instances), slices(&instances));
+        Ok(Some(Seen { digest, is_segmentable, slices, attributes, entry }))
     }
 
     fn act(&self, seen: &Seen, plan: &Plan, origin: &Origin) -> Result<Vec<RoutedSeries>> {

@@ -151,7 +151,11 @@ impl Workflow {
             let nodes = rule.send.iter().map(|send| &send.to).chain(&rule.then.forward);
             let mut unknown = nodes.filter(|name| self.node(name).is_none());
             unknown.next().map(|name| {
-                format!("rule {:?}: no node is called {name:?}; there are {}", rule.name, self.names_of_nodes())
+                format!(
+                    "rule {:?}: no node is called {name:?}; there are {}",
+                    rule.name,
+                    self.names_of_nodes()
+                )
             })
         });
         if let Some(problem) = problem {

@@ -10,9 +10,9 @@ use snafu::ResultExt;
 use utoipa::ToSchema;
 
 use super::act::Seen;
+use crate::Workflow;
 use crate::error::{ArchiveSnafu, Result, failure};
 use crate::request::FixedUids;
-use crate::Workflow;
 
 /// Days that are looked back, unless a query says otherwise.
 const DAYS: u32 = 7;
@@ -134,7 +134,8 @@ impl Workflow {
     fn arrived_since(&self, study: &str, since: Option<SystemTime>) -> Result<bool> {
         let Some(since) = since else { return Ok(true) };
         for series in self.archive.series(study).context(ArchiveSnafu)? {
-            let instances = self.archive.instances(study, &series.series_instance_uid).context(ArchiveSnafu)?;
+            let instances =
+                self.archive.instances(study, &series.series_instance_uid).context(ArchiveSnafu)?;
             let written = |path: &std::path::Path| path.metadata().and_then(|file| file.modified()).ok();
             let last = instances.last().and_then(|instance| written(&instance.path));
             if last.is_some_and(|at| at >= since) {

@@ -18,6 +18,7 @@ pub use act::{Outcome, RoutedSeries, RoutingSummary};
 pub use book::{RuleOrigin, RuleView};
 pub use dry_run::{DryRun, DryRunQuery, Foreseen};
 
+pub(crate) use act::named;
 pub(crate) use book::Rules;
 pub(crate) use watch::Watch;
 

@@ -41,7 +41,11 @@ impl Workflow {
         for study in studies {
             for quiet_seconds in &quiets {
                 let quiet_seconds = *quiet_seconds;
-                self.await_quiet(&RoutingJob { study: study.to_owned(), quiet_seconds, origin: origin.clone() })?;
+                self.await_quiet(&RoutingJob {
+                    study: study.to_owned(),
+                    quiet_seconds,
+                    origin: origin.clone(),
+                })?;
             }
         }
         Ok(())
