@@ -20,6 +20,8 @@ pub struct House {
     pub archive: Archive,
     /// The rooms joined.
     pub workflow: Arc<Workflow>,
+    /// Jobs, those of the workflow and others.
+    pub queue: Queue,
     /// Who may come in.
     pub tokens: Arc<Tokens>,
 }
@@ -38,13 +40,13 @@ pub fn join(config: &Config, db: &sled::Db, archive: Archive) -> Result<House, F
     let queue = Queue::open(tree, &data.join("jobs.journal"), queue_options(config)).map_err(Failure::of)?;
     let parts = WorkflowParts {
         archive: archive.clone(),
-        queue,
+        queue: queue.clone(),
         source: Box::new(StoredBundles::new(config, db).map_err(Failure::say)?),
         bundles: bundles::configured(config)?,
     };
     let workflow = Workflow::open(data, parts, workflow_options(config)).map_err(Failure::of)?;
     let tokens = Arc::new(Tokens::open(data).map_err(Failure::of)?);
-    Ok(House { archive, workflow: Arc::new(workflow), tokens })
+    Ok(House { archive, workflow: Arc::new(workflow), queue, tokens })
 }
 
 /// The embedded database in the data folder.
