@@ -16,7 +16,7 @@ use crate::bundles::{self, StoredBundles};
 use crate::cli::Failure;
 use crate::config::{Config, mebibytes};
 use crate::guard::Tokens;
-use crate::outgoing;
+use crate::outgoing::Recipients;
 
 /// Every room, open.
 pub struct House {
@@ -24,26 +24,32 @@ pub struct House {
     pub archive: Archive,
     /// The rooms joined.
     pub workflow: Arc<Workflow>,
+    /// Jobs, those of the workflow and others.
+    pub queue: Queue,
     /// Who may come in.
     pub tokens: Arc<Tokens>,
 }
 
 /// Opens the store and loads the bundle.
-pub fn open(config: &Config) -> Result<House, Failure> {
+pub fn open(config: &Config, recipients: Recipients) -> Result<House, Failure> {
     let db = database(config)?;
     let archive = Archive::open(&config.storage.data, &db, archive_options(config)).map_err(Failure::of)?;
-    join(config, &db, archive)
+    join(config, &db, archive, recipients)
 }
 
 /// Joins the rooms above an opened archive.
-pub fn join(config: &Config, db: &sled::Db, archive: Archive) -> Result<House, Failure> {
+pub fn join(
+    config: &Config,
+    db: &sled::Db,
+    archive: Archive,
+    recipients: Recipients,
+) -> Result<House, Failure> {
     let data = config.storage.data.as_path();
     let tree = db.open_tree("jobs").map_err(Failure::of)?;
     let queue = Queue::open(tree, &data.join("jobs.journal"), queue_options(config)).map_err(Failure::of)?;
-    let recipients = outgoing::configured(config)?;
     let parts = WorkflowParts {
         archive: archive.clone(),
-        queue,
+        queue: queue.clone(),
         source: Box::new(StoredBundles::new(config, db).map_err(Failure::say)?),
         bundles: bundles::configured(config)?,
         outbox: outbox(config, db)?,
@@ -52,7 +58,7 @@ pub fn join(config: &Config, db: &sled::Db, archive: Archive) -> Result<House, F
     };
     let workflow = Workflow::open(data, parts, workflow_options(config)).map_err(Failure::of)?;
     let tokens = Arc::new(Tokens::open(data).map_err(Failure::of)?);
-    Ok(House { archive, workflow: Arc::new(workflow), tokens })
+    Ok(House { archive, workflow: Arc::new(workflow), queue, tokens })
 }
 
 /// The embedded database in the data folder.

@@ -125,8 +125,16 @@ section! {
 section! {
     /// `[dimse]`
     Dimse {
-        /// Address and port; none: no DIMSE.
+        /// Address and port; none: no DIMSE without TLS.
         bind: Option<SocketAddr> = None,
+        /// Address and port of DIMSE over TLS; none: no such.
+        tls_bind: Option<SocketAddr> = None,
+        /// Certificate chain, PEM; none: the one of `[server]`.
+        tls_certificate: Option<PathBuf> = None,
+        /// Its private key, PEM.
+        tls_key: Option<PathBuf> = None,
+        /// Authorities, PEM, of which a client must show a certificate; none: it needs none.
+        tls_client_ca: Option<PathBuf> = None,
         /// Our AE title.
         ae_title: String = "ENGRAM".into(),
         /// AE titles that may call; none: any, on loopback alone.
@@ -135,8 +143,10 @@ section! {
         calling_addresses: Vec<IpAddr> = Vec::new(),
         /// Whether C-FIND, C-MOVE and C-GET are answered.
         query_retrieve: bool = true,
-        /// Nodes that C-MOVE may send to.
+        /// Nodes that are known by name.
         nodes: Vec<Node> = Vec::new(),
+        /// Retrievals from nodes and sendings to them that are worked on at a time.
+        max_transfers: usize = 2,
         /// Associations served at a time.
         max_associations: usize = 16,
         /// The largest PDU that a peer may send, KiB.
@@ -149,10 +159,26 @@ section! {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Node {
+    /// What people call it; none: its AE title.
+    pub name: Option<String>,
     /// Its AE title.
     pub ae_title: String,
     /// Host and port.
     pub address: String,
+    /// The AE title that it knows us by; none: ours.
+    pub calling_ae_title: Option<String>,
+    /// Seconds of silence after which it is given up; none: as for those who call.
+    pub timeout_seconds: Option<u64>,
+    /// Whether it is spoken to over TLS.
+    #[serde(default)]
+    pub tls: bool,
+    /// Authorities, PEM, of which its certificate must be; none: the system's.
+    pub tls_ca: Option<PathBuf>,
+    /// The name that its certificate must be for; none: the host of its address.
+    pub tls_server_name: Option<String>,
+    /// Whether what is sent to it counts as sent only once it has committed itself to keep it.
+    #[serde(default)]
+    pub commit: bool,
 }
 
 section! {
@@ -346,9 +372,13 @@ impl Config {
             &mut self.server.tls_certificate,
             &mut self.server.tls_key,
             &mut self.viewer.folder,
+            &mut self.dimse.tls_certificate,
+            &mut self.dimse.tls_key,
+            &mut self.dimse.tls_client_ca,
         ];
         let named = named.into_iter().flatten();
-        for path in named.chain(&mut self.models.bundles) {
+        let of_nodes = self.dimse.nodes.iter_mut().filter_map(|node| node.tls_ca.as_mut());
+        for path in named.chain(&mut self.models.bundles).chain(of_nodes) {
             *path = folder.join(&path);
         }
     }

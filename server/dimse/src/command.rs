@@ -26,10 +26,16 @@ pub enum CommandField {
     StoreResponse,
     /// C-GET-RQ
     Get,
+    /// C-GET-RSP
+    GetResponse,
     /// C-FIND-RQ
     Find,
+    /// C-FIND-RSP
+    FindResponse,
     /// C-MOVE-RQ
     Move,
+    /// C-MOVE-RSP
+    MoveResponse,
     /// C-ECHO-RQ
     Echo,
     /// C-ECHO-RSP
@@ -42,6 +48,8 @@ pub enum CommandField {
     EventReportResponse,
     /// N-ACTION-RQ
     Action,
+    /// N-ACTION-RSP
+    ActionResponse,
     /// Anything else, by its number.
     Other(u16),
 }
@@ -52,14 +60,18 @@ impl CommandField {
             0x0001 => Self::Store,
             0x8001 => Self::StoreResponse,
             0x0010 => Self::Get,
+            0x8010 => Self::GetResponse,
             0x0020 => Self::Find,
+            0x8020 => Self::FindResponse,
             0x0021 => Self::Move,
+            0x8021 => Self::MoveResponse,
             0x0030 => Self::Echo,
             0x8030 => Self::EchoResponse,
             0x0FFF => Self::Cancel,
             0x0100 => Self::EventReport,
             0x8100 => Self::EventReportResponse,
             0x0130 => Self::Action,
+            0x8130 => Self::ActionResponse,
             other => Self::Other(other),
         }
     }
@@ -70,16 +82,25 @@ impl CommandField {
             Self::Store => 0x0001,
             Self::StoreResponse => 0x8001,
             Self::Get => 0x0010,
+            Self::GetResponse => 0x8010,
             Self::Find => 0x0020,
+            Self::FindResponse => 0x8020,
             Self::Move => 0x0021,
+            Self::MoveResponse => 0x8021,
             Self::Echo => 0x0030,
             Self::EchoResponse => 0x8030,
             Self::Cancel => 0x0FFF,
             Self::EventReport => 0x0100,
             Self::EventReportResponse => 0x8100,
             Self::Action => 0x0130,
+            Self::ActionResponse => 0x8130,
             Self::Other(number) => number,
         }
+    }
+
+    /// Whether it answers a request.
+    pub fn is_response(self) -> bool {
+        self.number() & RESPONSE != 0
     }
 }
 
@@ -100,8 +121,14 @@ pub struct Command {
     pub move_destination: String,
     /// Action Type ID (0000,1008) of an N-ACTION.
     pub action_type: Option<u16>,
+    /// Event Type ID (0000,1002) of an N-EVENT-REPORT.
+    pub event_type: Option<u16>,
     /// Status (0000,0900) of a response.
     pub status: Option<u16>,
+    /// Error Comment (0000,0902) of a response; empty where there is none.
+    pub comment: String,
+    /// The counts of a C-GET's or C-MOVE's response; 0 where it does not say.
+    pub sub_operations: SubOperations,
 }
 
 /// How a request stands or ended.
@@ -163,7 +190,8 @@ impl Command {
             number(tag).ok_or_else(|| BadCommandSnafu { problem: format!("{name} is missing") }.build())
         };
         let field = CommandField::of(require(tags::COMMAND_FIELD, "Command Field")?);
-        let belongs_to_a_request = field == CommandField::Cancel || field.number() & RESPONSE != 0;
+        let belongs_to_a_request = field == CommandField::Cancel || field.is_response();
+        let count = |tag| number(tag).unwrap_or_default();
         let message_id = match belongs_to_a_request {
             true => require(tags::MESSAGE_ID_BEING_RESPONDED_TO, "Message ID Being Responded To")?,
             false => require(tags::MESSAGE_ID, "Message ID")?,
@@ -176,7 +204,15 @@ impl Command {
             has_data_set: require(tags::COMMAND_DATA_SET_TYPE, "Command Data Set Type")? != NO_DATA_SET,
             move_destination: text(tags::MOVE_DESTINATION).trim().to_owned(),
             action_type: number(tags::ACTION_TYPE_ID),
+            event_type: number(tags::EVENT_TYPE_ID),
             status: number(tags::STATUS),
+            comment: text(tags::ERROR_COMMENT),
+            sub_operations: SubOperations {
+                remaining: count(tags::NUMBER_OF_REMAINING_SUBOPERATIONS),
+                completed: count(tags::NUMBER_OF_COMPLETED_SUBOPERATIONS),
+                failed: count(tags::NUMBER_OF_FAILED_SUBOPERATIONS),
+                warning: count(tags::NUMBER_OF_WARNING_SUBOPERATIONS),
+            },
         })
     }
 
@@ -197,6 +233,7 @@ impl Command {
         if !self.sop_instance_uid.is_empty() {
             elements.push(text(tags::AFFECTED_SOP_INSTANCE_UID, VR::UI, &self.sop_instance_uid));
         }
+        elements.extend(self.event_type.map(|event| number(tags::EVENT_TYPE_ID, event)));
         elements.extend(self.action_type.map(|action| number(tags::ACTION_TYPE_ID, action)));
         if let Some(counts) = response.sub_operations {
             elements.extend([
@@ -216,6 +253,38 @@ pub fn echo_request(message_id: u16) -> Result<Vec<u8>, Error> {
         text(tags::AFFECTED_SOP_CLASS_UID, VR::UI, dicom_dictionary_std::uids::VERIFICATION),
         number(tags::COMMAND_FIELD, CommandField::Echo.number()),
         number(tags::MESSAGE_ID, message_id),
+        number(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET),
+    ])
+}
+
+/// A C-FIND request.
+pub fn find_request(message_id: u16, sop_class_uid: &str) -> Result<Vec<u8>, Error> {
+    encode(query_request(CommandField::Find, message_id, sop_class_uid))
+}
+
+/// A C-MOVE request; `destination` is an AE title.
+pub fn move_request(message_id: u16, sop_class_uid: &str, destination: &str) -> Result<Vec<u8>, Error> {
+    let mut elements = query_request(CommandField::Move, message_id, sop_class_uid);
+    elements.push(text(tags::MOVE_DESTINATION, VR::AE, destination));
+    encode(elements)
+}
+
+/// What C-FIND and C-MOVE requests have in common.
+fn query_request(field: CommandField, message_id: u16, sop_class_uid: &str) -> Vec<Element> {
+    vec![
+        text(tags::AFFECTED_SOP_CLASS_UID, VR::UI, sop_class_uid),
+        number(tags::COMMAND_FIELD, field.number()),
+        number(tags::MESSAGE_ID, message_id),
+        number(tags::PRIORITY, MEDIUM),
+        number(tags::COMMAND_DATA_SET_TYPE, DATA_SET),
+    ]
+}
+
+/// A C-CANCEL request: ends a C-FIND or C-MOVE.
+pub fn cancel_request(message_id: u16) -> Result<Vec<u8>, Error> {
+    encode(vec![
+        number(tags::COMMAND_FIELD, CommandField::Cancel.number()),
+        number(tags::MESSAGE_ID_BEING_RESPONDED_TO, message_id),
         number(tags::COMMAND_DATA_SET_TYPE, NO_DATA_SET),
     ])
 }
@@ -267,6 +336,23 @@ pub fn event_request(
         number(tags::COMMAND_DATA_SET_TYPE, DATA_SET),
         text(tags::AFFECTED_SOP_INSTANCE_UID, VR::UI, sop_instance_uid),
         number(tags::EVENT_TYPE_ID, event_type),
+    ])
+}
+
+/// An N-ACTION request with a data set.
+pub fn action_request(
+    message_id: u16,
+    sop_class_uid: &str,
+    sop_instance_uid: &str,
+    action_type: u16,
+) -> Result<Vec<u8>, Error> {
+    encode(vec![
+        text(tags::REQUESTED_SOP_CLASS_UID, VR::UI, sop_class_uid),
+        number(tags::COMMAND_FIELD, CommandField::Action.number()),
+        number(tags::MESSAGE_ID, message_id),
+        number(tags::COMMAND_DATA_SET_TYPE, DATA_SET),
+        text(tags::REQUESTED_SOP_INSTANCE_UID, VR::UI, sop_instance_uid),
+        number(tags::ACTION_TYPE_ID, action_type),
     ])
 }
 

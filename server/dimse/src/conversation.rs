@@ -1,31 +1,30 @@
 //! One association from its establishment to its end: messages in, services out.
 
-use std::io::{ErrorKind, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use dicom_dictionary_std::uids;
 use dicom_object::FileMetaTableBuilder;
-use dicom_ul::association::{Association, ServerAssociation, SyncAssociation};
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use engram_archive::InstanceEntry;
-use snafu::ResultExt;
 
-use crate::command::{MoveOriginator, Response, event_request};
-use crate::commitment::{self, Report};
+use crate::command::{MoveOriginator, Response};
+use crate::commitment::{self, MAX_BYTES, Report};
 use crate::find::{data_set, find};
 use crate::identifier::{Identifier, Root, UNABLE_TO_PROCESS};
-use crate::message::{MAX_COMMAND_BYTES, receive_command, send_command, send_data_set, transfer_syntax_of};
+use crate::link::Link;
+use crate::message::{MAX_COMMAND_BYTES, receive_command, send_command, send_message, transfer_syntax_of};
+use crate::node::RemoteNode;
 use crate::retrieve::{CANCELLED, PENDING, Tally, instances};
 use crate::scp::{ScpOptions, Served};
-use crate::scu::{Outgoing, RemoteNode};
+use crate::scu::Outgoing;
 use crate::send::{send_instance, way};
 use crate::{
-    Asked, AssociationSnafu, BadCommandSnafu, Command, CommandField, Error, Named, NoContextSnafu, Peer,
-    PeerSnafu, Receiver, Refusal, SendSnafu, UnexpectedSnafu,
+    Asked, BadCommandSnafu, Command, CommandField, Error, Named, NoContextSnafu, Peer, Receiver, Refusal,
+    UnexpectedSnafu,
 };
 
-/// An identifier, or a request for storage commitment, larger than this is none: there is room for 20,000 references.
-const MAX_IDENTIFIER_BYTES: usize = 4 << 20;
 /// Status: success (PS3.7 C.1).
 const SUCCESS: u16 = 0;
 /// Status: SOP class not supported (PS3.7 C.5.23).
@@ -43,12 +42,10 @@ const UNABLE_TO_PERFORM: u16 = 0xA702;
 /// Status: cannot understand (PS3.4 B.2.3).
 const CANNOT_UNDERSTAND: u16 = 0xC000;
 
-type Incoming = ServerAssociation<TcpStream>;
-
 /// An association's state between PDUs.
 pub struct Conversation<'a, R: Receiver> {
     served: &'a Served<R>,
-    association: Incoming,
+    link: Box<dyn Link>,
     peer: Peer,
     command_bytes: Vec<u8>,
     pending: Option<Pending<R::Instance>>,
@@ -64,21 +61,30 @@ enum Pending<I> {
 
 impl<'a, R: Receiver> Conversation<'a, R> {
     /// Begins.
-    pub fn new(served: &'a Served<R>, association: Incoming, address: SocketAddr) -> Self {
-        let peer = Peer::new(association.peer_ae_title(), address);
-        Self { served, association, peer, command_bytes: Vec::new(), pending: None }
+    pub fn new(served: &'a Served<R>, link: Box<dyn Link>, address: SocketAddr) -> Self {
+        let peer = Peer::new(link.peer_ae_title(), address);
+        Self { served, link, peer, command_bytes: Vec::new(), pending: None }
     }
 
-    /// Answers the peer until it releases the association, or aborts it.
+    /// Answers the peer until it releases the association, or aborts it. What is no conversation is aborted.
     pub fn hold(mut self) -> Result<(), Error> {
+        let outcome = self.converse();
+        match outcome {
+            Ok(()) | Err(Error::Aborted) => {}
+            Err(_) => self.link.abort(),
+        }
+        outcome
+    }
+
+    fn converse(&mut self) -> Result<(), Error> {
         loop {
-            match self.association.receive().context(AssociationSnafu)? {
+            match self.link.receive()? {
                 Pdu::PData { data } => {
                     for value in data {
                         self.take(value)?;
                     }
                 }
-                Pdu::ReleaseRQ => return self.association.send(&Pdu::ReleaseRP).context(AssociationSnafu),
+                Pdu::ReleaseRQ => return self.link.send(&Pdu::ReleaseRP),
                 Pdu::AbortRQ { .. } => return Ok(()),
                 other => return UnexpectedSnafu { what: other.short_description().to_string() }.fail(),
             }
@@ -109,7 +115,11 @@ impl<'a, R: Receiver> Conversation<'a, R> {
                 self.pending = Some(Pending::Store { command, instance, bytes: 0 });
                 Ok(())
             }
-            CommandField::Find | CommandField::Get | CommandField::Move | CommandField::Action
+            CommandField::Find
+            | CommandField::Get
+            | CommandField::Move
+            | CommandField::Action
+            | CommandField::EventReport
                 if command.has_data_set =>
             {
                 self.pending = Some(Pending::Identifier { command, bytes: Vec::new() });
@@ -119,19 +129,18 @@ impl<'a, R: Receiver> Conversation<'a, R> {
             | CommandField::Find
             | CommandField::Get
             | CommandField::Move
-            | CommandField::Action => BadCommandSnafu { problem: "a request without its data set" }.fail(),
+            | CommandField::Action
+            | CommandField::EventReport => {
+                BadCommandSnafu { problem: "a request without its data set" }.fail()
+            }
             // It came too late: what it was to end has ended.
             CommandField::Cancel => Ok(()),
-            CommandField::StoreResponse | CommandField::EchoResponse | CommandField::EventReportResponse => {
-                UnexpectedSnafu { what: "a response to nothing" }.fail()
-            }
-            CommandField::EventReport | CommandField::Other(_) if command.has_data_set => {
-                let what = format!("command {:#06x} with a data set", command.field.number());
+            field if field.is_response() => UnexpectedSnafu { what: "a response to nothing" }.fail(),
+            field if command.has_data_set => {
+                let what = format!("command {:#06x} with a data set", field.number());
                 UnexpectedSnafu { what }.fail()
             }
-            CommandField::EventReport | CommandField::Other(_) => {
-                self.reply(context, &command, &Response::of(UNRECOGNISED_OPERATION))
-            }
+            _ => self.reply(context, &command, &Response::of(UNRECOGNISED_OPERATION)),
         }
     }
 
@@ -153,13 +162,14 @@ impl<'a, R: Receiver> Conversation<'a, R> {
                 Ok(())
             }
             Some(Pending::Identifier { command, mut bytes }) => {
-                if bytes.len() + value.data.len() > MAX_IDENTIFIER_BYTES {
+                if bytes.len() + value.data.len() > MAX_BYTES {
                     return UnexpectedSnafu { what: "an identifier beyond all bounds" }.fail();
                 }
                 bytes.extend_from_slice(&value.data);
                 if value.is_last {
                     return match command.field {
                         CommandField::Action => self.commit(context, &command, &bytes),
+                        CommandField::EventReport => self.hear(context, &command, &bytes),
                         _ => self.answer(context, &command, &bytes),
                     };
                 }
@@ -188,7 +198,7 @@ impl<'a, R: Receiver> Conversation<'a, R> {
         instance: Result<R::Instance, Refusal>,
         bytes: u64,
     ) -> Result<(), Error> {
-        let outcome = instance.and_then(|instance| self.served.receiver.finish(instance));
+        let outcome = instance.and_then(|instance| self.served.receiver.finish(&self.peer, instance));
         let response = match outcome {
             Ok(()) => Response::of(SUCCESS),
             Err(refusal) => refusal.into(),
@@ -212,8 +222,10 @@ impl<'a, R: Receiver> Conversation<'a, R> {
             Err(refusal) => return self.reply(context, command, &refusal.into()),
         };
         let key = request.transaction_uid.clone();
-        let report = match Report::of(&self.served.archive, request) {
-            Ok(report) => report,
+        let owed = self.owed_to_a_node(&request);
+        let reported = owed.and_then(|owed| Ok((owed, Report::of(&self.served.archive, request)?)));
+        let (owed, report) = match reported {
+            Ok(reported) => reported,
             Err(error) => {
                 let failure = Response::failure(PROCESSING_FAILURE, error.to_string());
                 return self.reply(context, command, &failure);
@@ -222,29 +234,49 @@ impl<'a, R: Receiver> Conversation<'a, R> {
         let (service, instances) = (command.field, report.kept());
         let asked = Asked { service, level: "", key, instances, status: SUCCESS };
         self.served.receiver.asked(&self.peer, &asked);
-        self.reply(context, command, &Response::of(SUCCESS))?;
-        self.report(context, &transfer_syntax, &report)
+        let told = self
+            .reply(context, command, &Response::of(SUCCESS))
+            .and_then(|()| self.report(context, &transfer_syntax, &report));
+        if let Some(id) = owed {
+            match &told {
+                Ok(()) => self.served.reports.settle(id)?,
+                Err(_) => self.served.reports.put_off(id)?,
+            }
+        }
+        told
+    }
+
+    /// Takes on the report that is owed to the node that the peer is; `None` where it is none that is configured, which
+    /// can be told on this association alone.
+    fn owed_to_a_node(&self, request: &commitment::Request) -> Result<Option<u64>, Error> {
+        match self.node() {
+            None => Ok(None),
+            Some(node) => self.served.reports.owe(&node.ae_title, request).map(Some),
+        }
+    }
+
+    /// The node that the peer's AE title names.
+    fn node(&self) -> Option<&'a RemoteNode> {
+        self.served.options.nodes.iter().find(|node| node.ae_title == self.peer.ae_title)
     }
 
     /// Reports to the node that the peer's AE title names, on an association of its own; where none is configured or it
     /// does not answer, on this one.
     fn report(&mut self, context: u8, transfer_syntax: &str, report: &Report) -> Result<(), Error> {
         let options = &self.served.options;
-        if let Some(node) = options.nodes.iter().find(|node| node.ae_title == self.peer.ae_title) {
+        if let Some(node) = self.node() {
             match report_to(node, options, report) {
                 Ok(()) => return Ok(()),
                 Err(error) => {
-                    tracing::warn!(%error, node = node.ae_title, "could not report storage commitment to the node");
+                    tracing::warn!(%error, node = node.name, "could not report storage commitment to the node");
                 }
             }
         }
         let message = 1;
         let data_set = report.data_set(&options.ae_title, transfer_syntax)?;
-        let class = uids::STORAGE_COMMITMENT_PUSH_MODEL;
-        let request = event_request(message, class, commitment::SOP_INSTANCE, report.event())?;
-        send_command(&mut self.association, context, request)?;
-        send_data_set(&mut self.association, context, &mut data_set.as_slice())?;
-        let response = receive_command(&mut self.association)?;
+        let request = commitment::event_request(message, report)?;
+        send_message(self.link.as_mut(), context, &request, &data_set)?;
+        let response = receive_command(self.link.as_mut())?;
         match (response.field, response.status) {
             (CommandField::EventReportResponse, Some(status)) if response.message_id == message => {
                 if status != SUCCESS {
@@ -254,6 +286,19 @@ impl<'a, R: Receiver> Conversation<'a, R> {
             }
             _ => UnexpectedSnafu { what: "something else than the response" }.fail(),
         }
+    }
+
+    /// Takes a node's report on what we asked it to keep.
+    fn hear(&mut self, context: u8, command: &Command, bytes: &[u8]) -> Result<(), Error> {
+        if command.sop_class_uid != uids::STORAGE_COMMITMENT_PUSH_MODEL {
+            return self.reply(context, command, &Response::of(SOP_CLASS_NOT_SUPPORTED));
+        }
+        let report = Report::read(bytes, &self.agreed(context)?)?;
+        let response = match self.served.commitments.take(report) {
+            true => Response::of(SUCCESS),
+            false => Response::failure(PROCESSING_FAILURE, "nobody waits for this transaction"),
+        };
+        self.reply(context, command, &response)
     }
 
     /// Answers a request with an identifier.
@@ -300,7 +345,7 @@ impl<'a, R: Receiver> Conversation<'a, R> {
             let ae_title = &self.served.options.ae_title;
             let data_set = data_set(&request.identifier, found, ae_title, &request.transfer_syntax)?;
             self.reply(request.context, request.command, &pending)?;
-            send_data_set(&mut self.association, request.context, &mut data_set.as_slice())?;
+            self.link.send_data(request.context, &mut data_set.as_slice())?;
             count += 1;
             Ok(true)
         })?;
@@ -315,13 +360,13 @@ impl<'a, R: Receiver> Conversation<'a, R> {
         let mut cancelled = false;
         self.send_all(request, &entries, |this, entry| {
             message = message.wrapping_add(1);
-            let contexts = this.association.presentation_contexts().iter();
-            let as_scp = contexts.filter(|c| this.association.requestor_roles_for(&c.abstract_syntax).scp);
+            let contexts = this.link.contexts().iter();
+            let as_scp = contexts.filter(|c| this.link.requestor_is_scp_of(&c.abstract_syntax));
             let Some(way) = way(as_scp, entry) else {
                 return NoContextSnafu { sop_class_uid: &entry.sop_class_uid }.fail();
             };
             let limits = this.served.options.transcoding;
-            send_instance(&mut this.association, way, entry, message, None, limits)?;
+            send_instance(this.link.as_mut(), way, entry, message, None, limits)?;
             let status = this.store_status(message, &mut cancelled)?;
             Ok((status, cancelled))
         })
@@ -339,7 +384,7 @@ impl<'a, R: Receiver> Conversation<'a, R> {
         if entries.is_empty() {
             return self.end(request, &Tally::of(0).end(false, &request.transfer_syntax)?.0, None, 0);
         }
-        let mut outgoing = match Outgoing::to_store(node, &options.ae_title, &entries, options.timeout) {
+        let mut outgoing = match Outgoing::to_store(node, &entries) {
             Ok(outgoing) => outgoing,
             Err(error) => {
                 tracing::warn!(%error, destination, "could not reach a C-MOVE's destination");
@@ -411,7 +456,7 @@ impl<'a, R: Receiver> Conversation<'a, R> {
         self.served.receiver.asked(&self.peer, &asked);
         self.reply(request.context, request.command, response)?;
         match data_set {
-            Some(data_set) => send_data_set(&mut self.association, request.context, &mut data_set.as_slice()),
+            Some(data_set) => self.link.send_data(request.context, &mut data_set.as_slice()),
             None => Ok(()),
         }
     }
@@ -419,7 +464,7 @@ impl<'a, R: Receiver> Conversation<'a, R> {
     /// The status of our C-STORE on this association. A C-CANCEL may come first.
     fn store_status(&mut self, message: u16, cancelled: &mut bool) -> Result<u16, Error> {
         loop {
-            let command = receive_command(&mut self.association)?;
+            let command = receive_command(self.link.as_mut())?;
             match (command.field, command.status) {
                 (CommandField::Cancel, _) => *cancelled = true,
                 (CommandField::StoreResponse, Some(status)) if command.message_id == message => {
@@ -432,39 +477,22 @@ impl<'a, R: Receiver> Conversation<'a, R> {
 
     /// Whether the peer has sent a C-CANCEL of the request. Does not wait.
     fn is_cancelled(&mut self, request: &Request) -> Result<bool, Error> {
-        if !self.has_received()? {
+        if !self.link.has_received(Duration::ZERO)? {
             return Ok(false);
         }
-        let command = receive_command(&mut self.association)?;
+        let command = receive_command(self.link.as_mut())?;
         match command.field {
             CommandField::Cancel => Ok(command.message_id == request.command.message_id),
             _ => UnexpectedSnafu { what: "another request before the response to the first" }.fail(),
         }
     }
 
-    fn has_received(&mut self) -> Result<bool, Error> {
-        let (stream, buffer) = self.association.get_mut();
-        if !buffer.is_empty() {
-            return Ok(true);
-        }
-        stream.set_nonblocking(true).context(PeerSnafu)?;
-        let peeked = stream.peek(&mut [0]);
-        stream.set_nonblocking(false).context(PeerSnafu)?;
-        match peeked {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
-            Err(error) => Err(error).context(SendSnafu),
-        }
-    }
-
     fn agreed(&self, context: u8) -> Result<String, Error> {
-        transfer_syntax_of(&self.association, context).ok_or_else(|| {
-            UnexpectedSnafu { what: "data on a presentation context that was not agreed" }.build()
-        })
+        transfer_syntax_of(self.link.as_ref(), context)
     }
 
     fn reply(&mut self, context: u8, command: &Command, response: &Response) -> Result<(), Error> {
-        send_command(&mut self.association, context, command.response(response)?)
+        send_command(self.link.as_mut(), context, &command.response(response)?)
     }
 }
 
@@ -496,11 +524,11 @@ fn part10_header(command: &Command, transfer_syntax: &str) -> Result<Vec<u8>, St
 }
 
 /// Reports storage commitment on an association of its own.
-fn report_to(node: &RemoteNode, options: &ScpOptions, report: &Report) -> Result<(), Error> {
-    let mut outgoing = Outgoing::to_report(node, &options.ae_title, options.timeout)?;
+pub fn report_to(node: &RemoteNode, options: &ScpOptions, report: &Report) -> Result<(), Error> {
+    let mut outgoing = Outgoing::to_report(node)?;
     let status = outgoing.report(report, &options.ae_title)?;
     if status != SUCCESS {
-        tracing::warn!(status, node = node.ae_title, "a node did not take the report of storage commitment");
+        tracing::warn!(status, node = node.name, "a node did not take the report of storage commitment");
     }
     outgoing.release()
 }

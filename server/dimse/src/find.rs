@@ -5,14 +5,13 @@ use std::collections::HashSet;
 use dicom_core::value::Value as ElementValue;
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::tags;
-use dicom_encoding::TransferSyntaxIndex;
 use dicom_object::InMemDicomObject;
-use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use engram_archive::{Archive, Include, Level as SearchLevel, Match, Query};
 use snafu::ResultExt;
 
+use crate::encoding::encode;
 use crate::identifier::{Identifier, Level};
-use crate::{ArchiveSnafu, Error, UnexpectedSnafu, WriteCommandSnafu};
+use crate::{ArchiveSnafu, Error, UnexpectedSnafu};
 
 /// How many matches are held at a time.
 const PAGE: usize = 256;
@@ -80,16 +79,6 @@ pub fn data_set(
     object.put(text(tags::RETRIEVE_AE_TITLE, VR::AE, ae_title));
     object.put(text(tags::INSTANCE_AVAILABILITY, VR::CS, "ONLINE"));
     encode(&object, transfer_syntax)
-}
-
-/// A data set in a transfer syntax that was agreed on.
-pub fn encode(object: &InMemDicomObject, transfer_syntax: &str) -> Result<Vec<u8>, Error> {
-    let Some(syntax) = TransferSyntaxRegistry.get(transfer_syntax) else {
-        return UnexpectedSnafu { what: format!("transfer syntax {transfer_syntax}") }.fail();
-    };
-    let mut bytes = Vec::new();
-    object.write_dataset_with_ts(&mut bytes, syntax).context(WriteCommandSnafu)?;
-    Ok(bytes)
 }
 
 fn empty(tag: Tag, vr: VR) -> dicom_object::mem::InMemElement {

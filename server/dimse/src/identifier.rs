@@ -36,6 +36,22 @@ impl Root {
             _ => None,
         }
     }
+
+    /// Its SOP class for C-FIND.
+    pub fn find_class(self) -> &'static str {
+        match self {
+            Self::Patient => uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND,
+            Self::Study => uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_FIND,
+        }
+    }
+
+    /// Its SOP class for C-MOVE.
+    pub fn move_class(self) -> &'static str {
+        match self {
+            Self::Patient => uids::PATIENT_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE,
+            Self::Study => uids::STUDY_ROOT_QUERY_RETRIEVE_INFORMATION_MODEL_MOVE,
+        }
+    }
 }
 
 /// Query/Retrieve Level (0008,0052).
@@ -52,7 +68,8 @@ pub enum Level {
 }
 
 impl Level {
-    fn of(text: &str) -> Option<Self> {
+    /// By the attribute's value.
+    pub fn of(text: &str) -> Option<Self> {
         match text {
             "PATIENT" => Some(Self::Patient),
             "STUDY" => Some(Self::Study),

@@ -1,22 +1,34 @@
-//! The DIMSE face of the server over `dicom-ul`: an SCP for C-ECHO, C-STORE, C-FIND, C-GET and C-MOVE (PS3.7 9.1) and for
-//! Storage Commitment, and the SCU that these need. Knows nothing of HTTP, nor of where an instance goes: that is the [`Receiver`]'s.
+//! The DIMSE face of the server over `dicom-ul`, over TCP and TLS: an SCP for C-ECHO, C-STORE, C-FIND, C-GET and C-MOVE
+//! (PS3.7 9.1) and for Storage Commitment, and an SCU of the same but C-GET to nodes that are known by name. Knows nothing of
+//! HTTP, nor of where an instance goes: that is the [`Receiver`]'s.
 
+mod artim;
 mod command;
 mod commitment;
 mod conversation;
+mod encoding;
 mod find;
 mod identifier;
+mod link;
 mod message;
+mod node;
+mod reports;
 mod retrieve;
 mod scp;
 mod scu;
 mod send;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
-pub use command::{Command, CommandField, MoveOriginator};
-pub use scp::{ANY_AE_TITLE, Scp, ScpOptions};
-pub use scu::{Outgoing, RemoteNode};
+use snafu::IntoError;
+
+pub use command::{Command, CommandField, MoveOriginator, SubOperations};
+pub use commitment::{Report, Reported};
+pub use identifier::Level;
+pub use node::{NodeTls, RemoteNode};
+pub use scp::{ANY_AE_TITLE, Port, Scp, ScpOptions};
+pub use scu::{Commitments, Found, Moved, Outgoing, Search, Wanted};
 
 /// Why an instance sent by C-STORE was not taken: a DIMSE status (PS3.4 B.2.3) and words for the sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,8 +82,8 @@ pub trait Receiver: Send + Sync + 'static {
     /// Makes room for an instance.
     fn begin(&self) -> Result<Self::Instance, Refusal>;
 
-    /// Returns once the instance is durably stored, or says why not.
-    fn finish(&self, instance: Self::Instance) -> Result<(), Refusal>;
+    /// Returns once the instance, from this peer, is durably stored, or says why not.
+    fn finish(&self, peer: &Peer, instance: Self::Instance) -> Result<(), Refusal>;
 
     /// A C-STORE is over, with this status; the sender is answered when this returns.
     fn stored(&self, peer: &Peer, instance: &Named, status: u16);
@@ -99,7 +111,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The peer and we did not agree on an association, or it broke.
-    #[snafu(display("could not keep up the association: {source}"))]
+    #[snafu(display("could not keep up the association: {}", causes(source.as_ref())))]
     Association {
         /// What the upper layer said.
         #[snafu(source(from(dicom_ul::association::Error, Box::new)))]
@@ -121,6 +133,51 @@ pub enum Error {
     /// A data set could not be sent whole, or the connection was lost.
     #[snafu(display("could not send: {source}"))]
     Send {
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A data set is none in the transfer syntax that was agreed on.
+    #[snafu(display("could not read a data set: {source}"))]
+    ReadDataSet {
+        /// What `dicom-object` said.
+        #[snafu(source(from(dicom_object::ReadError, Box::new)))]
+        source: Box<dicom_object::ReadError>,
+    },
+    /// A node answered that it will not, or cannot.
+    #[snafu(display("the node refused with status {status:#06x}{}", after_colon(comment)))]
+    Refused {
+        /// Its status.
+        status: u16,
+        /// Its Error Comment; empty where it has none.
+        comment: String,
+    },
+    /// A peer did not say in time what was waited for.
+    #[snafu(display("could not wait any longer: the peer was silent"))]
+    Silent,
+    /// The peer ended the association with an A-ABORT.
+    #[snafu(display("could not go on: the peer aborted the association"))]
+    Aborted,
+    /// A node takes nothing of what the association was to be for.
+    #[snafu(display("could not agree on anything: the node accepted no presentation context"))]
+    NothingAccepted,
+    /// The journal of reports that are owed could not be read or written.
+    #[snafu(display("could not keep what is owed of storage commitment: {source}"))]
+    KeepReports {
+        /// What the journal said.
+        source: engram_archive::JournalError,
+    },
+    /// So many reports are owed that there is room for no more.
+    #[snafu(display("could not take on another report: too many are owed"))]
+    TooManyReports,
+    /// TLS could not be set up for a connection.
+    #[snafu(display("could not begin TLS: {source}"))]
+    Tls {
+        /// What rustls said.
+        source: rustls::Error,
+    },
+    /// A thread could not be started.
+    #[snafu(display("could not start a thread: {source}"))]
+    StartThread {
         /// What the system said.
         source: std::io::Error,
     },
@@ -146,8 +203,8 @@ pub enum Error {
         /// What `imaging` said.
         source: engram_imaging::Error,
     },
-    /// The peer takes an instance's SOP class in no transfer syntax that it can be sent in.
-    #[snafu(display("could not send an instance of SOP class {sop_class_uid}: the peer did not accept it"))]
+    /// The peer takes a SOP class not at all, or in no transfer syntax that an instance of it can be sent in.
+    #[snafu(display("could not use SOP class {sop_class_uid}: the peer did not accept it"))]
     NoContext {
         /// The SOP class.
         sop_class_uid: String,
@@ -180,4 +237,39 @@ impl Error {
             Self::ReadFile { .. } | Self::TooLarge { .. } | Self::Transcode { .. } | Self::NoContext { .. }
         )
     }
+}
+
+impl From<dicom_ul::association::Error> for Error {
+    fn from(error: dicom_ul::association::Error) -> Self {
+        match error {
+            dicom_ul::association::Error::NoAcceptedPresentationContexts { .. } => {
+                NothingAcceptedSnafu.build()
+            }
+            error if is_of_time(&error) => SilentSnafu.build(),
+            error => AssociationSnafu.into_error(error),
+        }
+    }
+}
+
+/// Whether the system gave up waiting.
+fn is_of_time(error: &(dyn std::error::Error + 'static)) -> bool {
+    let io = error.downcast_ref::<std::io::Error>();
+    io.is_some_and(|io| matches!(io.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+        || error.source().is_some_and(is_of_time)
+}
+
+/// An error and what led to it, in one line: that TLS failed says little, the certificate's fault much.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+fn after_colon(comment: &str) -> String {
+    if comment.is_empty() { String::new() } else { format!(": {comment}") }
 }

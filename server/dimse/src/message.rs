@@ -1,77 +1,116 @@
 //! Commands and data sets over an association, whichever side asked for it.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
-use dicom_ul::association::SyncAssociation;
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu, PresentationContextResultReason};
-use snafu::ResultExt;
 
-use crate::{AssociationSnafu, Command, Error, SendSnafu, UnexpectedSnafu};
+use crate::link::Link;
+use crate::{AbortedSnafu, Command, Error, UnexpectedSnafu};
 
 /// A command set larger than this is no command set.
 pub const MAX_COMMAND_BYTES: usize = 64 << 10;
 
-/// Sends a command set.
-pub fn send_command<A: SyncAssociation<TcpStream>>(
-    association: &mut A,
-    context: u8,
-    command: Vec<u8>,
-) -> Result<(), Error> {
-    let value = PDataValue {
-        presentation_context_id: context,
-        value_type: PDataValueType::Command,
-        is_last: true,
-        data: command,
-    };
-    SyncAssociation::send(association, &Pdu::PData { data: vec![value] }).context(AssociationSnafu)
+/// Sends a command set, in as many PDUs as the peer's limit asks for.
+pub fn send_command(link: &mut dyn Link, context: u8, command: &[u8]) -> Result<(), Error> {
+    let mut fragments = command.chunks(link.room()?).peekable();
+    while let Some(fragment) = fragments.next() {
+        let value = PDataValue {
+            presentation_context_id: context,
+            value_type: PDataValueType::Command,
+            is_last: fragments.peek().is_none(),
+            data: fragment.to_vec(),
+        };
+        link.send(&Pdu::PData { data: vec![value] })?;
+    }
+    Ok(())
 }
 
-/// Sends a data set, in as many PDUs as the peer's limit asks for.
-pub fn send_data_set<A: SyncAssociation<TcpStream>>(
-    association: &mut A,
+/// Sends a command set and its data set.
+pub fn send_message(
+    link: &mut dyn Link,
     context: u8,
-    data_set: &mut impl Read,
+    command: &[u8],
+    mut data_set: &[u8],
 ) -> Result<(), Error> {
-    let mut writer = association.send_pdata(context);
-    if let Err(source) = std::io::copy(data_set, &mut writer) {
-        // What was sent is no data set: the association cannot go on, and the writer must not end it as if it were.
-        writer.abandon();
-        return Err(source).context(SendSnafu);
-    }
-    writer.flush().and_then(|()| writer.finish()).context(SendSnafu)
+    send_command(link, context, command)?;
+    link.send_data(context, &mut data_set)
 }
 
 /// Receives a command that no data set follows.
-pub fn receive_command<A: SyncAssociation<TcpStream>>(association: &mut A) -> Result<Command, Error> {
+pub fn receive_command(link: &mut dyn Link) -> Result<Command, Error> {
+    let (_, command, values) = receive_command_and_more(link)?;
+    match values.is_empty() {
+        true => Ok(command),
+        false => UnexpectedSnafu { what: "more than the response" }.fail(),
+    }
+}
+
+/// A command, its presentation context, and its data set, empty where it has none.
+pub struct Message {
+    /// The presentation context.
+    pub context: u8,
+    /// The command.
+    pub command: Command,
+    /// The data set's bytes.
+    pub data_set: Vec<u8>,
+}
+
+/// Receives a command and the data set that may follow it, of `max_bytes` at the most.
+pub fn receive_message(link: &mut dyn Link, max_bytes: usize) -> Result<Message, Error> {
+    let (context, command, mut values) = receive_command_and_more(link)?;
+    let mut data_set = Vec::new();
+    if !command.has_data_set && values.is_empty() {
+        return Ok(Message { context, command, data_set });
+    }
+    loop {
+        let mut is_last = false;
+        for value in values {
+            let fits = data_set.len() + value.data.len() <= max_bytes;
+            let is_mine = value.value_type == PDataValueType::Data && command.has_data_set && !is_last;
+            if !is_mine || !fits {
+                return UnexpectedSnafu { what: "a data set that is none, or too large" }.fail();
+            }
+            data_set.extend_from_slice(&value.data);
+            is_last = value.is_last;
+        }
+        if is_last {
+            return Ok(Message { context, command, data_set });
+        }
+        values = receive_values(link)?;
+    }
+}
+
+/// A command, its presentation context, and what its last PDU held behind it.
+fn receive_command_and_more(link: &mut dyn Link) -> Result<(u8, Command, Vec<PDataValue>), Error> {
     let mut bytes = Vec::new();
     loop {
-        let values = match SyncAssociation::receive(association).context(AssociationSnafu)? {
-            Pdu::PData { data } => data,
-            other => return UnexpectedSnafu { what: other.short_description().to_string() }.fail(),
-        };
-        let count = values.len();
-        for (index, value) in values.into_iter().enumerate() {
+        let mut values = receive_values(link)?.into_iter();
+        while let Some(value) = values.next() {
             let fits = bytes.len() + value.data.len() <= MAX_COMMAND_BYTES;
             if value.value_type != PDataValueType::Command || !fits {
-                return UnexpectedSnafu { what: "a data set where a response must be" }.fail();
+                return UnexpectedSnafu { what: "a data set where a command must be" }.fail();
             }
             bytes.extend_from_slice(&value.data);
             if value.is_last {
-                if index + 1 < count {
-                    return UnexpectedSnafu { what: "more than the response" }.fail();
-                }
-                return Command::parse(&bytes);
+                return Ok((value.presentation_context_id, Command::parse(&bytes)?, values.collect()));
             }
         }
     }
 }
 
+fn receive_values(link: &mut dyn Link) -> Result<Vec<PDataValue>, Error> {
+    match link.receive()? {
+        Pdu::PData { data } => Ok(data),
+        Pdu::AbortRQ { .. } => AbortedSnafu.fail(),
+        other => UnexpectedSnafu { what: other.short_description().to_string() }.fail(),
+    }
+}
+
 /// The transfer syntax that was agreed on for a presentation context.
-pub fn transfer_syntax_of<A: SyncAssociation<TcpStream>>(association: &A, context: u8) -> Option<String> {
-    association
-        .presentation_contexts()
-        .iter()
-        .find(|c| c.id == context && c.reason == PresentationContextResultReason::Acceptance)
-        .map(|c| c.transfer_syntax.clone())
+pub fn transfer_syntax_of(link: &dyn Link, context: u8) -> Result<String, Error> {
+    let accepted = |c: &&dicom_ul::pdu::PresentationContextNegotiated| {
+        c.id == context && c.reason == PresentationContextResultReason::Acceptance
+    };
+    match link.contexts().iter().find(accepted) {
+        Some(context) => Ok(context.transfer_syntax.clone()),
+        None => UnexpectedSnafu { what: "data on a presentation context that was not agreed" }.fail(),
+    }
 }

@@ -7,7 +7,8 @@ use engram_archive::{Archive, InstanceEntry};
 use snafu::ResultExt;
 
 use crate::command::{Response, SubOperations};
-use crate::find::{encode, find};
+use crate::encoding::encode;
+use crate::find::find;
 use crate::identifier::{Identifier, Level};
 use crate::{ArchiveSnafu, Error};
 

@@ -2,16 +2,15 @@
 
 use std::fs::File;
 use std::io::{Cursor, Seek, SeekFrom};
-use std::net::TcpStream;
 
-use dicom_ul::association::SyncAssociation;
 use dicom_ul::pdu::{PresentationContextNegotiated, PresentationContextResultReason};
 use engram_archive::InstanceEntry;
 use engram_imaging::{TargetSyntax, TranscodeLimits, data_set_offset, is_decodable, transcode};
 use snafu::ResultExt;
 
 use crate::command::{MoveOriginator, store_request};
-use crate::message::{send_command, send_data_set};
+use crate::link::Link;
+use crate::message::send_command;
 use crate::{Error, ReadFileSnafu, TooLargeSnafu, TranscodeSnafu};
 
 /// How an instance can go out.
@@ -53,8 +52,8 @@ pub fn way<'a>(
 ///
 /// # Errors
 /// [`Error::is_of_the_instance`] tells whether the association is as it was, so that others can be sent.
-pub fn send_instance<A: SyncAssociation<TcpStream>>(
-    association: &mut A,
+pub fn send_instance(
+    link: &mut dyn Link,
     way: Way,
     entry: &InstanceEntry,
     message_id: u16,
@@ -68,15 +67,15 @@ pub fn send_instance<A: SyncAssociation<TcpStream>>(
             let path = entry.path.as_path();
             let mut file = File::open(path).context(ReadFileSnafu { path })?;
             file.seek(SeekFrom::Start(entry.data_set_offset)).context(ReadFileSnafu { path })?;
-            send_command(association, context, request)?;
-            send_data_set(association, context, &mut file)
+            send_command(link, context, &request)?;
+            link.send_data(context, &mut file)
         }
         Way::Transcoded(context, target) => {
             let (bytes, start) = transcoded(entry, target, limits)?;
-            send_command(association, context, request)?;
+            send_command(link, context, &request)?;
             let mut data_set = Cursor::new(bytes);
             data_set.set_position(start as u64);
-            send_data_set(association, context, &mut data_set)
+            link.send_data(context, &mut data_set)
         }
     }
 }

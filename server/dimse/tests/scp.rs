@@ -13,7 +13,7 @@ use dicom_transfer_syntax_registry::entries::{EXPLICIT_VR_LITTLE_ENDIAN, IMPLICI
 use dicom_ul::association::client::{ClientAssociation, ClientAssociationOptions};
 use dicom_ul::pdu::{PDataValue, PDataValueType, Pdu};
 use engram_archive::{Archive, ArchiveOptions};
-use engram_dimse::{ANY_AE_TITLE, Asked, Named, Peer, Receiver, Refusal, Scp, ScpOptions};
+use engram_dimse::{ANY_AE_TITLE, Asked, Named, Peer, Port, Receiver, Refusal, Scp, ScpOptions};
 use engram_imaging::{DecodeLimits, TranscodeLimits};
 
 /// Keeps what it is sent; refuses what does not fit.
@@ -30,7 +30,7 @@ impl Receiver for Shelf {
         Ok(Vec::new())
     }
 
-    fn finish(&self, instance: Vec<u8>) -> Result<(), Refusal> {
+    fn finish(&self, _: &Peer, instance: Vec<u8>) -> Result<(), Refusal> {
         if instance.len() > self.largest {
             return Err(Refusal { status: 0xA700, comment: "the shelf is full".into() });
         }
@@ -59,8 +59,9 @@ fn start_for(calling_ae_title: &str, largest: usize) -> (std::net::SocketAddr, A
 
 fn start_with(largest: usize, change: impl FnOnce(&mut ScpOptions)) -> (std::net::SocketAddr, Arc<Shelf>) {
     let shelf = Arc::new(Shelf { kept: Mutex::default(), heard: Mutex::default(), largest });
+    let root = tempfile::tempdir().unwrap();
     let mut options = ScpOptions {
-        bind: "127.0.0.1:0".parse().unwrap(),
+        ports: vec![Port { bind: "127.0.0.1:0".parse().unwrap(), tls: None }],
         ae_title: "ENGRAM".into(),
         calling_ae_titles: vec![ANY_AE_TITLE.into()],
         calling_addresses: Vec::new(),
@@ -73,17 +74,17 @@ fn start_with(largest: usize, change: impl FnOnce(&mut ScpOptions)) -> (std::net
             decode: DecodeLimits { max_frame_bytes: 1 << 20 },
             max_object_bytes: 1 << 20,
         },
+        commitment_journal: root.path().join("commitment.journal"),
     };
     change(&mut options);
-    let root = tempfile::tempdir().unwrap();
     let folder = root.path().join("db");
     let database = sled::open(&folder).unwrap();
     let archive = Archive::open(root.path(), &database, ArchiveOptions::new(folder)).unwrap();
-    let scp = Scp::bind(options, archive, Arc::clone(&shelf)).unwrap();
-    let address = scp.address().unwrap();
+    let scp = Scp::bind(options, archive, Arc::clone(&shelf), Arc::default()).unwrap();
+    let address = scp.addresses().unwrap()[0];
     std::thread::spawn(move || {
         let _root = root;
-        scp.serve();
+        scp.serve().unwrap();
     });
     (address, shelf)
 }

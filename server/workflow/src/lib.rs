@@ -183,7 +183,6 @@ impl Workflow {
             board: Board::default(),
             made: outbox::folder(data)?,
         };
-        workflow.options.rules.iter().try_for_each(|rule| workflow.check_rule(rule))?;
         workflow.warn_of_unserved_bundles();
         workflow.index_annotations()?;
         workflow.resume()?;

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use clap::Args;
 use engram_archive::Archive;
+use engram_dimse::RemoteNode;
 use engram_inference::{Bundle, Device, runtime};
 use engram_workflow::report;
 use serde::Serialize;
 
 use super::{Common, Failure, print_json};
-use crate::config::{Config, Node};
+use crate::config::Config;
 use crate::http::cors;
 use crate::tls::Certificate;
 use crate::{assembly, bundles, dimse, guard};
@@ -74,7 +75,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     checks
         .extend(config.models.bundles.iter().map(|folder| opened(Bundle::open(folder).map_err(Failure::of))));
-    checks.extend(config.dimse.nodes.iter().map(|one| node(&config, one)));
+    checks.extend(nodes(&config));
     checks.extend(store(&config, options.deep));
     if options.json {
         print_json(&checks)?;
@@ -138,12 +139,20 @@ fn port(config: &Config) -> Check {
     }
 }
 
-/// Whether a node that C-MOVE may send to is there.
-fn node(config: &Config, node: &Node) -> Check {
+/// Whether the nodes are there.
+fn nodes(config: &Config) -> Vec<Check> {
+    let known = Certificate::configured(&config.server)
+        .and_then(|of_http| dimse::Settings::read(config, of_http.as_ref()));
+    // That they cannot be read, `access` tells.
+    known.iter().flat_map(|settings| settings.nodes.iter()).map(|known| node(&known.remote)).collect()
+}
+
+fn node(node: &RemoteNode) -> Check {
     const WHAT: &str = "DIMSE node";
-    let name = format!("{} at {}", node.ae_title, node.address);
-    let advice = format!("See that it is up, and that it knows our AE title {}.", config.dimse.ae_title);
-    match dimse::echo(&config.dimse, node) {
+    let over = if node.tls.is_some() { " over TLS" } else { "" };
+    let name = format!("{} ({} at {}{over})", node.name, node.ae_title, node.address);
+    let advice = format!("See that it is up, and that it knows our AE title {}.", node.calling_ae_title);
+    match dimse::echo(node) {
         Ok(0) => Check::good(WHAT, format!("{name} answers")),
         Ok(status) => Check::warning(WHAT, format!("{name} answers with status {status:#06x}"), advice),
         Err(error) => Check::warning(WHAT, format!("{name} does not answer: {}", report(&error)), advice),
@@ -155,7 +164,8 @@ fn access(config: &Config) -> Check {
     const WHAT: &str = "access";
     let checked = guard::check_addresses(config)
         .and_then(|()| cors::check(&config.server.cors_origins))
-        .and_then(|()| Certificate::configured(&config.server));
+        .and_then(|()| Certificate::configured(&config.server))
+        .and_then(|of_http| dimse::Settings::read(config, of_http.as_ref()).map(|_| of_http));
     match checked {
         Ok(None) => Check::good(WHAT, "HTTP, as configured"),
         Ok(Some(_)) => Check::good(WHAT, "HTTPS, as configured"),

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{Common, Failure, print_json};
 use crate::assembly;
+use crate::outgoing::Recipients;
 
 /// Instances on their way at a time: enough that they share syncs.
 const IN_FLIGHT: usize = 64;
@@ -63,7 +64,7 @@ pub struct Refused {
 pub fn run(options: &Options) -> Result<(), Failure> {
     let config = options.common.load()?;
     let files = files_below(&options.paths)?;
-    let house = assembly::open(&config)?;
+    let house = assembly::open(&config, Recipients::default())?;
     let bar = progress_bar(files.len() as u64, "storing");
     let importer = Importer {
         archive: &house.archive,

@@ -6,6 +6,7 @@ use engram_archive::Archive;
 use super::import::progress_bar;
 use super::{Common, Failure, print_json};
 use crate::assembly;
+use crate::outgoing::Recipients;
 
 /// Make catalogue, exemplars and index anew from the stored objects.
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         })
         .map_err(Failure::of)?;
     bar.finish_and_clear();
-    let house = assembly::join(&config, &db, archive)?;
+    let house = assembly::join(&config, &db, archive, Recipients::default())?;
     house.workflow.rebuild_banks().map_err(Failure::of)?;
     let exemplar_slices = house.workflow.status().exemplar_slices;
     let instances = report.statistics.instances;

@@ -12,6 +12,7 @@ use super::evaluate::Quality;
 use super::import::files_below;
 use super::{Common, Failure, print_json, write_file};
 use crate::assembly::{self, House};
+use crate::outgoing::Recipients;
 
 /// Segment a series from what the store remembers.
 #[derive(Debug, Args)]
@@ -67,7 +68,7 @@ enum Encoding {
 /// Segments and writes the SEG to a file; nothing is stored.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let config = options.common.load()?;
-    let house = assembly::open(&config)?;
+    let house = assembly::open(&config, Recipients::default())?;
     let target = load(options, &house)?;
     let request = SegmentationRequest {
         study: options.study.clone().unwrap_or_default(),

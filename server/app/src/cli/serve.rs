@@ -9,6 +9,7 @@ use actix_web::middleware::{Condition, from_fn};
 use actix_web::{App, HttpServer, web};
 use clap::Args;
 use engram_dicomweb::{DicomWeb, DicomWebOptions};
+use engram_dimse::Commitments;
 
 use super::{Common, Failure};
 use crate::assembly::{self, House};
@@ -17,7 +18,7 @@ use crate::guard::{self, AuditLog, Guard, Tokens};
 use crate::http::viewer::{self, Viewer};
 use crate::http::{compression, cors, page};
 use crate::tls::{self, Certificate};
-use crate::{dimse, http};
+use crate::{dimse, http, outgoing};
 
 /// Run the server.
 #[derive(Debug, Args)]
@@ -39,12 +40,19 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     check_public_url(config.dicomweb.public_url.as_deref())?;
     guard::check_addresses(&config)?;
     let certificate = Certificate::configured(&config.server)?;
+    let dimse = dimse::Settings::read(&config, certificate.as_ref())?;
     let viewer = Viewer::find(config.viewer.folder.as_deref())?;
-    let house = assembly::open(&config)?;
+    let commitments = Arc::new(Commitments::default());
+    let recipients = outgoing::configured(&config, &dimse.nodes, &commitments)?;
+    let house = assembly::open(&config, recipients)?;
+    house.workflow.check_rules().map_err(Failure::of)?;
     let (audit, writer) = AuditLog::start(&config.storage.data, &config.audit)?;
     let workers = house.workflow.start_workers(config.jobs.segmentation_workers).map_err(Failure::of)?;
-    dimse::start(&config, &house, audit.clone())?;
-    let served = actix_web::rt::System::new().block_on(serve(&config, &house, audit, certificate, viewer));
+    dimse::start(&config, &dimse, &house, audit.clone(), Arc::clone(&commitments))?;
+    let transfers = dimse::start_transfers(&config, &dimse, &house, audit.clone(), commitments)?;
+    let served =
+        actix_web::rt::System::new().block_on(serve(&config, &house, audit, certificate, &dimse, viewer));
+    transfers.stop();
     workers.stop();
     writer.into_iter().for_each(guard::Writer::stop);
     served
@@ -55,11 +63,18 @@ async fn serve(
     house: &House,
     audit: AuditLog,
     certificate: Option<Arc<Certificate>>,
+    dimse: &dimse::Settings,
     viewer: Viewer,
 ) -> Result<(), Failure> {
     let patience = at_least_a_second(config.limits.request_body_seconds);
     let state = http::State::new(Arc::clone(&house.workflow), viewer.is_there(), patience);
     let state = web::Data::new(state);
+    let nodes = web::Data::new(http::Nodes::new(
+        Arc::clone(&dimse.nodes),
+        dimse.is_reachable(),
+        house.queue.clone(),
+        house.archive.clone(),
+    ));
     let tokens: web::Data<Tokens> = Arc::clone(&house.tokens).into();
     let guard = web::Data::new(Guard::new(config, Arc::clone(&house.tokens), audit));
     let dicomweb = DicomWeb::new(house.archive.clone(), dicomweb_options(config))
@@ -71,15 +86,15 @@ async fn serve(
         n => n,
     };
     let server = HttpServer::new(move || {
-        let (dicomweb, state, tokens, viewer) =
-            (dicomweb.clone(), state.clone(), tokens.clone(), viewer.clone());
+        let (dicomweb, state, nodes, tokens, viewer) =
+            (dicomweb.clone(), state.clone(), nodes.clone(), tokens.clone(), viewer.clone());
         // The last to be wrapped stands before the others: preflights carry no token, so CORS comes first.
         App::new()
             .app_data(guard.clone())
             .wrap(from_fn(compression::compress))
             .wrap(from_fn(guard::watch))
             .wrap(Condition::new(!origins.is_empty(), cors::allowing(&origins)))
-            .configure(|services| http::configure(services, state, tokens))
+            .configure(|services| http::configure(services, state, nodes, tokens))
             .configure(page::configure)
             .configure(|services| viewer::configure(services, viewer))
             .configure(|services| engram_dicomweb::configure_wado_uri(services, dicomweb.clone()))
@@ -108,7 +123,10 @@ async fn serve(
         tracing::info!(%address, scheme, data = %config.storage.data.display(), "Engram listens: DICOMweb at /dicomweb, API at /api/v1");
     }
     warn_of_what_is_open(config);
-    certificate.into_iter().try_for_each(reload_on_hangup)?;
+    let is_another =
+        |of_dimse: &Arc<Certificate>| !certificate.as_ref().is_some_and(|one| Arc::ptr_eq(one, of_dimse));
+    let of_dimse = dimse.certificate.clone().filter(is_another);
+    certificate.into_iter().chain(of_dimse).try_for_each(reload_on_hangup)?;
     server.run().await.map_err(Failure::of)
 }
 

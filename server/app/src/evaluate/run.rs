@@ -25,6 +25,7 @@ use crate::assembly::{self, House};
 use crate::cli::import::{Importer, progress_bar};
 use crate::cli::{Failure, write_into};
 use crate::config::Config;
+use crate::outgoing::Recipients;
 
 /// Exemplar slices that label sharing looks at for each slice of a target.
 const TOP: usize = 8;
@@ -65,7 +66,7 @@ pub fn evaluate(config: &Config, folder: &Path, plan: &Plan, wishes: &Wishes) ->
     let mut config = config.clone();
     config.storage.data = folder.to_path_buf();
     config.models.bundles.clear();
-    let house = assembly::open(&config)?;
+    let house = assembly::open(&config, Recipients::default())?;
     let workflow = &house.workflow;
     let read =
         |cases: &[Case]| cases.iter().map(|case| truth::read(workflow, case)).collect::<Result<Vec<_>, _>>();

@@ -18,8 +18,12 @@ const WRITE: Access = Access::AnyOf(&[Role::Write]);
 const SEGMENT: Access = Access::AnyOf(&[Role::Segment]);
 /// What a client that segments looks at, and no other patient's identifier is in.
 const READ_OR_SEGMENT: Access = Access::AnyOf(&[Role::Read, Role::Segment]);
-/// Whoever has a token: the same of every server of this version, and of no patient.
+/// Other archives, by name and address.
+const READ_OR_WRITE: Access = Access::AnyOf(&[Role::Read, Role::Write]);
+/// Whoever has a token: it tells of no patient but by UIDs.
 const ANY: Access = Access::AnyOf(&[Role::Read, Role::Write, Role::Segment]);
+/// Whoever asks for jobs, of whichever kind.
+const WRITE_OR_SEGMENT: Access = Access::AnyOf(&[Role::Write, Role::Segment]);
 /// Admin alone.
 const ADMIN: Access = Access::AnyOf(&[]);
 
@@ -29,7 +33,7 @@ const ADMIN: Access = Access::AnyOf(&[]);
 ///
 /// `/exemplars` and `/jobs/*/provenance` name other patients' studies, so they need read, as searching for those
 /// patients does.
-const TABLE: [(&str, &str, Access); 30] = [
+const TABLE: [(&str, &str, Access); 35] = [
     ("GET HEAD OPTIONS", "/api/v1/health", Access::Open),
     ("GET HEAD OPTIONS", "/api/v1/openapi.json", ANY),
     ("GET HEAD OPTIONS", "/metrics", READ),
@@ -53,12 +57,17 @@ const TABLE: [(&str, &str, Access); 30] = [
     ("GET HEAD OPTIONS", "/api/v1/segmentations", READ_OR_SEGMENT),
     ("GET HEAD OPTIONS", "/api/v1/segmentations/*", READ_OR_SEGMENT),
     ("POST", "/api/v1/segmentations", SEGMENT),
-    ("GET HEAD OPTIONS", "/api/v1/jobs", READ_OR_SEGMENT),
-    ("GET HEAD OPTIONS", "/api/v1/jobs/*", READ_OR_SEGMENT),
-    ("DELETE", "/api/v1/jobs/*", SEGMENT),
-    ("GET HEAD OPTIONS", "/api/v1/jobs/*/events", READ_OR_SEGMENT),
+    ("GET HEAD OPTIONS", "/api/v1/jobs", ANY),
+    ("GET HEAD OPTIONS", "/api/v1/jobs/*", ANY),
+    ("DELETE", "/api/v1/jobs/*", WRITE_OR_SEGMENT),
+    ("GET HEAD OPTIONS", "/api/v1/jobs/*/events", ANY),
     ("GET HEAD OPTIONS", "/api/v1/jobs/*/result", READ_OR_SEGMENT),
     ("GET HEAD OPTIONS", "/api/v1/jobs/*/provenance", READ),
+    ("GET HEAD OPTIONS", "/api/v1/nodes", READ_OR_WRITE),
+    ("POST", "/api/v1/nodes/*/echo", READ_OR_WRITE),
+    ("POST", "/api/v1/nodes/*/query", READ),
+    ("POST", "/api/v1/nodes/*/retrieve", WRITE),
+    ("POST", "/api/v1/nodes/*/store", WRITE),
     ("*", "/api/v1/models/**", ADMIN),
 ];
 
@@ -125,10 +134,17 @@ mod tests {
             ("GET /api/v1/labels", any_of(&[Read, Segment])),
             ("POST /api/v1/segmentations", any_of(&[Segment])),
             ("GET /api/v1/segmentations/1.2", any_of(&[Read, Segment])),
-            ("GET /api/v1/jobs/7", any_of(&[Read, Segment])),
+            ("GET /api/v1/jobs/7", any_of(&[Read, Write, Segment])),
             ("GET /api/v1/jobs/7/provenance", any_of(&[Read])),
             ("GET /api/v1/jobs//provenance", ADMIN),
-            ("DELETE /api/v1/jobs/7", any_of(&[Segment])),
+            ("DELETE /api/v1/jobs/7", any_of(&[Write, Segment])),
+            ("GET /api/v1/jobs/7/result", any_of(&[Read, Segment])),
+            ("GET /api/v1/nodes", any_of(&[Read, Write])),
+            ("POST /api/v1/nodes/PACS/echo", any_of(&[Read, Write])),
+            ("POST /api/v1/nodes/PACS/query", any_of(&[Read])),
+            ("POST /api/v1/nodes/PACS/retrieve", any_of(&[Write])),
+            ("POST /api/v1/nodes/PACS/store", any_of(&[Write])),
+            ("DELETE /api/v1/nodes/PACS", ADMIN),
             ("DELETE /api/v1/exemplars", any_of(&[Write])),
             ("POST /api/v1/models/use", ADMIN),
             ("POST /api/v1/rules/dry-run", any_of(&[Read])),

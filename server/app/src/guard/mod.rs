@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::cli::Failure;
-use crate::config::Config;
+use crate::config::{Config, Dimse};
 
 pub use access::{Access, needed};
 pub use audit::{AuditLog, Record, Writer, shortened};
@@ -69,7 +69,7 @@ impl Demand {
 pub fn check_addresses(config: &Config) -> Result<(), Failure> {
     let any_in_force = tokens::any_in_force(&config.storage.data).map_err(Failure::of)?;
     check_http(Demand::of(config), config.server.bind, any_in_force)?;
-    check_dimse(config.dimse.bind, &config.dimse.calling_ae_titles)
+    check_dimse(&config.dimse)
 }
 
 fn check_http(demand: Demand, bind: SocketAddr, any_in_force: bool) -> Result<(), Failure> {
@@ -91,13 +91,20 @@ fn check_http(demand: Demand, bind: SocketAddr, any_in_force: bool) -> Result<()
     Ok(())
 }
 
-fn check_dimse(bind: Option<SocketAddr>, calling_ae_titles: &[String]) -> Result<(), Failure> {
-    match bind {
-        Some(bind) if !bind.ip().is_loopback() && calling_ae_titles.is_empty() => Err(Failure::say(format!(
-            "other machines can reach [dimse] bind = \"{bind}\", and DIMSE knows no tokens. Name the AE titles that \
+/// Over TLS with certificates of clients, those say who calls.
+fn check_dimse(dimse: &Dimse) -> Result<(), Failure> {
+    let of_certified = dimse.tls_bind.filter(|_| dimse.tls_client_ca.is_none());
+    let open = [("bind", dimse.bind), ("tls_bind", of_certified)];
+    let open = open.into_iter().find_map(|(setting, bind)| {
+        bind.filter(|bind| !bind.ip().is_loopback() && dimse.calling_ae_titles.is_empty())
+            .map(|bind| (setting, bind))
+    });
+    match open {
+        Some((setting, bind)) => Err(Failure::say(format!(
+            "other machines can reach [dimse] {setting} = \"{bind}\", and DIMSE knows no tokens. Name the AE titles that \
              may call in [dimse] calling_ae_titles, or listen on 127.0.0.1."
         ))),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 
@@ -130,8 +137,22 @@ mod tests {
         assert!(http(None, outside, true) && http(Some(true), outside, true));
         assert!(!http(None, outside, false) && !http(Some(true), outside, false));
         assert!(!http(Some(false), outside, true));
-        let titles = ["CT1".to_owned()];
-        assert!(check_dimse(None, &[]).is_ok() && check_dimse(Some(inside), &[]).is_ok());
-        assert!(check_dimse(Some(outside), &[]).is_err() && check_dimse(Some(outside), &titles).is_ok());
+        let dimse = |bind, tls_bind, titles: &[&str]| Dimse {
+            bind,
+            tls_bind,
+            calling_ae_titles: titles.iter().map(|title| title.to_string()).collect(),
+            ..Dimse::default()
+        };
+        for (dimse, is_fine) in [
+            (dimse(None, None, &[]), true),
+            (dimse(Some(inside), Some(inside), &[]), true),
+            (dimse(Some(outside), None, &[]), false),
+            (dimse(None, Some(outside), &[]), false),
+            (dimse(Some(outside), Some(outside), &["CT1"]), true),
+            (Dimse { tls_client_ca: Some("ca.pem".into()), ..dimse(None, Some(outside), &[]) }, true),
+            (Dimse { tls_client_ca: Some("ca.pem".into()), ..dimse(Some(outside), None, &[]) }, false),
+        ] {
+            assert_eq!(check_dimse(&dimse).is_ok(), is_fine, "{dimse:?}");
+        }
     }
 }

@@ -11,6 +11,7 @@ mod jobs;
 mod metrics;
 mod models;
 mod news;
+mod nodes;
 pub mod openapi;
 pub mod page;
 mod patience;
@@ -34,6 +35,7 @@ use tokio::sync::Semaphore;
 
 use crate::guard::Tokens;
 
+pub use nodes::Nodes;
 pub use problem::Problem;
 
 /// Largest JSON body of `/api/v1`, bytes.
@@ -59,7 +61,12 @@ impl State {
 }
 
 /// Mounts `/api/v1` and `/metrics`.
-pub fn configure(config: &mut ServiceConfig, state: web::Data<State>, tokens: web::Data<Tokens>) {
+pub fn configure(
+    config: &mut ServiceConfig,
+    state: web::Data<State>,
+    nodes: web::Data<Nodes>,
+    tokens: web::Data<Tokens>,
+) {
     let patience = state.patience;
     let json = web::JsonConfig::default()
         .limit(MAX_JSON_BYTES)
@@ -68,14 +75,19 @@ pub fn configure(config: &mut ServiceConfig, state: web::Data<State>, tokens: we
         .error_handler(|error, _| Problem::bad_request(format!("the query is wrong: {error}")).into());
     let path = web::PathConfig::default()
         .error_handler(|error, _| Problem::bad_request(format!("the path is wrong: {error}")).into());
-    config.app_data(state).app_data(tokens).configure(|root| mount(resources::at_root(), root)).service(
-        web::scope("/api/v1")
-            .wrap(from_fn(move |request, next| patience::limit(patience, request, next)))
-            .app_data(json)
-            .app_data(query)
-            .app_data(path)
-            .configure(|api| mount(resources::of_api(), api)),
-    );
+    config
+        .app_data(state)
+        .app_data(nodes)
+        .app_data(tokens)
+        .configure(|root| mount(resources::at_root(), root))
+        .service(
+            web::scope("/api/v1")
+                .wrap(from_fn(move |request, next| patience::limit(patience, request, next)))
+                .app_data(json)
+                .app_data(query)
+                .app_data(path)
+                .configure(|api| mount(resources::of_api(), api)),
+        );
 }
 
 /// Answers where nothing is.

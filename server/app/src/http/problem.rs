@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
+use engram_dimse::Error as DimseError;
 use engram_workflow::Error as WorkflowError;
 use serde::Serialize;
 
@@ -129,6 +130,46 @@ impl From<WorkflowError> for Problem {
         }
         let failure = engram_workflow::failure(&error);
         Self { status, code: failure.code, message: failure.message, what_to_do: failure.what_to_do }
+    }
+}
+
+impl From<DimseError> for Problem {
+    fn from(error: DimseError) -> Self {
+        let message = engram_workflow::report(&error);
+        match error {
+            DimseError::Refused { .. } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "node_refused",
+                message,
+                "See what the node's conformance statement says of the status, and whether it lets us ask.",
+            ),
+            DimseError::NothingAccepted | DimseError::NoContext { .. } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "node_does_not_support",
+                message,
+                "The node does not offer that service to us; see its configuration.",
+            ),
+            DimseError::Silent => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                "node_silent",
+                message,
+                "See that the node is up; [[dimse.nodes]] timeout_seconds says how long it is waited for.",
+            ),
+            DimseError::Association { .. }
+            | DimseError::Aborted
+            | DimseError::Address { .. }
+            | DimseError::Unexpected { .. }
+            | DimseError::BadCommand { .. }
+            | DimseError::ReadDataSet { .. }
+            | DimseError::Send { .. }
+            | DimseError::Peer { .. } => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "node_failed",
+                message,
+                "See that the node is up, that its address, AE title and TLS are right, and that it knows our AE title.",
+            ),
+            _ => Self::internal(message),
+        }
     }
 }
 

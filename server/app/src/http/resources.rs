@@ -21,13 +21,17 @@ use utoipa::openapi::schema::{AnyOfBuilder, Components, ComponentsBuilder};
 use super::deliveries::{self, DeliveryView};
 use super::health::{Alive, Health};
 use super::job_view::JobView;
-use super::{events, exemplars, health, jobs, metrics, models, news, openapi, rules, segmentations, tokens};
+use super::{
+    events, exemplars, health, jobs, metrics, models, news, nodes, openapi, rules, segmentations, tokens,
+};
+use crate::dimse::Objects;
 use crate::guard::Token;
 
 const SEGMENTATION: &str = "Segmentation";
 const BANK: &str = "Bank";
 const MODELS: &str = "Models";
 const ROUTING: &str = "Routing";
+const NODES: &str = "Nodes";
 const TOKENS: &str = "Tokens";
 const SERVER: &str = "Server";
 
@@ -49,6 +53,7 @@ pub fn of_api() -> Vec<Resource> {
     resources.extend(of_segmentation());
     resources.extend(of_jobs());
     resources.extend(of_routing());
+    resources.extend(of_nodes());
     resources.extend(of_tokens());
     resources
 }
@@ -249,6 +254,38 @@ fn of_routing() -> [Resource; 7] {
     ]
 }
 
+fn of_nodes() -> [Resource; 5] {
+    let list = operation(NODES, "listNodes", "The nodes that are configured.")
+        .response("200", json_list::<nodes::NodeView>("The nodes."));
+    let echo = of_node("echoNode", "Asks a node whether it is there (C-ECHO).")
+        .response("200", json::<nodes::Echo>("It is."))
+        .failures(&[StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT]);
+    let matches = sent(
+        "The matches in DICOM JSON. `Warning: 299` where there are more.",
+        &[Offer::single("application/dicom+json")],
+        None,
+    );
+    let query = takes_json(of_node("queryNode", "Asks a node what it has (C-FIND)."))
+        .request_body(Some(json_body::<nodes::Query>()))
+        .response("200", matches)
+        .failures(&[StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT]);
+    let retrieve =
+        takes_json(of_node("retrieveFromNode", "Has a node send objects to this server (C-MOVE)."))
+            .request_body(Some(json_body::<Objects>()))
+            .response("202", json::<JobView>("The job."))
+            .failures(&[StatusCode::CONFLICT]);
+    let store = takes_json(of_node("storeToNode", "Sends objects to a node (C-STORE)."))
+        .request_body(Some(json_body::<Objects>()))
+        .response("202", json::<JobView>("The job."));
+    [
+        Resource::at("/nodes").get(nodes::list, list),
+        Resource::at("/nodes/{node}/echo").post(nodes::echo, echo),
+        Resource::at("/nodes/{node}/query").post(nodes::query, query),
+        Resource::at("/nodes/{node}/retrieve").post(nodes::retrieve, retrieve),
+        Resource::at("/nodes/{node}/store").post(nodes::store, store),
+    ]
+}
+
 fn of_tokens() -> [Resource; 2] {
     let list = operation(TOKENS, "listTokens", "The tokens that are not revoked.")
         .response("200", json_list::<Token>("What may be told of them."));
@@ -279,6 +316,10 @@ fn of_job(id: &str, summary: &str) -> OperationBuilder {
     operation(SEGMENTATION, id, summary).failures(&[StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND])
 }
 
+fn of_node(id: &str, summary: &str) -> OperationBuilder {
+    operation(NODES, id, summary).failures(&[StatusCode::NOT_FOUND])
+}
+
 /// What operations refer to.
 pub fn components() -> Components {
     let uuid = || text().format(Some(SchemaFormat::Custom("uuid".to_owned())));
@@ -301,6 +342,10 @@ pub fn components() -> Components {
         schemas::<Suggestions>(),
         schemas::<exemplars::Approval>(),
         schemas::<models::Use>(),
+        schemas::<nodes::Echo>(),
+        schemas::<nodes::NodeView>(),
+        schemas::<nodes::Query>(),
+        schemas::<Objects>(),
         schemas::<tokens::Made>(),
         schemas::<tokens::New>(),
     ];
@@ -311,6 +356,7 @@ pub fn components() -> Components {
         .parameter("segmentation", path_parameter("segmentation", "SOPInstanceUID of the SEG.", text()))
         .parameter("rule", path_parameter("rule", "The rule's name.", text()))
         .parameter("delivery", path_parameter("delivery", "The delivery's id.", uuid()))
+        .parameter("node", path_parameter("node", "The node's name.", text()))
         .parameter("name", path_parameter("name", "The token's name.", text()))
         .build()
 }

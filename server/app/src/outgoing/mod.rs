@@ -1,5 +1,6 @@
 //! What leaves the house: the nodes and webhooks of the configuration, as `workflow` knows them.
 
+mod dimse;
 mod stow;
 mod webhook;
 
@@ -7,16 +8,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engram_dimse::Commitments;
 use engram_workflow::{Hook, Node};
 use ureq::Agent;
 
 use crate::cli::{Failure, trusting_the_system};
 use crate::config::Config;
+use crate::dimse::{KnownNode, transcoding};
 
 /// How long a connection may take to be made.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Everyone that something can be sent to.
+/// Everyone that something can be sent to. By default nobody.
+#[derive(Default)]
 pub struct Recipients {
     /// Nodes, DIMSE's first.
     pub nodes: Vec<Arc<dyn Node>>,
@@ -25,8 +29,16 @@ pub struct Recipients {
 }
 
 /// Those of the configuration. Nobody is spoken to.
-pub fn configured(config: &Config) -> Result<Recipients, Failure> {
-    let mut nodes: Vec<Arc<dyn Node>> = Vec::new();
+pub fn configured(
+    config: &Config,
+    known: &[KnownNode],
+    commitments: &Arc<Commitments>,
+) -> Result<Recipients, Failure> {
+    let transcoding = transcoding(config);
+    let of_dimse = known.iter().cloned().map(|known| -> Arc<dyn Node> {
+        Arc::new(dimse::DimseNode { known, transcoding, commitments: Arc::clone(commitments) })
+    });
+    let mut nodes: Vec<Arc<dyn Node>> = of_dimse.collect();
     for node in &config.dicomweb.nodes {
         nodes.push(Arc::new(stow::DicomwebNode::new(node)?));
     }

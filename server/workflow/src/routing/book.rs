@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::error::{BadRuleSnafu, JournalSnafu, NoSuchRuleSnafu, Result, RuleOfConfigurationSnafu};
 use crate::request::RequestOptions;
-use crate::{Error, Workflow};
+use crate::{Error, Workflow, report};
 
 /// Rules that can be made by API.
 const MAX_ADDED: usize = 1000;
@@ -140,6 +140,22 @@ impl Workflow {
     pub fn remove_rule(&self, name: &str) -> Result<()> {
         ensure!(!self.rules.is_configured(name), RuleOfConfigurationSnafu { name });
         self.rules.remove(name)
+    }
+
+    /// Whether the configuration's rules can work here. One made by API that no longer can is told of in the log.
+    ///
+    /// # Errors
+    /// [`Error::BadRule`].
+    pub fn check_rules(&self) -> Result<()> {
+        for view in self.rules() {
+            match self.check_rule(&view.rule) {
+                Err(error) if view.origin == RuleOrigin::Api => {
+                    tracing::warn!(rule = view.rule.name, error = %report(&error), "a rule cannot work any more");
+                }
+                checked => checked?,
+            }
+        }
+        Ok(())
     }
 
     /// Whether the rule can work here: what it says makes sense, and the nodes that it names exist.
