@@ -48,4 +48,6 @@ class Guarded:
 
     def request(self, method: str, path: str, role: str | None = None, **options) -> requests.Response:
         headers = {**({"Authorization": f"Bearer {self.tokens[role]}"} if role else {}), **options.pop("headers", {})}
+        # A stream of events has no end: bodies are read where they are looked at.
+        options.setdefault("stream", True)
         return requests.request(method, self.server.base + path, headers=headers, timeout=60, **options)

@@ -255,7 +255,7 @@ def test_a_request_or_a_rule_chooses_among_those_configured(engram, data, tmp_pa
         [[rules]]
         name = "CT has its own"
         when = {{ Modality = "CT" }}
-        bundle = "beside"
+        then = {{ bundle = "beside" }}
     """)
     api = Api(start_engram(data=data, config=config).base)
     api.store(*patients.images(TARGET))

@@ -1,9 +1,12 @@
 """Rules by API and by configuration: what is taken, what is refused, and what would be done."""
 
+import subprocess
+
 import pytest
 
 import patients
-from ward import node, wait_for
+from serving import start_server
+from ward import Engram, Pacs, node, wait_for
 
 NIGHT = {
     "name": "night", "quiet_seconds": 1, "priority": 3,
@@ -63,9 +66,6 @@ def test_what_cannot_work_is_refused_in_words(house_with_pacs, change, status, w
 
 @pytest.fixture(scope="module")
 def house_with_pacs(engram, tmp_path_factory):
-    from ward import Engram, Pacs
-    from serving import start_server
-
     folder = tmp_path_factory.mktemp("refusing")
     config = folder / "config.toml"
     config.write_text(node(Pacs(1)))
@@ -79,8 +79,6 @@ def test_a_rule_whose_path_has_another_name_is_refused(house_with_pacs):
 
 
 def test_a_configuration_whose_rule_names_no_node_does_not_start(engram, tmp_path):
-    import subprocess
-
     config = tmp_path / "config.toml"
     config.write_text('[[rules]]\nname = "x"\nthen = { forward = ["NOWHERE"] }\n')
     ended = subprocess.run([engram, "serve", "--config", config, "--data", tmp_path / "data", "--bind", "127.0.0.1:0"],
@@ -91,7 +89,7 @@ def test_a_configuration_whose_rule_names_no_node_does_not_start(engram, tmp_pat
 
 def test_a_dry_run_tells_what_would_be_done_and_does_nothing(house):
     house = house()
-    house.api.store(*patients.images(4))
+    house.send(*patients.images(4))
     series = patients.images(4)[0].SeriesInstanceUID
 
     def run(*rules, **more):

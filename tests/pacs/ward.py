@@ -90,6 +90,13 @@ class Engram:
         assert len(jobs) == count
         return jobs
 
+    def asked(self, number: int, times: int = 1) -> list[dict]:
+        """The jobs that asked the rules about a patient's study, once there are so many and all have ended."""
+        def ended():
+            jobs = [job for job in self.jobs("routing") if job["request"]["study"] == patients.uid(number, "study")]
+            return len(jobs) >= times and all(job["state"] == "succeeded" for job in jobs) and jobs
+        return wait_for(ended, f"the rules being asked {times} times about patient {number}")
+
     def quiet(self) -> None:
         """Waits until nothing is left to be routed, segmented or sent."""
         def is_quiet():

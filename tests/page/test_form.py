@@ -30,7 +30,7 @@ def views(api: Api) -> dict[str, str]:
         "studies": "studies", "no study": "studies?PatientID=none", "study": f"studies/{study}",
         "images": f"series/{study}/{images[0].SeriesInstanceUID}",
         "segmentation": f"series/{seg.StudyInstanceUID}/{seg.SeriesInstanceUID}",
-        "result": f"results/{job['id']}", "bank": "bank", "jobs": "jobs", "server": "server",
+        "result": f"results/{job['id']}", "bank": "bank", "jobs": "jobs", "outgoing": "outgoing", "server": "server",
     }
 
 

@@ -316,7 +316,7 @@ fn advice(error: &Error) -> (&'static str, &'static str) {
         Error::OpenBundle { .. } | Error::StartBundle { .. } => {
             ("broken_bundle", "`engram models verify` says more; copy the bundle anew, or choose another.")
         }
-        Error::BadRule { .. } => ("bad_rule", "docs/pacs.md tells what a rule can say."),
+        Error::BadRule { .. } => ("bad_rule", "docs/routing.md tells what a rule can say."),
         Error::NoSuchRule { .. } => ("no_such_rule", "GET /api/v1/rules lists the rules."),
         Error::RuleOfConfiguration { .. } => {
             ("rule_of_configuration", "Change it in the configuration and restart, or choose another name.")

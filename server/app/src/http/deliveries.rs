@@ -2,7 +2,7 @@
 
 use actix_web::{HttpResponse, Responder, web};
 use engram_jobs::{Job, JobFailure, JobFilter, JobId, JobState};
-use engram_workflow::{Content, Delivery, Item};
+use engram_workflow::{Content, Delivery, DeliverySummary, Item};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -41,6 +41,8 @@ pub struct DeliveryView {
     pub content: Option<Content>,
     /// Instances that the node has taken.
     pub sent: usize,
+    /// Whether the SEG went as BINARY, since the node does not take LABELMAP.
+    pub as_binary: bool,
     /// What a webhook gets.
     pub news: Option<Item>,
     /// Why it failed, for good or the last time.
@@ -51,6 +53,10 @@ impl From<Job> for DeliveryView {
     fn from(job: Job) -> Self {
         let delivery: Option<Delivery> = serde_json::from_value(job.payload.clone()).ok();
         let news: Option<Item> = serde_json::from_value(job.payload).ok();
+        let summary: Option<DeliverySummary> = job.result.and_then(|result| serde_json::from_value(result).ok());
+        let of_delivery = delivery.as_ref().map(|delivery| &delivery.sent);
+        let taken = summary.as_ref().map(|summary| &summary.instances).or(of_delivery);
+        let as_binary = summary.as_ref().is_some_and(|summary| summary.as_binary);
         let (kind, to) = job.kind.split_once(':').unwrap_or(("", &job.kind));
         Self {
             id: job.id.to_string(),
@@ -63,7 +69,8 @@ impl From<Job> for DeliveryView {
             finished_at: job.finished_at.map(|at| at.0),
             rules: delivery.as_ref().map(|delivery| delivery.rules.clone()).unwrap_or_default(),
             study: delivery.as_ref().map(|delivery| delivery.study.clone()),
-            sent: delivery.as_ref().map_or(0, |delivery| delivery.sent.len()),
+            sent: taken.map_or(0, |taken| taken.len()),
+            as_binary,
             content: delivery.map(|delivery| delivery.content),
             news,
             error: job.error,

@@ -16,6 +16,11 @@ pub async fn get(state: web::Data<State>) -> impl Responder {
     text.family("engram_jobs", "gauge", "Jobs by state.");
     text.sample("engram_jobs", "state=\"waiting\"", status.jobs_waiting as f64);
     text.sample("engram_jobs", "state=\"running\"", status.jobs_running as f64);
+    let (waiting, running, given_up) = state.workflow.outbox_depth();
+    text.family("engram_deliveries", "gauge", "Deliveries and calls of webhooks by state.");
+    text.sample("engram_deliveries", "state=\"waiting\"", waiting as f64);
+    text.sample("engram_deliveries", "state=\"running\"", running as f64);
+    text.sample("engram_deliveries", "state=\"given_up\"", given_up as f64);
     text.family("engram_exemplar_slices", "gauge", "Annotated slices in the bank of the bundle in use.");
     text.sample("engram_exemplar_slices", "", status.exemplar_slices as f64);
     text.family("engram_retrievals_total", "counter", "Retrievals answered, by way of answering.");

@@ -147,6 +147,10 @@ fn authorization(node: &config::DicomwebNode) -> Result<Option<HeaderValue>, Fai
 
 /// How many of the first instances go into one request.
 fn fitting(instances: &[InstanceEntry]) -> usize {
+    // Where a LABELMAP is refused, what refers to it is sent in another form.
+    if instances.first().is_some_and(is_label_map) {
+        return 1;
+    }
     let mut bytes = 0u64;
     let fits = instances.iter().take(REQUEST_INSTANCES).take_while(|entry| {
         bytes = bytes.saturating_add(entry.size);
@@ -156,6 +160,10 @@ fn fitting(instances: &[InstanceEntry]) -> usize {
 }
 
 type Body = Box<dyn Read + Send + Sync>;
+
+fn is_label_map(entry: &InstanceEntry) -> bool {
+    entry.sop_class_uid == uids::LABEL_MAP_SEGMENTATION_STORAGE
+}
 
 /// The body of a request and its length.
 fn multipart(instances: &[InstanceEntry]) -> io::Result<(Body, u64)> {
@@ -219,7 +227,7 @@ fn said_of(entry: &InstanceEntry, response: &Value) -> Sent {
 
 /// What a status without a list says of the one instance that was sent.
 fn refused(entry: &InstanceEntry, status: StatusCode) -> Sent {
-    match entry.sop_class_uid == uids::LABEL_MAP_SEGMENTATION_STORAGE {
+    match is_label_map(entry) {
         true => Sent::ClassRefused,
         false => Sent::Refused { reason: format!("it answered {status}"), lasting: true },
     }

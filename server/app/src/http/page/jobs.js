@@ -9,6 +9,10 @@ const KINDS = {
   ingestion: "Exemplars from an annotation",
   reencode: "Exemplars for another bundle",
   survey: "Look at what nobody annotated",
+  routed: "Segmentation by a rule",
+  routing: "Asking the rules",
+  retrieve: "Retrieval from a node",
+  send: "Sending to a node",
 };
 const STATES = ["queued", "running", "succeeded", "failed", "cancelled"];
 const LISTED = 50;
@@ -94,7 +98,7 @@ function update(list, shown, found) {
 function row(job) {
   const told = h("div", {});
   const name = KINDS[job.kind] ?? job.kind;
-  const title = job.kind === "segmentation" ? h("a", { href: `#/results/${job.id}` }, name) : name;
+  const title = ["segmentation", "routed"].includes(job.kind) ? h("a", { href: `#/results/${job.id}` }, name) : name;
   const seconds = job.stage_seconds.reduce((sum, [, seconds]) => sum + seconds, 0);
   return h(
     "li",

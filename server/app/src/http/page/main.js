@@ -5,6 +5,7 @@ import { bank } from "./bank.js";
 import { count } from "./dicom.js";
 import { h, problemBox, repeat } from "./dom.js";
 import { jobs } from "./jobs.js";
+import { outgoing } from "./outgoing.js";
 import { result } from "./result.js";
 import { series } from "./series.js";
 import { server } from "./server.js";
@@ -16,6 +17,7 @@ const PLACES = [
   ["studies", "Studies"],
   ["bank", "Bank"],
   ["jobs", "Jobs"],
+  ["outgoing", "Outgoing"],
   ["server", "Server"],
 ];
 
@@ -28,6 +30,7 @@ const ROUTES = [
   [/^\/results\/(\w[\w.-]*)$/, "studies", result],
   [/^\/bank$/, "bank", bank],
   [/^\/jobs$/, "jobs", jobs],
+  [/^\/outgoing$/, "outgoing", outgoing],
   [/^\/server$/, "server", server],
 ];
 

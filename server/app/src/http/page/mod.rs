@@ -36,7 +36,7 @@ macro_rules! assets {
     };
 }
 
-static ASSETS: LazyLock<[Asset; 26]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 27]> = LazyLock::new(|| {
     assets![
         "index.html": HTML,
         "style.css": CSS,
@@ -53,6 +53,7 @@ static ASSETS: LazyLock<[Asset; 26]> = LazyLock::new(|| {
         "main.js": SCRIPT,
         "masks.js": SCRIPT,
         "outcome.js": SCRIPT,
+        "outgoing.js": SCRIPT,
         "provenance.js": SCRIPT,
         "result.js": SCRIPT,
         "rules.js": SCRIPT,
