@@ -254,7 +254,7 @@ def test_pdus_are_as_large_as_the_peer_takes(hospital, max_length):
     association = hospital.associate(
         GET, (CTImageStorage, ExplicitVRLittleEndian), ext_neg=[build_role(CTImageStorage, scp_role=True)],
         evt_handlers=[(evt.EVT_C_STORE, keep), (evt.EVT_PDU_RECV, lambda event: lengths.append(event.pdu.pdu_length))],
-        **({"max_pdu": max_length}))
+        max_pdu=max_length)
     lengths = []
     *_, (status, _) = association.send_c_get(identifier("STUDY", StudyInstanceUID=STUDY), GET)
     association.release()
