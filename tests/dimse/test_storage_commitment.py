@@ -1,12 +1,15 @@
 """Storage Commitment by pynetdicom: what is kept is told, on the same association or on one to the node that asked."""
 
+import time
+
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, generate_uid
-from pynetdicom import evt
+from pynetdicom import AE, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, StorageCommitmentPushModelInstance
 
-from hospital import Node
+from hospital import Hospital, Node
+from serving import free_port, start_server
 from small_ct import make_ct
 
 SECONDS = 30
@@ -79,3 +82,45 @@ def test_what_is_no_request_is_refused(hospital):
         status, _ = association.send_n_action(asked, action, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
         assert status.Status == code
     association.release()
+
+
+@pytest.mark.parametrize("ends", ["killed", "left alone"])
+def test_a_report_waits_for_its_node(engram, tmp_path, ends):
+    """The node asks, goes, and is there again later: it is told once, even where the server was killed in between."""
+    port, node = free_port(), Node(free_port())
+    config = tmp_path / "config.toml"
+    config.write_text(f"""
+[dimse]
+bind = "127.0.0.1:{port}"
+[[dimse.nodes]]
+ae_title = "LATE"
+address = "127.0.0.1:{node.port}"
+""")
+    server = start_server(tmp_path / "data", config=config)
+    hospital = Hospital(server, config, port, node)
+    asked = request((CTImageStorage, "1.2.3"))
+    association = hospital.associate(StorageCommitmentPushModel, calling="LATE", evt_handlers=[
+        (evt.EVT_N_EVENT_REPORT, lambda event: event.assoc.abort())])
+    association.send_n_action(asked, 1, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)
+    deadline = time.monotonic() + SECONDS
+    while not association.is_aborted:
+        assert time.monotonic() < deadline, "it was not told on this association first"
+        time.sleep(0.05)
+    if ends == "killed":
+        server.kill()
+    scp = AE(ae_title="LATE")
+    scp.add_supported_context(StorageCommitmentPushModel, scu_role=False, scp_role=True)
+    running = scp.start_server(("127.0.0.1", node.port), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, node.hear)])
+    try:
+        if ends == "killed":
+            server.start_again()
+        event, told = node.reports.get(timeout=SECONDS)
+        assert event == SOME_MISSING and told.TransactionUID == asked.TransactionUID
+        time.sleep(0.5)
+        server.kill()
+        server.start_again()
+        time.sleep(1)
+        assert node.reports.empty(), "it was told twice"
+    finally:
+        server.stop()
+        running.shutdown()

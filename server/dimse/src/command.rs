@@ -2,10 +2,12 @@
 
 use dicom_core::{DataElement, VR, dicom_value};
 use dicom_dictionary_std::tags;
+use dicom_encoding::transfer_syntax::Endianness;
 use dicom_object::{InMemDicomObject, StandardDataDictionary};
 use dicom_transfer_syntax_registry::entries::IMPLICIT_VR_LITTLE_ENDIAN;
 use snafu::ResultExt;
 
+use crate::bounds::{Encoding, check};
 use crate::{BadCommandSnafu, Error, WriteCommandSnafu};
 
 /// Command Data Set Type (0000,0800) when no data set follows.
@@ -172,6 +174,8 @@ impl Response {
 impl Command {
     /// Reads a command set.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
+        let encoding = Encoding { has_vr: false, endianness: Endianness::Little };
+        check(bytes, encoding).map_err(|problem| BadCommandSnafu { problem }.build())?;
         let object = InMemDicomObject::read_dataset_with_ts_cs(
             bytes,
             &IMPLICIT_VR_LITTLE_ENDIAN.erased(),

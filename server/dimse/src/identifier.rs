@@ -2,12 +2,10 @@
 
 use dicom_core::{DataDictionary, Tag, VR};
 use dicom_dictionary_std::{StandardDataDictionary, tags, uids};
-use dicom_encoding::TransferSyntaxIndex;
-use dicom_object::InMemDicomObject;
-use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use engram_archive::MatchKey;
 
 use crate::Refusal;
+use crate::encoding::decode;
 
 /// Status: the identifier is not one of the SOP class (PS3.4 Tables C.4-1 to C.4-3).
 pub const IDENTIFIER_DOES_NOT_MATCH: u16 = 0xA900;
@@ -115,11 +113,8 @@ impl Identifier {
     /// Reads one in the transfer syntax that was agreed on.
     pub fn read(bytes: &[u8], transfer_syntax: &str, root: Root) -> Result<Self, Refusal> {
         let refuse = |status, comment: String| Refusal { status, comment };
-        let syntax = TransferSyntaxRegistry
-            .get(transfer_syntax)
-            .ok_or_else(|| refuse(UNABLE_TO_PROCESS, format!("cannot read {transfer_syntax}")))?;
-        let object = InMemDicomObject::read_dataset_with_ts(bytes, syntax)
-            .map_err(|error| refuse(UNABLE_TO_PROCESS, format!("cannot read the identifier: {error}")))?;
+        let object =
+            decode(bytes, transfer_syntax).map_err(|error| refuse(UNABLE_TO_PROCESS, error.to_string()))?;
         let level = object.get(tags::QUERY_RETRIEVE_LEVEL).and_then(|element| element.to_str().ok());
         let level = level.map(|text| text.trim().to_owned()).unwrap_or_default();
         let level =
@@ -198,7 +193,9 @@ fn keyword(tag: Tag) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::encode;
     use dicom_core::{DataElement, PrimitiveValue, value::DataSetSequence};
+    use dicom_object::InMemDicomObject;
 
     const SYNTAX: &str = uids::EXPLICIT_VR_LITTLE_ENDIAN;
 
@@ -207,10 +204,7 @@ mod tests {
     }
 
     fn written(elements: Vec<dicom_object::mem::InMemElement>) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let syntax = TransferSyntaxRegistry.get(SYNTAX).unwrap();
-        InMemDicomObject::from_element_iter(elements).write_dataset_with_ts(&mut bytes, syntax).unwrap();
-        bytes
+        encode(&InMemDicomObject::from_element_iter(elements), SYNTAX).unwrap()
     }
 
     fn level(text: &str) -> dicom_object::mem::InMemElement {

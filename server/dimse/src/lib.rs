@@ -3,6 +3,7 @@
 //! HTTP, nor of where an instance goes: that is the [`Receiver`]'s.
 
 mod artim;
+mod bounds;
 mod command;
 mod commitment;
 mod conversation;

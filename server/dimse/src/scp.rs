@@ -221,7 +221,8 @@ impl Slot {
     fn of(taken: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
         let taken = Arc::clone(taken);
         let free = taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < limit).then_some(n + 1));
-        free.is_ok().then_some(Self(taken))
+        // Made only where there is one: dropped, it would give a place back.
+        free.is_ok().then(|| Self(taken))
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Found {
 }
 
 impl Search {
-    fn data_set(&self, transfer_syntax: &str) -> Result<Vec<u8>, Error> {
+    pub(crate) fn data_set(&self, transfer_syntax: &str) -> Result<Vec<u8>, Error> {
         let mut object = self.keys.clone();
         let text = |tag, value: &str| DataElement::new(tag, VR::CS, PrimitiveValue::from(value));
         object.put(text(tags::QUERY_RETRIEVE_LEVEL, self.level.text()));
