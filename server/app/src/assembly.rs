@@ -7,7 +7,8 @@ use engram_archive::{Archive, ArchiveOptions, StoreOutcome, StoredInstance};
 use engram_dicomweb::{InstanceObserver, ObserverError, StowOptions};
 use engram_imaging::{DecodeLimits, VolumeLimits};
 use engram_jobs::{Queue, QueueOptions};
-use engram_workflow::{ReadLimits, SegmentationDefaults, Workflow, WorkflowOptions, WorkflowParts};
+use engram_workflow::{ReadLimits, SegmentationDefaults, Station, Workflow, WorkflowOptions, WorkflowParts};
+use engram_worklist::{Worklist, WorklistOptions};
 
 use crate::bundles::{self, StoredBundles};
 use crate::cli::Failure;
@@ -18,6 +19,8 @@ use crate::guard::Tokens;
 pub struct House {
     /// Studies, series, instances.
     pub archive: Archive,
+    /// Workitems.
+    pub worklist: Worklist,
     /// The rooms joined.
     pub workflow: Arc<Workflow>,
     /// Who may come in.
@@ -36,15 +39,19 @@ pub fn join(config: &Config, db: &sled::Db, archive: Archive) -> Result<House, F
     let data = config.storage.data.as_path();
     let tree = db.open_tree("jobs").map_err(Failure::of)?;
     let queue = Queue::open(tree, &data.join("jobs.journal"), queue_options(config)).map_err(Failure::of)?;
+    let tree = db.open_tree("worklist").map_err(Failure::of)?;
+    let worklist = Worklist::open(tree, &data.join("worklist.journal"), worklist_options(config));
+    let worklist = worklist.map_err(Failure::of)?;
     let parts = WorkflowParts {
         archive: archive.clone(),
         queue,
+        worklist: worklist.clone(),
         source: Box::new(StoredBundles::new(config, db).map_err(Failure::say)?),
         bundles: bundles::configured(config)?,
     };
     let workflow = Workflow::open(data, parts, workflow_options(config)).map_err(Failure::of)?;
     let tokens = Arc::new(Tokens::open(data).map_err(Failure::of)?);
-    Ok(House { archive, workflow: Arc::new(workflow), tokens })
+    Ok(House { archive, worklist, workflow: Arc::new(workflow), tokens })
 }
 
 /// The embedded database in the data folder.
@@ -88,6 +95,18 @@ fn queue_options(config: &Config) -> QueueOptions {
     }
 }
 
+fn worklist_options(config: &Config) -> WorklistOptions {
+    let configured = &config.worklist;
+    WorklistOptions {
+        max_open: configured.max_open,
+        keep_final: configured.keep_final,
+        max_bytes: configured.max_workitem_kb.saturating_mul(1 << 10),
+        max_subscribers: configured.max_subscribers,
+        max_channels: configured.max_connections,
+        ..WorklistOptions::default()
+    }
+}
+
 fn workflow_options(config: &Config) -> WorkflowOptions {
     WorkflowOptions {
         rules: config.rules.clone(),
@@ -99,6 +118,10 @@ fn workflow_options(config: &Config) -> WorkflowOptions {
             close_up: config.segmentation.close_up,
             review_below: config.segmentation.review_below,
             cache_bytes: usize::try_from(mebibytes(config.segmentation.cache_mb)).unwrap_or(usize::MAX),
+        },
+        station: Station {
+            name: config.worklist.station_name.clone(),
+            ae_title: config.dimse.ae_title.clone(),
         },
     }
 }

@@ -49,6 +49,16 @@ impl Resource {
         self.with(HttpMethod::Post, web::post().to(handler), operation)
     }
 
+    /// PUT.
+    pub fn put<F, A>(self, handler: F, operation: impl Into<Operation>) -> Self
+    where
+        F: Handler<A>,
+        A: FromRequest + 'static,
+        F::Output: Responder + 'static,
+    {
+        self.with(HttpMethod::Put, web::put().to(handler), operation)
+    }
+
     /// DELETE.
     pub fn delete<F, A>(self, handler: F, operation: impl Into<Operation>) -> Self
     where
@@ -93,6 +103,7 @@ impl Resource {
         for (method, names) in [
             (HttpMethod::Get, &["GET", "HEAD"][..]),
             (HttpMethod::Post, &["POST"]),
+            (HttpMethod::Put, &["PUT"]),
             (HttpMethod::Delete, &["DELETE"]),
         ] {
             if offered(method) {
@@ -173,6 +184,7 @@ mod tests {
         for (resource, path, allow, parameters) in [
             (Resource::root().get(nothing, about()), "/", "GET, HEAD, OPTIONS", 0),
             (Resource::at("/a/{b}").delete(nothing, about()), "/a/{b}", "DELETE, OPTIONS", 1),
+            (Resource::at("/a/{b}").put(nothing, about()), "/a/{b}", "PUT, OPTIONS", 1),
             (
                 Resource::at("/a/{b}/c/{d:.*}").post(nothing, about()).get(nothing, about()),
                 "/a/{b}/c/{d}",

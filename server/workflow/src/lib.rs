@@ -25,6 +25,7 @@ mod series;
 mod stored;
 mod suggestions;
 mod worker;
+mod worklist;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ use engram_archive::Archive;
 use engram_jobs::Queue;
 use engram_routing::Rule;
 use engram_segmenter::Quality;
+use engram_worklist::Worklist;
 use parking_lot::Mutex;
 use snafu::ResultExt;
 
@@ -43,6 +45,7 @@ use crate::annotations::Index;
 use crate::bundles::Bundles;
 use crate::error::{BankSnafu, JournalSnafu};
 use crate::flags::Flags;
+use crate::worklist::Desk;
 
 pub use bundles::{
     BoxError, BundleSource, BundleState, BundleView, Choice, ConfiguredBundles, Decided, Reencoded,
@@ -64,6 +67,7 @@ pub use series::{LoadedSeries, ReadLimits};
 pub use stored::{PlacedFrame, StoredSegment, StoredSegmentation, TargetSeries};
 pub use suggestions::{SuggestedSeries, SuggestionQuery, Suggestions};
 pub use worker::Workers;
+pub use worklist::Station;
 
 /// Kind of the jobs that segment.
 pub const SEGMENTATION_KIND: &str = "segmentation";
@@ -80,6 +84,8 @@ pub struct WorkflowParts {
     pub archive: Archive,
     /// Jobs.
     pub queue: Queue,
+    /// Workitems.
+    pub worklist: Worklist,
     /// Where bundles and their banks come from.
     pub source: Box<dyn BundleSource>,
     /// The bundles to serve.
@@ -112,6 +118,8 @@ pub struct WorkflowOptions {
     pub limits: ReadLimits,
     /// How to segment unless asked otherwise.
     pub segmentation: SegmentationDefaults,
+    /// How workitems name this server.
+    pub station: Station,
 }
 
 /// The rooms, joined.
@@ -123,6 +131,7 @@ pub struct Workflow {
     flags: Flags,
     results: PathBuf,
     annotations: Mutex<Index>,
+    desk: Desk,
 }
 
 impl Workflow {
@@ -134,6 +143,7 @@ impl Workflow {
             bundles: Bundles::open(data, parts.source, parts.bundles)?,
             archive: parts.archive,
             queue: parts.queue,
+            desk: Desk::new(parts.worklist, options.station.clone()),
             options,
             flags,
             results,
@@ -146,7 +156,7 @@ impl Workflow {
         Ok(workflow)
     }
 
-    /// Starts one worker each for ingestion, re-encoding and surveys, and `segmentation` workers for segmentations.
+    /// Starts one worker each for ingestion, re-encoding, surveys and the worklist, and `segmentation` workers for segmentations.
     pub fn start_workers(self: &Arc<Self>, segmentation: usize) -> Result<Workers> {
         worker::start(self, segmentation)
     }

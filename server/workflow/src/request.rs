@@ -102,6 +102,9 @@ pub struct SegmentationJob {
     pub request: SegmentationRequest,
     /// What the result will be called.
     pub uids: FixedUids,
+    /// SOP Instance UID of the workitem that it performs; None: it was asked for elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workitem: Option<String>,
 }
 
 /// What came of a segmentation: a job's `result`.

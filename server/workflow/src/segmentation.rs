@@ -95,19 +95,27 @@ pub struct Source {
 impl Workflow {
     /// Takes a request into the queue. What can be told to be wrong now is an error now.
     pub fn request_segmentation(&self, request: SegmentationRequest) -> Result<Job> {
+        self.check_segmentation(&request)?;
+        let job = SegmentationJob { request, uids: FixedUids::fresh(), workitem: None };
+        let payload = serde_json::to_value(&job).context(JsonSnafu { what: "a segmentation job" })?;
+        let job = self.queue.enqueue(NewJob::new(SEGMENTATION_KIND, payload)).context(QueueSnafu)?;
+        self.show_job(&job);
+        Ok(job)
+    }
+
+    /// Says what can be told to be wrong with a request before it is worked on.
+    pub(crate) fn check_segmentation(&self, request: &SegmentationRequest) -> Result<()> {
         let (study, series) = (request.study.as_str(), request.series.as_str());
         let entry = self.archive.series(study).context(ArchiveSnafu)?;
         let entry = entry.into_iter().find(|s| s.series_instance_uid == series);
         let entry = entry.context(NoSuchSeriesSnafu { study, series })?;
-        let bundle = self.bundle_for(&request, study, series)?;
-        let labels = labels_for(&bundle, &request, &entry.modality)?;
+        let bundle = self.bundle_for(request, study, series)?;
+        let labels = labels_for(&bundle, request, &entry.modality)?;
         prompts::check(&request.prompts, &labels, bundle.spec())?;
         if let Some(segmentation) = &request.prompt_segmentation {
             self.check_prompt_segmentation(segmentation)?;
         }
-        let job = SegmentationJob { request, uids: FixedUids::fresh() };
-        let payload = serde_json::to_value(&job).context(JsonSnafu { what: "a segmentation job" })?;
-        self.queue.enqueue(NewJob::new(SEGMENTATION_KIND, payload)).context(QueueSnafu)
+        Ok(())
     }
 
     /// The bundle that segments the series: the one that the request names, else a rule, else the one in use.

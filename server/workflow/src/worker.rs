@@ -9,7 +9,7 @@ use engram_jobs::Claimed;
 use snafu::ResultExt;
 
 use crate::error::{Error, Result, StartWorkerSnafu, failure};
-use crate::{INGESTION_KIND, REENCODING_KIND, SEGMENTATION_KIND, SURVEY_KIND, Workflow};
+use crate::{INGESTION_KIND, REENCODING_KIND, SEGMENTATION_KIND, SURVEY_KIND, Workflow, worklist};
 
 /// How long a worker waits for a job before it looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(250);
@@ -33,13 +33,13 @@ impl Workers {
     }
 }
 
-/// Starts one worker each for ingestion, re-encoding and surveys, and `segmentation` workers for segmentations.
+/// Starts one worker each for ingestion, re-encoding, surveys and the worklist, and `segmentation` workers for segmentations.
 pub fn start(workflow: &Arc<Workflow>, segmentation: usize) -> Result<Workers> {
     let stop = Arc::new(AtomicBool::new(false));
     let kinds = [INGESTION_KIND, REENCODING_KIND, SURVEY_KIND]
         .into_iter()
         .chain(std::iter::repeat_n(SEGMENTATION_KIND, segmentation.max(1)));
-    let threads = kinds
+    let mut threads = kinds
         .map(|kind| {
             let (workflow, stop) = (Arc::clone(workflow), Arc::clone(&stop));
             std::thread::Builder::new()
@@ -48,6 +48,7 @@ pub fn start(workflow: &Arc<Workflow>, segmentation: usize) -> Result<Workers> {
                 .context(StartWorkerSnafu)
         })
         .collect::<Result<Vec<_>>>()?;
+    threads.push(worklist::start(workflow, &stop)?);
     Ok(Workers { stop, threads })
 }
 

@@ -52,4 +52,4 @@ pub use record::CancelRequest;
 pub use search::{Found, WorkitemQuery};
 pub use state::State;
 pub use subscription::{AeTitle, Filter, Scope};
-pub use worklist::{Asked, Change, Created, Discontinuation, Mine, Performed, Performer, Worklist};
+pub use worklist::{Asked, Change, Created, Discontinuation, Mine, Performed, Performer, ToCancel, Worklist};

@@ -53,6 +53,8 @@ pub(crate) struct Record {
     pub transaction_uid: Option<String>,
     /// Whether this server performs it.
     pub here: bool,
+    /// Whether it shows work of this server that nobody filed here.
+    pub shown: bool,
     /// Who wants this server to give it up.
     pub cancel: Option<CancelRequest>,
     /// What AEs said of it alone: whether they are subscribed, and with a deletion lock.

@@ -265,7 +265,7 @@ fn the_performer_of_this_process_does_what_it_takes() {
         assert!(matches!(stolen, Err(Error::TransactionWrong { .. })));
         worklist.progress(&uid, 40, "retrieval").unwrap();
         worklist.request_cancellation(&uid, CancelRequest::default()).unwrap();
-        assert!(worklist.mine().unwrap()[0].cancel.is_some());
+        assert_eq!(worklist.to_cancel().unwrap()[0].uid, uid);
         let done = performed()["00741216"]["Value"][0].as_object().unwrap().clone();
         worklist.complete(&uid, done).unwrap();
         assert_eq!((state(worklist, &uid).as_str(), worklist.mine().unwrap().len()), ("COMPLETED", 0));

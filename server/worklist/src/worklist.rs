@@ -77,10 +77,21 @@ pub struct Mine {
     pub uid: String,
     /// SCHEDULED or IN PROGRESS.
     pub state: State,
-    /// Who wants it to be given up.
-    pub cancel: Option<CancelRequest>,
+    /// Whether it shows work that was asked for elsewhere ([`Worklist::show`]).
+    pub shown: bool,
     /// The data set.
     pub attributes: Attributes,
+}
+
+/// A workitem of the performer in this process that somebody wants to be given up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToCancel {
+    /// SOP Instance UID.
+    pub uid: String,
+    /// Whether it shows work that was asked for elsewhere.
+    pub shown: bool,
+    /// Who, and why.
+    pub request: CancelRequest,
 }
 
 /// What was done: the item of the Unified Procedure Step Performed Procedure Sequence (0074,1216).
@@ -123,10 +134,19 @@ struct Index {
     next: u64,
 }
 
+#[derive(Clone, Copy)]
 struct Open {
     here: bool,
     /// Whether the performer of this process takes it.
     asked: bool,
+    /// Whether that performer is to give it up.
+    cancel: bool,
+}
+
+impl Open {
+    fn of(record: &Record) -> Self {
+        Open { here: record.here, asked: false, cancel: record.cancel.is_some() }
+    }
 }
 
 struct Ended {
@@ -157,7 +177,7 @@ impl Worklist {
             let Some(record) = index.table.at(sequence)? else { continue };
             // What it took before it may be unable to do now: that is for it to say when it begins.
             let asked = self.takes(&record.attributes).unwrap_or(true);
-            index.open.insert(sequence, Open { here: record.here, asked });
+            index.open.insert(sequence, Open { asked, ..Open::of(&record) });
         }
         Ok(())
     }
@@ -196,7 +216,7 @@ impl Worklist {
         let attributes = update::merged(&before.attributes, changes, self.now())?;
         self.refuse_larger(&attributes)?;
         let asked = before.state == State::Scheduled && self.takes(&attributes)?;
-        index.open.insert(before.sequence, Open { here: false, asked });
+        index.open.insert(before.sequence, Open { asked, ..Open::of(&before) });
         let after = Record { attributes, ..before.clone() };
         self.change(&mut index, &before, after)?;
         drop(index);
@@ -413,11 +433,22 @@ impl Worklist {
         let index = self.inner.state.lock();
         let mut mine = Vec::new();
         for (sequence, _) in index.open.iter().filter(|(_, open)| open.here) {
-            if let Some(Record { uid, state, cancel, attributes, .. }) = index.table.at(*sequence)? {
-                mine.push(Mine { uid, state, cancel, attributes });
+            if let Some(Record { uid, state, shown, attributes, .. }) = index.table.at(*sequence)? {
+                mine.push(Mine { uid, state, shown, attributes });
             }
         }
         Ok(mine)
+    }
+
+    /// What the performer in this process is to give up.
+    pub fn to_cancel(&self) -> Result<Vec<ToCancel>> {
+        let index = self.inner.state.lock();
+        let mut to_cancel = Vec::new();
+        for (sequence, _) in index.open.iter().filter(|(_, open)| open.here && open.cancel) {
+            let Some(Record { uid, shown, cancel, .. }) = index.table.at(*sequence)? else { continue };
+            to_cancel.extend(cancel.map(|request| ToCancel { uid, shown, request }));
+        }
+        Ok(to_cancel)
     }
 
     /// Shows work of this process as a workitem that is SCHEDULED, and nobody else's to change. Where there is one of that
@@ -442,7 +473,7 @@ impl Worklist {
         }
         let mut after = Record { here: true, transaction_uid: Some(fresh_uid()), ..before.clone() };
         after.enter(State::InProgress);
-        index.open.insert(before.sequence, Open { here: true, asked: false });
+        index.open.insert(before.sequence, Open::of(&after));
         self.change(&mut index, &before, after)?;
         Ok(true)
     }
@@ -556,7 +587,7 @@ impl Worklist {
 
     fn add(&self, index: &mut Index, record: Record, asked: bool) -> Result<()> {
         index.table.keep(vec![record.clone()])?;
-        index.open.insert(record.sequence, Open { here: record.here, asked });
+        index.open.insert(record.sequence, Open { asked, ..Open::of(&record) });
         self.report(index, &record, event::of_change(&record.uid, None, &record.attributes));
         self.tidy(index)
     }
@@ -643,6 +674,7 @@ impl Index {
             state: State::Scheduled,
             transaction_uid: None,
             here,
+            shown: here,
             cancel: None,
             subscribers: BTreeMap::new(),
             attributes,
@@ -674,7 +706,8 @@ impl Index {
                 self.ended.insert(ended, Ended { sequence: record.sequence, locked });
             }
             None => {
-                self.open.entry(record.sequence).or_insert(Open { here: record.here, asked: false });
+                let asked = self.open.get(&record.sequence).is_some_and(|open| open.asked);
+                self.open.insert(record.sequence, Open { asked, ..Open::of(record) });
             }
         }
     }

@@ -29,10 +29,15 @@ const ADMIN: Access = Access::AnyOf(&[]);
 ///
 /// `/exemplars` and `/jobs/*/provenance` name other patients' studies, so they need read, as searching for those
 /// patients does.
-const TABLE: [(&str, &str, Access); 25] = [
+const TABLE: [(&str, &str, Access); 29] = [
     ("GET HEAD OPTIONS", "/api/v1/health", Access::Open),
     ("GET HEAD OPTIONS", "/api/v1/openapi.json", ANY),
     ("GET HEAD OPTIONS", "/metrics", READ),
+    // Who watches, subscribes; who files workitems, claims and cancels them is one who has things segmented.
+    ("*", "/dicomweb/workitems/*/subscribers/**", READ_OR_SEGMENT),
+    ("GET HEAD OPTIONS", "/dicomweb/workitems/**", READ_OR_SEGMENT),
+    ("GET HEAD OPTIONS", "/dicomweb/subscribers/*", READ_OR_SEGMENT),
+    ("*", "/dicomweb/workitems/**", SEGMENT),
     ("GET HEAD OPTIONS", "/dicomweb/**", READ),
     ("*", "/dicomweb/**", WRITE),
     ("GET HEAD OPTIONS", "/wado", READ),
@@ -110,7 +115,17 @@ mod tests {
             ("OPTIONS /dicomweb/studies", any_of(&[Read])),
             ("POST /dicomweb/studies/1", any_of(&[Write])),
             ("DELETE /dicomweb/studies/1", any_of(&[Write])),
-            ("PUT /dicomweb/workitems/1", any_of(&[Write])),
+            ("GET /dicomweb/workitems", any_of(&[Read, Segment])),
+            ("POST /dicomweb/workitems", any_of(&[Segment])),
+            ("GET /dicomweb/workitems/1", any_of(&[Read, Segment])),
+            ("POST /dicomweb/workitems/1", any_of(&[Segment])),
+            ("PUT /dicomweb/workitems/1/state", any_of(&[Segment])),
+            ("POST /dicomweb/workitems/1/cancelrequest", any_of(&[Segment])),
+            ("POST /dicomweb/workitems/1/subscribers/A", any_of(&[Read, Segment])),
+            ("DELETE /dicomweb/workitems/1/subscribers/A", any_of(&[Read, Segment])),
+            ("POST /dicomweb/workitems/1/subscribers/A/suspend", any_of(&[Read, Segment])),
+            ("GET /dicomweb/subscribers/A", any_of(&[Read, Segment])),
+            ("POST /dicomweb/subscribers/A", any_of(&[Write])),
             ("GET /wado", any_of(&[Read])),
             ("POST /wado", ADMIN),
             ("GET /viewer", any_of(&[Read])),
