@@ -27,7 +27,7 @@ def test_who_watches_the_worklist_hears_of_everything(worklist):
         worklist.change(uid, "COMPLETED", lock)
         heard = [reports.next() for _ in range(7)]
     assert [first(report, "EventTypeID") for report in heard] == [
-        ASSIGNED, STATE_REPORT, STATE_REPORT, PROGRESS_REPORT, ASSIGNED, CANCEL_REQUESTED, STATE_REPORT]
+        STATE_REPORT, ASSIGNED, STATE_REPORT, PROGRESS_REPORT, ASSIGNED, CANCEL_REQUESTED, STATE_REPORT]
     assert {first(report, "AffectedSOPInstanceUID") for report in heard} == {uid}
     assert [first(report, "MessageID") for report in heard] == list(range(1, 8))
     states = [first(report, "ProcedureStepState") for report in heard if first(report, "EventTypeID") == STATE_REPORT]
@@ -134,7 +134,6 @@ def test_connections_are_counted(engram, start_engram, tmp_path):
     config = tmp_path / "engram.toml"
     config.write_text(f"[worklist]\nmax_connections = 1\n[storage]\ndata = '{tmp_path / 'data'}'\n")
     worklist = Worklist(start_engram(config=config).dicomweb)
-    with worklist.connected("ONE"):
-        with pytest.raises(websocket.WebSocketBadStatusException, match="503"):
-            with worklist.connected("TWO"):
-                pass
+    refused = pytest.raises(websocket.WebSocketBadStatusException, match="503")
+    with worklist.connected("ONE"), refused, worklist.connected("TWO"):
+        pass

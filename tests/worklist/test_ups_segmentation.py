@@ -8,7 +8,8 @@ from pydicom.uid import generate_uid
 import patients
 from engram_api import Api, masks_of
 from teaching import teach
-from worklist_client import GLOBAL, PROGRESS_REPORT, STATE_REPORT, Worklist, code, data_set, first, key, values, workitem
+from worklist_client import (GLOBAL, PROGRESS_REPORT, STATE_REPORT, Worklist, code, data_set, first, key, values,
+                             workitem)
 
 SEGMENTATION = code("113076", "DCM", "Segmentation")
 
@@ -23,9 +24,11 @@ def asked(number: int = 4, parameters=(), **changes) -> dict:
     one = patients.images(number)[0]
     series = data_set(TypeOfInstances="DICOM", StudyInstanceUID=one.StudyInstanceUID,
                       SeriesInstanceUID=one.SeriesInstanceUID)
-    return workitem(**{**dict(ScheduledWorkitemCodeSequence=SEGMENTATION, InputInformationSequence=series,
-                              StudyInstanceUID=one.StudyInstanceUID, PatientID=one.PatientID,
-                              ScheduledProcessingParametersSequence=list(parameters)), **changes})
+    attributes = workitem(
+        ScheduledWorkitemCodeSequence=SEGMENTATION, InputInformationSequence=series,
+        StudyInstanceUID=one.StudyInstanceUID, PatientID=one.PatientID,
+        ScheduledProcessingParametersSequence=list(parameters))
+    return {**attributes, **data_set(**changes)}
 
 
 LIVER = parameter("LABEL", coded=code("10200004", "SCT", "Liver"))

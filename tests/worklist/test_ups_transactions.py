@@ -4,10 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from xml.etree import ElementTree
 
 import pytest
+from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from worklist_client import (FILTERED, GLOBAL, JSON, code, data_set, discontinued, first, key, performed, values,
-                             workitem)
+from worklist_client import (FILTERED, GLOBAL, JSON, Worklist, code, data_set, discontinued, first, key, performed,
+                             values, workitem)
 
 XML = "application/dicom+xml"
 
@@ -142,9 +143,9 @@ def test_others_ask_for_cancellation(worklist):
 def test_one_of_those_who_race_for_a_workitem_wins(worklist):
     for _ in range(5):
         uid = worklist.file(workitem())
+        locks = [generate_uid() for _ in range(8)]
         with ThreadPoolExecutor(8) as racers:
-            locks = [generate_uid() for _ in range(8)]
-            answers = list(racers.map(lambda lock: worklist.change(uid, "IN PROGRESS", lock), locks))
+            answers = list(racers.map(worklist.change, [uid] * 8, ["IN PROGRESS"] * 8, locks))
         statuses = sorted(answer.status_code for answer in answers)
         assert statuses == [200] + [409] * 7
         winner = locks[[answer.status_code for answer in answers].index(200)]
@@ -213,7 +214,6 @@ def test_subscriptions_are_answered_as_the_tables_say(worklist):
 @pytest.fixture
 def forgetful(engram, start_engram, tmp_path):
     """A worklist that keeps two workitems that have ended, and takes four that have not."""
-    from worklist_client import Worklist
     config = tmp_path / "engram.toml"
     config.write_text(f"[worklist]\nkeep_final = 2\nmax_open = 4\n[storage]\ndata = '{tmp_path / 'data'}'\n")
     return Worklist(start_engram(config=config).dicomweb)
@@ -245,7 +245,6 @@ def test_it_stands_in_the_capabilities(worklist):
 
 def test_codes_and_values_keep_their_form(worklist):
     """What pydicom makes of the answer is what was sent."""
-    from pydicom.dataset import Dataset
     sent = workitem(ScheduledStationNameCodeSequence=code("S1", "99TEST", "Größe"))
     kept = Dataset.from_json(worklist.retrieve(worklist.file(sent)))
     assert kept.ScheduledStationNameCodeSequence[0].CodeMeaning == "Größe"

@@ -49,7 +49,7 @@ def first(attributes: dict, *path: str):
 
 def workitem(**changes) -> dict:
     """A workitem that nobody in particular is to do: everything of type 1 and 2 is there."""
-    attributes = dict(
+    attributes = data_set(
         ProcedureStepState="SCHEDULED", ScheduledProcedureStepPriority="MEDIUM", ProcedureStepLabel="Look at it",
         WorklistLabel="TESTS", ScheduledProcedureStepStartDateTime="20240101120000", InputReadinessState="READY",
         ScheduledWorkitemCodeSequence=code("110005", "DCM", "Interpretation"),
@@ -59,7 +59,7 @@ def workitem(**changes) -> dict:
         PatientBirthDate=[], PatientSex=[], AdmissionID=[], IssuerOfAdmissionIDSequence=[],
         AdmittingDiagnosesDescription=[], AdmittingDiagnosesCodeSequence=[], ReferencedRequestSequence=[],
         ProcedureStepProgressInformationSequence=[], UnifiedProcedureStepPerformedProcedureSequence=[])
-    return data_set(**{**attributes, **changes})
+    return {**attributes, **data_set(**changes)}
 
 
 def performed() -> dict:

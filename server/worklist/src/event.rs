@@ -76,11 +76,11 @@ pub(crate) fn of_change(uid: &str, before: Option<&Attributes>, after: &Attribut
     if changed(progress) && items(after, progress).any(is_progress) {
         report(EventType::ProgressReport, picked(after, &[progress]));
     }
-    if ASSIGNED_BY.into_iter().any(|tag| changed(tag) && (before.is_some() || has_value(after, tag))) {
-        report(EventType::Assigned, assignment(after));
-    }
     if STATE.into_iter().any(changed) {
         report(EventType::StateReport, state(after));
+    }
+    if ASSIGNED_BY.into_iter().any(|tag| changed(tag) && (before.is_some() || has_value(after, tag))) {
+        report(EventType::Assigned, assignment(after));
     }
     reports
 }

@@ -537,11 +537,6 @@ impl Worklist {
         if before.state == State::Scheduled {
             begun.transaction_uid = Some(fresh_uid());
             begun.enter(State::InProgress);
-            self.report(
-                index,
-                &begun,
-                event::of_change(&before.uid, Some(&before.attributes), &begun.attributes),
-            );
         }
         let mut after = begun.clone();
         change_progress(&mut after.attributes, |item| {
@@ -555,7 +550,7 @@ impl Worklist {
         });
         date_cancellation(&mut after.attributes, self.now());
         after.enter(State::Canceled);
-        self.change(index, &begun, after)
+        self.change_by_way_of(index, &[&before, &begun], after)
     }
 
     fn refuse_larger(&self, attributes: &Attributes) -> Result<()> {
@@ -593,13 +588,22 @@ impl Worklist {
     }
 
     /// Keeps a workitem as it now stands, durably, and tells its subscribers.
-    fn change(&self, index: &mut Index, before: &Record, mut after: Record) -> Result<()> {
-        if after.state.is_final() && !before.state.is_final() {
+    fn change(&self, index: &mut Index, before: &Record, after: Record) -> Result<()> {
+        self.change_by_way_of(index, &[before], after)
+    }
+
+    /// The same, telling of each step on the way.
+    fn change_by_way_of(&self, index: &mut Index, steps: &[&Record], mut after: Record) -> Result<()> {
+        if after.state.is_final() && after.ended.is_none() {
             after.ended = Some(index.count());
         }
         index.table.keep(vec![after.clone()])?;
         index.place(&after);
-        self.report(index, &after, event::of_change(&after.uid, Some(&before.attributes), &after.attributes));
+        let next = steps.iter().skip(1).copied().chain([&after]);
+        for (before, after) in steps.iter().zip(next) {
+            let reports = event::of_change(&after.uid, Some(&before.attributes), &after.attributes);
+            self.report(index, after, reports);
+        }
         self.tidy(index)
     }
 
