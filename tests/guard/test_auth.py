@@ -12,6 +12,7 @@ from dicomweb_client.api import DICOMwebClient
 from small_ct import make_ct, part10
 
 STUDY = "/dicomweb/studies/1.2"
+WORKITEM = "/dicomweb/workitems/1.5"
 SERIES = f"{STUDY}/series/1.3"
 INSTANCE = f"{SERIES}/instances/1.4"
 JOB = "/api/v1/jobs/00000000-0000-0000-0000-000000000000"
@@ -35,6 +36,16 @@ ROUTES = [
     ("DELETE", STUDY, "write"),
     ("DELETE", SERIES, "write"),
     ("DELETE", INSTANCE, "write"),
+    ("GET", "/dicomweb/workitems", "read"),
+    ("POST", "/dicomweb/workitems", "segment"),
+    ("GET", WORKITEM, "read"),
+    ("POST", WORKITEM, "segment"),
+    ("PUT", f"{WORKITEM}/state", "segment"),
+    ("POST", f"{WORKITEM}/cancelrequest", "segment"),
+    ("POST", f"{WORKITEM}/subscribers/WATCHER", "read"),
+    ("DELETE", f"{WORKITEM}/subscribers/WATCHER", "read"),
+    ("POST", f"{WORKITEM}/subscribers/WATCHER/suspend", "read"),
+    ("GET", "/dicomweb/subscribers/WATCHER", "read"),
     ("GET", "/", "read"),
     ("HEAD", "/", "read"),
     ("GET", "/page/main.js", "read"),

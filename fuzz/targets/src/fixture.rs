@@ -1,6 +1,7 @@
 //! What targets work with: an archive that is gone afterwards, files in memory.
 
 use engram_archive::{Archive, ArchiveOptions, Incoming};
+use engram_worklist::{Worklist, WorklistOptions};
 use std::fs::File;
 use std::io::{Read, Write};
 use tempfile::TempDir;
@@ -8,6 +9,7 @@ use tempfile::TempDir;
 /// An archive in a temporary folder.
 pub struct TemporaryArchive {
     pub archive: Archive,
+    pub worklist: Worklist,
     _folder: TempDir,
 }
 
@@ -17,7 +19,10 @@ impl TemporaryArchive {
         let options = ArchiveOptions { database: folder.path().join("db"), ..options() };
         let db = sled::open(&options.database).unwrap();
         let archive = Archive::open(folder.path(), &db, options).unwrap();
-        Self { archive, _folder: folder }
+        let tree = db.open_tree("worklist").unwrap();
+        let journal = folder.path().join("worklist.journal");
+        let worklist = Worklist::open(tree, &journal, WorklistOptions::default()).unwrap();
+        Self { archive, worklist, _folder: folder }
     }
 }
 

@@ -80,7 +80,7 @@ impl Server {
         }
         let options =
             DicomWebOptions { max_frame_bytes: 256 << 10, max_frames: 64, ..DicomWebOptions::default() };
-        let state = DicomWeb::new(temporary.archive.clone(), options);
+        let state = DicomWeb::new(temporary.archive.clone(), temporary.worklist.clone(), options);
         let runtime = System::new();
         Self { service: service(state, &runtime), runtime, _archive: temporary }
     }

@@ -9,8 +9,10 @@ use engram_dicomweb::{InstanceObserver, ObserverError, StowOptions};
 use engram_imaging::{DecodeLimits, VolumeLimits};
 use engram_jobs::{Queue, QueueOptions};
 use engram_workflow::{
-    Origin, OutboxOptions, ReadLimits, SegmentationDefaults, Source, Workflow, WorkflowOptions, WorkflowParts,
+    Origin, OutboxOptions, ReadLimits, SegmentationDefaults, Source, Station, Workflow, WorkflowOptions,
+    WorkflowParts,
 };
+use engram_worklist::{Worklist, WorklistOptions};
 
 use crate::bundles::{self, StoredBundles};
 use crate::cli::Failure;
@@ -22,6 +24,8 @@ use crate::outgoing::Recipients;
 pub struct House {
     /// Studies, series, instances.
     pub archive: Archive,
+    /// Workitems.
+    pub worklist: Worklist,
     /// The rooms joined.
     pub workflow: Arc<Workflow>,
     /// Jobs, those of the workflow and others.
@@ -47,9 +51,13 @@ pub fn join(
     let data = config.storage.data.as_path();
     let tree = db.open_tree("jobs").map_err(Failure::of)?;
     let queue = Queue::open(tree, &data.join("jobs.journal"), queue_options(config)).map_err(Failure::of)?;
+    let tree = db.open_tree("worklist").map_err(Failure::of)?;
+    let worklist = Worklist::open(tree, &data.join("worklist.journal"), worklist_options(config));
+    let worklist = worklist.map_err(Failure::of)?;
     let parts = WorkflowParts {
         archive: archive.clone(),
         queue: queue.clone(),
+        worklist: worklist.clone(),
         source: Box::new(StoredBundles::new(config, db).map_err(Failure::say)?),
         bundles: bundles::configured(config)?,
         outbox: outbox(config, db)?,
@@ -58,7 +66,7 @@ pub fn join(
     };
     let workflow = Workflow::open(data, parts, workflow_options(config)).map_err(Failure::of)?;
     let tokens = Arc::new(Tokens::open(data).map_err(Failure::of)?);
-    Ok(House { archive, workflow: Arc::new(workflow), queue, tokens })
+    Ok(House { archive, worklist, workflow: Arc::new(workflow), queue, tokens })
 }
 
 /// The embedded database in the data folder.
@@ -115,6 +123,18 @@ fn queue_options(config: &Config) -> QueueOptions {
     }
 }
 
+fn worklist_options(config: &Config) -> WorklistOptions {
+    let configured = &config.worklist;
+    WorklistOptions {
+        max_open: configured.max_open,
+        keep_final: configured.keep_final,
+        max_bytes: configured.max_workitem_kb.saturating_mul(1 << 10),
+        max_subscribers: configured.max_subscribers,
+        max_channels: configured.max_connections,
+        ..WorklistOptions::default()
+    }
+}
+
 fn workflow_options(config: &Config) -> WorkflowOptions {
     WorkflowOptions {
         rules: config.rules.clone(),
@@ -131,6 +151,10 @@ fn workflow_options(config: &Config) -> WorkflowOptions {
             close_up: config.segmentation.close_up,
             review_below: config.segmentation.review_below,
             cache_bytes: usize::try_from(mebibytes(config.segmentation.cache_mb)).unwrap_or(usize::MAX),
+        },
+        station: Station {
+            name: config.worklist.station_name.clone(),
+            ae_title: config.dimse.ae_title.clone(),
         },
     }
 }

@@ -309,6 +309,23 @@ pub struct Webhook {
     pub events: Vec<NewsKind>,
 }
 section! {
+    /// `[worklist]`
+    Worklist {
+        /// How workitems name this server: Code Value of its Station Name Code.
+        station_name: String = "ENGRAM".into(),
+        /// Workitems of clients that have not ended.
+        max_open: usize = 10000,
+        /// Workitems that ended and are kept, and as many under a deletion lock.
+        keep_final: usize = 1000,
+        /// One workitem, KiB.
+        max_workitem_kb: usize = 256,
+        /// AE titles that subscribe to the worklist, and to one workitem.
+        max_subscribers: usize = 64,
+        /// WebSockets over which events go out.
+        max_connections: usize = 64,
+    }
+}
+section! {
     /// `[log]`
     Log {
         /// Level or filter.
@@ -346,6 +363,7 @@ pub struct Config {
     pub segmentation: Segmentation,
     pub jobs: Jobs,
     pub outbox: Outbox,
+    pub worklist: Worklist,
     pub log: Log,
     pub webhooks: Vec<Webhook>,
     pub rules: Vec<Rule>,

@@ -68,4 +68,5 @@ pub use options::ArchiveOptions;
 pub use pieces::{change_in_pieces, clear_in_pieces};
 pub use query::{Include, Level, Match, MatchKey, Query, SearchResult};
 pub use report::{CheckReport, Deleted, Finding, Progress, RebuildReport, Recovery, Statistics};
+pub use search::{Keys, Rules as MatchRules};
 pub use store::{StoreOutcome, StoreRequirements, StoreTicket, StoredInstance};

@@ -8,7 +8,7 @@ pub(crate) mod name;
 mod view;
 
 use crate::{
-    Include, InstanceUids, Level, Match, Query, Result, SearchResult,
+    Include, InstanceUids, Level, Match, MatchKey, Query, Result, SearchResult,
     catalogue::{InstanceRecord, SeriesRecord},
     draft::MAX_SOP_CLASSES,
     error::KeySnafu,
@@ -18,7 +18,8 @@ use crate::{
 };
 use dicom_core::{DataDictionary, Tag, VR, dictionary::DataDictionaryEntry};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
-use matching::{Matcher, Rules};
+use matching::Matcher;
+pub use matching::Rules;
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, sync::Arc};
 use view::{Home, InstanceView, SeriesView, StudyView, home};
@@ -151,6 +152,30 @@ impl Key {
     }
 }
 
+/// Keys for data sets that are kept elsewhere: they match as those of a search do.
+pub struct Keys(Vec<Key>);
+
+impl Keys {
+    /// Reads keys.
+    ///
+    /// # Errors
+    /// [`Error::Key`](crate::Error::Key) where a value is none that its attribute could have.
+    pub fn new(matches: &[MatchKey], rules: Rules) -> Result<Self> {
+        read_keys(matches, rules).map(Keys)
+    }
+
+    /// Whether a data set, in the DICOM JSON model, meets all of them.
+    pub fn take(&self, data_set: &Map<String, Value>) -> bool {
+        let element = |tag| Ok(data_set.get(&model::key(tag)).cloned());
+        self.0.iter().all(|key| key.holds(element).unwrap_or(false))
+    }
+
+    /// The attributes they begin with.
+    pub fn tags(&self) -> impl Iterator<Item = Tag> {
+        self.0.iter().flat_map(Key::tags)
+    }
+}
+
 /// Reads the keys of a search.
 fn keys(query: &Query) -> Result<Vec<Key>> {
     let rules = Rules {
@@ -158,8 +183,12 @@ fn keys(query: &Query) -> Result<Vec<Key>> {
         empty: query.empty_value_matching,
         multiple: query.multiple_value_matching,
     };
+    read_keys(&query.matches, rules)
+}
+
+fn read_keys(matches: &[MatchKey], rules: Rules) -> Result<Vec<Key>> {
     let mut keys = Vec::new();
-    for key in &query.matches {
+    for key in matches {
         let Some(last) = key.path.last() else { continue };
         let matcher = Matcher::new(vr(*last), &key.value, rules).or_else(|problem| {
             let attribute = key.path.iter().map(|tag| model::key(*tag)).collect::<Vec<_>>().join(".");

@@ -11,6 +11,7 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use clap::Parser;
 use engram_archive::{Archive, ArchiveOptions};
 use engram_dicomweb::{DicomWeb, DicomWebOptions, configure, configure_wado_uri};
+use engram_worklist::{Worklist, WorklistOptions};
 
 /// What to serve, and where.
 #[derive(Parser)]
@@ -37,7 +38,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let db = sled::open(&database)?;
     let archive = Archive::open(&arguments.data, &db, ArchiveOptions::new(database))?;
     let options = DicomWebOptions { public_url: arguments.public_url, ..DicomWebOptions::default() };
-    let state = DicomWeb::new(archive, options);
+    let journal = arguments.data.join("worklist.journal");
+    let worklist = Worklist::open(db.open_tree("worklist")?, &journal, WorklistOptions::default())?;
+    let state = DicomWeb::new(archive, worklist, options);
     HttpServer::new(move || {
         App::new()
             .route("/api/v1/health", web::get().to(async || HttpResponse::Ok().json(["ok"])))

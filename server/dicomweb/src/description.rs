@@ -13,7 +13,7 @@ use crate::media::Offer;
 const JSON: &str = "application/json";
 
 /// Every status of failure that is answered with `{code, message, what_to_do}`.
-const FAILURES: [StatusCode; 14] = [
+const FAILURES: [StatusCode; 15] = [
     StatusCode::BAD_REQUEST,
     StatusCode::UNAUTHORIZED,
     StatusCode::FORBIDDEN,
@@ -22,6 +22,7 @@ const FAILURES: [StatusCode; 14] = [
     StatusCode::NOT_ACCEPTABLE,
     StatusCode::REQUEST_TIMEOUT,
     StatusCode::CONFLICT,
+    StatusCode::GONE,
     StatusCode::PAYLOAD_TOO_LARGE,
     StatusCode::UNSUPPORTED_MEDIA_TYPE,
     StatusCode::RANGE_NOT_SATISFIABLE,

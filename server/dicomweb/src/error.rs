@@ -8,6 +8,7 @@ use snafu::Snafu;
 use utoipa::ToSchema;
 
 use crate::multipart::MultipartError;
+use crate::ups::warning;
 
 /// What [`Error`] is used with.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -137,6 +138,24 @@ pub enum Error {
         /// Why.
         source: engram_imaging::Error,
     },
+    /// The data set of a request does not read.
+    #[snafu(display("could not read the data set: {problem}"))]
+    BadDataSet {
+        /// Why.
+        problem: String,
+    },
+    /// Something else than a WebSocket was to be opened.
+    #[snafu(display("could not open a WebSocket: {problem}"))]
+    NotAWebSocket {
+        /// What is missing.
+        problem: String,
+    },
+    /// The worklist refused, or failed.
+    #[snafu(display("{source}"))]
+    Worklist {
+        /// Why.
+        source: engram_worklist::Error,
+    },
     /// The archive failed.
     #[snafu(display("could not use the archive: {source}"))]
     Archive {
@@ -264,6 +283,17 @@ impl Error {
             ),
             Self::ReadObject { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "read_object", DAMAGED),
             Self::ReadFile { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "read_file", DAMAGED),
+            Self::BadDataSet { .. } => (
+                StatusCode::BAD_REQUEST,
+                "bad_data_set",
+                "Send one data set as PS3.18 Annex F or PS3.19 Annex A has it.",
+            ),
+            Self::NotAWebSocket { .. } => (
+                StatusCode::BAD_REQUEST,
+                "not_a_websocket",
+                "Open it with a WebSocket client (RFC 6455), over HTTP/1.1.",
+            ),
+            Self::Worklist { source } => of_worklist(source),
             Self::Archive { source: engram_archive::Error::Key { .. } } => (
                 StatusCode::BAD_REQUEST,
                 "bad_query",
@@ -275,6 +305,104 @@ impl Error {
             Self::GivenUp => (StatusCode::SERVICE_UNAVAILABLE, "given_up", LATER),
         }
     }
+}
+
+/// The rows of the worklist's errors: PS3.18 sections 11.4 to 11.12, "Status Codes".
+fn of_worklist(error: &engram_worklist::Error) -> (StatusCode, &'static str, &'static str) {
+    use engram_worklist::Error as Worklist;
+    const LOOK: &str = "Retrieve the workitem to see what it is now.";
+    const CLAIM: &str = "Send the Transaction UID with which the workitem was claimed.";
+    match error {
+        Worklist::Invalid { .. } => {
+            (StatusCode::BAD_REQUEST, "bad_workitem", "Compare the data set with PS3.4 Table CC.2.5-3.")
+        }
+        Worklist::NotPerformable { .. } => (
+            StatusCode::BAD_REQUEST,
+            "not_performable",
+            "docs/worklist.md says what a workitem for this server looks like.",
+        ),
+        Worklist::TooLarge { .. } => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "workitem_too_large",
+            "Send less, or raise [worklist] max_workitem_kb.",
+        ),
+        Worklist::Exists { .. } => (StatusCode::CONFLICT, "workitem_exists", "Choose another UID, or none."),
+        Worklist::NoSuchWorkitem { .. } => {
+            (StatusCode::NOT_FOUND, "no_such_workitem", "GET /workitems lists what there is.")
+        }
+        Worklist::Gone { .. } => (
+            StatusCode::GONE,
+            "workitem_gone",
+            "Subscribe with a deletion lock to what must be kept; [worklist] keep_final says how much is kept without.",
+        ),
+        Worklist::NeverScheduledAgain { .. } => {
+            (StatusCode::BAD_REQUEST, "bad_state", "Create another workitem instead.")
+        }
+        Worklist::TransactionMissing { .. } => (StatusCode::BAD_REQUEST, "transaction_missing", CLAIM),
+        Worklist::TransactionWrong { .. } => (StatusCode::BAD_REQUEST, "transaction_wrong", CLAIM),
+        Worklist::Ended { .. } => (StatusCode::BAD_REQUEST, "workitem_ended", LOOK),
+        Worklist::AlreadyInProgress { .. } => (
+            StatusCode::CONFLICT,
+            "already_in_progress",
+            "Choose another workitem: this one has a performer.",
+        ),
+        Worklist::PerformedHere { .. } => {
+            (StatusCode::CONFLICT, "performed_here", "Ask for its cancellation if it is not wanted.")
+        }
+        Worklist::NotInProgress { .. } => {
+            (StatusCode::CONFLICT, "not_in_progress", "Claim the workitem first.")
+        }
+        Worklist::NotClaimed { .. } => (
+            StatusCode::CONFLICT,
+            "not_claimed",
+            "Send the update without a Transaction UID, or claim the workitem.",
+        ),
+        Worklist::NotFinal { .. } => (
+            StatusCode::CONFLICT,
+            "not_final",
+            "Update the workitem with these attributes, then change its state.",
+        ),
+        Worklist::AlreadyCompleted { .. } => (StatusCode::CONFLICT, "already_completed", LOOK),
+        Worklist::PerformerUnreachable { .. } => {
+            (StatusCode::CONFLICT, "performer_unreachable", "Ask its performer by other means.")
+        }
+        Worklist::BadAeTitle { .. } => {
+            (StatusCode::BAD_REQUEST, "bad_ae_title", "Correct the AE title in the URL.")
+        }
+        Worklist::NotSubscribed { .. } => (StatusCode::NOT_FOUND, "not_subscribed", "Subscribe first."),
+        Worklist::Key { .. } => (
+            StatusCode::BAD_REQUEST,
+            "bad_query",
+            "Correct the value in the URL; PS3.5 section 6.2 says how values of each VR are written.",
+        ),
+        Worklist::Full { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "worklist_full",
+            "Try again when some have ended; the limits stand in [worklist].",
+        ),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, "worklist", "Look into the server's log."),
+    }
+}
+
+/// The `Warning` that PS3.18 section 11 asks for beside a refusal.
+fn warning_of(error: &engram_worklist::Error) -> Option<&'static str> {
+    use engram_worklist::Error as Worklist;
+    Some(match error {
+        Worklist::TransactionMissing { .. } => "The Transaction UID is missing.",
+        Worklist::TransactionWrong { .. } => "The Transaction UID is incorrect.",
+        Worklist::NotClaimed { .. } => "The target URI did not reference a claimed Workitem.",
+        Worklist::AlreadyCompleted { .. } => "The UPS is already COMPLETED.",
+        Worklist::PerformerUnreachable { .. } => "The performer cannot be contacted.",
+        Worklist::NeverScheduledAgain { .. }
+        | Worklist::Ended { .. }
+        | Worklist::AlreadyInProgress { .. }
+        | Worklist::PerformedHere { .. }
+        | Worklist::NotInProgress { .. }
+        | Worklist::NotFinal { .. } => {
+            "The submitted request is inconsistent with the state of the UPS Instance."
+        }
+        _ => return None,
+    })
 }
 
 impl ResponseError for Error {
@@ -295,6 +423,11 @@ impl ResponseError for Error {
             }
             Self::MethodNotAllowed { allow } => {
                 response.insert_header((header::ALLOW, allow.as_str()));
+            }
+            Self::Worklist { source } => {
+                if let Some(text) = warning_of(source) {
+                    response.insert_header((header::WARNING, warning(text)));
+                }
             }
             _ => {}
         }

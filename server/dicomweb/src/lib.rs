@@ -1,4 +1,4 @@
-//! DICOMweb (PS3.18): STOW-RS, QIDO-RS, WADO-RS and DELETE over the archive.
+//! DICOMweb (PS3.18): STOW-RS, QIDO-RS, WADO-RS and DELETE over the archive, UPS-RS over the worklist.
 //!
 //! One module a transaction; in each, `routes` is the HTTP face and `service` the plain, blocking calls below
 //! it, which know nothing of HTTP. Knows nothing of models or sled.
@@ -32,6 +32,7 @@ mod resource;
 mod routes;
 mod state;
 mod stow;
+mod ups;
 mod wado;
 
 pub use error::{Error, Result};

@@ -15,7 +15,7 @@ use crate::place::UID;
 use crate::qido::description::Count;
 use crate::resource::describe;
 use crate::routes::{resources, wado_uri};
-use crate::{qido, stow, wado};
+use crate::{qido, stow, ups, wado};
 
 /// The document of what [`configure`](crate::configure) mounts. Paths are relative to where that is.
 pub fn openapi() -> OpenApi {
@@ -43,6 +43,7 @@ pub fn operations_mut(paths: &mut Paths) -> impl Iterator<Item = (&str, Method, 
             (Method::OPTIONS, &mut item.options),
             (Method::GET, &mut item.get),
             (Method::POST, &mut item.post),
+            (Method::PUT, &mut item.put),
             (Method::DELETE, &mut item.delete),
         ];
         let path = path.as_str();
@@ -58,6 +59,7 @@ pub fn operations_of(item: &PathItem) -> impl Iterator<Item = (Method, &Operatio
         (Method::OPTIONS, &item.options),
         (Method::GET, &item.get),
         (Method::POST, &item.post),
+        (Method::PUT, &item.put),
         (Method::DELETE, &item.delete),
     ];
     operations.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
@@ -82,6 +84,7 @@ fn components() -> Components {
     let parameters = parameters().chain(qido::description::parameters());
     let parameters = parameters.chain(stow::description::parameters());
     let parameters = parameters.chain(wado::description::parameters());
+    let parameters = parameters.chain(ups::description::parameters());
     let parameters = parameters.chain(wado::uri::description::parameters());
     parameters
         .fold(components, |components, parameter| components.parameter(parameter.name.clone(), parameter))

@@ -21,6 +21,8 @@ pub struct DicomWebOptions {
     /// Most bytes of metadata in a STOW request that carries its instances as metadata and bulk data. Bulk data goes to
     /// a temporary file; metadata stays in memory until the request ends.
     pub max_metadata_bytes: usize,
+    /// Largest body of a request of the worklist service, in bytes.
+    pub max_workitem_bytes: usize,
     /// How long a request body may stand still before the request is given up.
     pub read_timeout: Duration,
     /// Bytes gathered from the network before they are written, and read from a file before they are sent. A
@@ -56,6 +58,7 @@ impl Default for DicomWebOptions {
             max_parts: 20_000,
             max_part_header_bytes: 8 << 10,
             max_metadata_bytes: 64 << 20,
+            max_workitem_bytes: 512 << 10,
             read_timeout: Duration::from_secs(60),
             // A CT slice of 512 x 512 pixels of two bytes, its header and the part's go out as one.
             buffer_bytes: 640 << 10,

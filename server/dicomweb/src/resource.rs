@@ -184,6 +184,7 @@ mod tests {
         for (resource, path, allow, parameters) in [
             (Resource::root().get(nothing, about()), "/", "GET, HEAD, OPTIONS", 0),
             (Resource::at("/a/{b}").delete(nothing, about()), "/a/{b}", "DELETE, OPTIONS", 1),
+            (Resource::at("/a/{b}").put(nothing, about()), "/a/{b}", "PUT, OPTIONS", 1),
             (
                 Resource::at("/a/{b}/c/{d:.*}").post(nothing, about()).get(nothing, about()),
                 "/a/{b}/c/{d}",

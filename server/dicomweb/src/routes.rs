@@ -1,10 +1,10 @@
-//! The table of resources: PS3.18 Table 10.1-1 (studies service), what answers each, and what is said of it.
+//! The table of resources: PS3.18 Table 10.1-1 (studies service) and Table 11.2-1 (worklist service), what answers each, and what is said of it.
 
 use actix_web::web::{self, ServiceConfig};
 
 use crate::resource::{Resource, mount};
 use crate::state::DicomWeb;
-use crate::{capabilities, delete, qido, stow, wado};
+use crate::{capabilities, delete, qido, stow, ups, wado};
 
 const STUDY: &str = "/studies/{study}";
 const SERIES: &str = "/studies/{study}/series/{series}";
@@ -13,11 +13,11 @@ const INSTANCE: &str = "/studies/{study}/series/{series}/instances/{instance}";
 /// Mounts the DICOMweb resources; call it on the scope they belong under, e.g. `/dicomweb`.
 ///
 /// ```no_run
-/// # fn example(archive: engram_archive::Archive) {
+/// # fn example(archive: engram_archive::Archive, worklist: engram_worklist::Worklist) {
 /// use actix_web::{App, web};
 /// use engram_dicomweb::{DicomWeb, DicomWebOptions, configure};
 ///
-/// let state = DicomWeb::new(archive, DicomWebOptions::default());
+/// let state = DicomWeb::new(archive, worklist, DicomWebOptions::default());
 /// let app = App::new().service(web::scope("/dicomweb").configure(|scope| configure(scope, state)));
 /// # }
 /// ```
@@ -63,6 +63,7 @@ pub fn resources() -> Vec<Resource> {
     resources.extend(metadata());
     resources.extend(pixels());
     resources.extend(pictures());
+    resources.extend(ups::resources());
     resources
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use engram_archive::{Archive, InstanceUids};
+use engram_worklist::{AeTitle, Worklist};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
@@ -19,6 +21,8 @@ use crate::query;
 pub struct DicomWeb {
     /// Where instances are kept.
     pub archive: Archive,
+    /// Where workitems are kept.
+    pub worklist: Worklist,
     /// Limits.
     pub options: Arc<DicomWebOptions>,
     /// Who is told of instances that come and go.
@@ -28,10 +32,10 @@ pub struct DicomWeb {
 }
 
 impl DicomWeb {
-    /// A server over `archive` that tells no one.
-    pub fn new(archive: Archive, options: DicomWebOptions) -> Self {
+    /// A server over `archive` and `worklist` that tells no one.
+    pub fn new(archive: Archive, worklist: Worklist, options: DicomWebOptions) -> Self {
         let decoding = Arc::new(Semaphore::new(options.max_decoding.max(1)));
-        Self { archive, options: Arc::new(options), observer: Arc::new(NoObserver), decoding }
+        Self { archive, worklist, options: Arc::new(options), observer: Arc::new(NoObserver), decoding }
     }
 
     /// The same server, telling `observer`.
@@ -99,7 +103,7 @@ fn is_bare_loopback(host: &str) -> bool {
 /// The path under which [`crate::configure`] was mounted, e.g. `/dicomweb`.
 fn mount_of(request: &HttpRequest) -> String {
     let pattern = request.match_pattern().unwrap_or_default();
-    let roots = ["/studies", "/series", "/instances"];
+    let roots = ["/studies", "/series", "/instances", "/workitems", "/subscribers"];
     let end = roots.iter().filter_map(|root| pattern.find(root)).min();
     // Without one of them it is the root itself.
     let mount = end.map_or(pattern.trim_end_matches('/'), |end| pattern.get(..end).unwrap_or_default());
@@ -145,6 +149,21 @@ impl Urls {
     /// RetrieveURL of an instance.
     pub fn retrieve_instance(&self, uids: &InstanceUids) -> String {
         self.retrieve(&uids.study_instance_uid, Some(&uids.series_instance_uid), Some(&uids.sop_instance_uid))
+    }
+
+    /// A workitem.
+    pub fn workitem(&self, uid: &str) -> String {
+        format!("{}/workitems/{uid}", self.absolute)
+    }
+
+    /// Where a WebSocket brings an AE its event reports.
+    pub fn subscriber(&self, ae_title: &AeTitle) -> String {
+        let title = ae_title.to_string();
+        let path = format!("subscribers/{}", utf8_percent_encode(&title, NON_ALPHANUMERIC));
+        match self.absolute.strip_prefix("http") {
+            Some(rest) => format!("ws{rest}/{path}"),
+            None => format!("{}/{path}", self.absolute),
+        }
     }
 
     /// What goes before `bulkdata/...` in an instance's BulkDataURIs.

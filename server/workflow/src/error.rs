@@ -185,6 +185,12 @@ pub enum Error {
         /// Why.
         source: engram_jobs::Error,
     },
+    /// The worklist failed.
+    #[snafu(display("could not use the worklist: {source}"))]
+    Worklist {
+        /// Why.
+        source: engram_worklist::Error,
+    },
     /// The bank failed.
     #[snafu(display("could not use the bank: {source}"))]
     Bank {

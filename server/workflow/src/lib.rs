@@ -31,6 +31,7 @@ mod series;
 mod stored;
 mod suggestions;
 mod worker;
+mod worklist;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -42,6 +43,7 @@ use engram_archive::Archive;
 use engram_jobs::Queue;
 use engram_routing::Rule;
 use engram_segmenter::Quality;
+use engram_worklist::Worklist;
 use parking_lot::Mutex;
 use snafu::ResultExt;
 
@@ -51,6 +53,7 @@ use crate::error::{BankSnafu, JournalSnafu};
 use crate::flags::Flags;
 use crate::news::Board;
 use crate::routing::{Rules, Watch};
+use crate::worklist::Desk;
 
 pub use bundles::{
     BoxError, BundleSource, BundleState, BundleView, Choice, ConfiguredBundles, Decided, Reencoded,
@@ -81,6 +84,7 @@ pub use series::{LoadedSeries, ReadLimits};
 pub use stored::{PlacedFrame, StoredSegment, StoredSegmentation, TargetSeries};
 pub use suggestions::{SuggestedSeries, SuggestionQuery, Suggestions};
 pub use worker::Workers;
+pub use worklist::Station;
 
 /// Kind of the jobs that segment.
 pub const SEGMENTATION_KIND: &str = "segmentation";
@@ -100,6 +104,8 @@ pub struct WorkflowParts {
     pub archive: Archive,
     /// Jobs.
     pub queue: Queue,
+    /// Workitems.
+    pub worklist: Worklist,
     /// Where bundles and their banks come from.
     pub source: Box<dyn BundleSource>,
     /// The bundles to serve.
@@ -140,6 +146,8 @@ pub struct WorkflowOptions {
     pub limits: ReadLimits,
     /// How to segment unless asked otherwise.
     pub segmentation: SegmentationDefaults,
+    /// How workitems name this server.
+    pub station: Station,
 }
 
 /// The rooms, joined.
@@ -159,6 +167,7 @@ pub struct Workflow {
     board: Board,
     /// Where objects that are made to be sent lie meanwhile.
     made: PathBuf,
+    desk: Desk,
 }
 
 impl Workflow {
@@ -171,6 +180,7 @@ impl Workflow {
             bundles: Bundles::open(data, parts.source, parts.bundles)?,
             archive: parts.archive,
             queue: parts.queue,
+            desk: Desk::new(parts.worklist, options.station.clone()),
             options,
             flags,
             results,

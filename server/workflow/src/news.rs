@@ -111,7 +111,7 @@ impl News {
         job: SegmentationJob,
         outcome: &Result<Value, JobFailure>,
     ) -> Self {
-        let SegmentationJob { request, uids, route } = job;
+        let SegmentationJob { request, uids, route, .. } = job;
         Self::SegmentationEnded {
             job: claimed.id,
             state: state_of(outcome),

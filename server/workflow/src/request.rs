@@ -112,6 +112,9 @@ pub struct SegmentationJob {
     /// Where it goes; none: nowhere but into the archive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub route: Option<Route>,
+    /// SOP Instance UID of the workitem that it performs; None: it was asked for elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workitem: Option<String>,
 }
 
 /// What came of a segmentation: a job's `result`.

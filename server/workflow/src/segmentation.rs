@@ -95,9 +95,11 @@ impl Workflow {
     /// Takes a request into the queue. What can be told to be wrong now is an error now.
     pub fn request_segmentation(&self, request: SegmentationRequest) -> Result<Job> {
         self.check_request(&request)?;
-        let job = SegmentationJob { request, uids: FixedUids::fresh(), route: None };
+        let job = SegmentationJob { request, uids: FixedUids::fresh(), workitem: None, route: None };
         let payload = serde_json::to_value(&job).context(JsonSnafu { what: "a segmentation job" })?;
-        self.queue.enqueue(NewJob::new(SEGMENTATION_KIND, payload)).context(QueueSnafu)
+        let job = self.queue.enqueue(NewJob::new(SEGMENTATION_KIND, payload)).context(QueueSnafu)?;
+        self.show_job(&job);
+        Ok(job)
     }
 
     /// The labels that a request would segment, as things stand; what can be told to be wrong now is an error now.

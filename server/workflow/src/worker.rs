@@ -15,6 +15,7 @@ use crate::outbox::Recipient;
 use crate::request::SegmentationJob;
 use crate::{
     INGESTION_KIND, REENCODING_KIND, ROUTED_KIND, ROUTING_KIND, SEGMENTATION_KIND, SURVEY_KIND, Workflow,
+    worklist,
 };
 
 /// How long a worker waits for a job before it looks whether it is to stop.
@@ -58,7 +59,8 @@ pub fn start(workflow: &Arc<Workflow>, segmentation: usize) -> Result<Workers> {
         let sender = std::thread::Builder::new().name(recipient.kind());
         sender.spawn(move || send(&workflow, &recipient, &stop)).context(StartWorkerSnafu)
     });
-    let threads = workers.chain(senders).collect::<Result<Vec<_>>>()?;
+    let mut threads = workers.chain(senders).collect::<Result<Vec<_>>>()?;
+    threads.push(worklist::start(workflow, &stop)?);
     Ok(Workers { stop, threads })
 }
 

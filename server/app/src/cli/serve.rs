@@ -10,6 +10,7 @@ use actix_web::{App, HttpServer, web};
 use clap::Args;
 use engram_dicomweb::{DicomWeb, DicomWebOptions};
 use engram_dimse::Commitments;
+use engram_worklist::Worklist;
 
 use super::{Common, Failure};
 use crate::assembly::{self, House};
@@ -77,7 +78,7 @@ async fn serve(
     ));
     let tokens: web::Data<Tokens> = Arc::clone(&house.tokens).into();
     let guard = web::Data::new(Guard::new(config, Arc::clone(&house.tokens), audit));
-    let dicomweb = DicomWeb::new(house.archive.clone(), dicomweb_options(config))
+    let dicomweb = DicomWeb::new(house.archive.clone(), house.worklist.clone(), dicomweb_options(config))
         .with_observer(Arc::new(assembly::Observer(Arc::clone(&house.workflow))));
     let viewer = web::Data::new(viewer);
     let origins = config.server.cors_origins.clone();
@@ -127,6 +128,7 @@ async fn serve(
         |of_dimse: &Arc<Certificate>| !certificate.as_ref().is_some_and(|one| Arc::ptr_eq(one, of_dimse));
     let of_dimse = dimse.certificate.clone().filter(is_another);
     certificate.into_iter().chain(of_dimse).try_for_each(reload_on_hangup)?;
+    take_leave_when_asked_to_stop(house.worklist.clone())?;
     server.run().await.map_err(Failure::of)
 }
 
@@ -181,6 +183,27 @@ fn reload_on_hangup(_certificate: Arc<Certificate>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Ends the connections of those who watch the worklist when the process is asked to stop: the server would wait for them.
+#[cfg(unix)]
+fn take_leave_when_asked_to_stop(worklist: Worklist) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let mut stops = signal(kind).map_err(Failure::of)?;
+        let worklist = worklist.clone();
+        drop(actix_web::rt::spawn(async move {
+            if stops.recv().await.is_some() {
+                worklist.close();
+            }
+        }));
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn take_leave_when_asked_to_stop(_worklist: Worklist) -> Result<(), Failure> {
+    Ok(())
+}
+
 /// No time at all would refuse everyone.
 fn at_least_a_second(seconds: u64) -> Duration {
     Duration::from_secs(seconds.max(1))
@@ -198,6 +221,7 @@ fn dicomweb_options(config: &Config) -> DicomWebOptions {
         },
         max_request_bytes: mebibytes(config.limits.max_request_mb),
         max_parts: config.limits.max_instances_per_request,
+        max_workitem_bytes: config.worklist.max_workitem_kb.saturating_mul(2 << 10),
         max_decode_bytes: mebibytes(config.limits.max_instance_mb),
         read_timeout: at_least_a_second(config.limits.request_body_seconds),
         allow_delete: config.dicomweb.allow_delete,

@@ -31,12 +31,16 @@ const ADMIN: Access = Access::AnyOf(&[]);
 /// number of them. The first row that fits counts. What no row fits needs admin, so that a route that is forgotten
 /// here is closed.
 ///
-/// `/exemplars` and `/jobs/*/provenance` name other patients' studies, so they need read, as searching for those
-/// patients does.
-const TABLE: [(&str, &str, Access); 35] = [
+/// `/exemplars` and `/jobs/*/provenance` name other patients' studies, and workitems the patients themselves, so looking at
+/// them needs read, as searching for those patients does. Who watches workitems, subscribes; who files, claims and cancels
+/// them is one who has things segmented.
+const TABLE: [(&str, &str, Access); 38] = [
     ("GET HEAD OPTIONS", "/api/v1/health", Access::Open),
     ("GET HEAD OPTIONS", "/api/v1/openapi.json", ANY),
     ("GET HEAD OPTIONS", "/metrics", READ),
+    ("*", "/dicomweb/workitems/*/subscribers/**", READ),
+    ("GET HEAD OPTIONS", "/dicomweb/workitems/**", READ),
+    ("*", "/dicomweb/workitems/**", SEGMENT),
     ("GET HEAD OPTIONS", "/dicomweb/**", READ),
     ("*", "/dicomweb/**", WRITE),
     ("GET HEAD OPTIONS", "/wado", READ),
@@ -124,7 +128,17 @@ mod tests {
             ("OPTIONS /dicomweb/studies", any_of(&[Read])),
             ("POST /dicomweb/studies/1", any_of(&[Write])),
             ("DELETE /dicomweb/studies/1", any_of(&[Write])),
-            ("PUT /dicomweb/workitems/1", any_of(&[Write])),
+            ("GET /dicomweb/workitems", any_of(&[Read])),
+            ("POST /dicomweb/workitems", any_of(&[Segment])),
+            ("GET /dicomweb/workitems/1", any_of(&[Read])),
+            ("POST /dicomweb/workitems/1", any_of(&[Segment])),
+            ("PUT /dicomweb/workitems/1/state", any_of(&[Segment])),
+            ("POST /dicomweb/workitems/1/cancelrequest", any_of(&[Segment])),
+            ("POST /dicomweb/workitems/1/subscribers/A", any_of(&[Read])),
+            ("DELETE /dicomweb/workitems/1/subscribers/A", any_of(&[Read])),
+            ("POST /dicomweb/workitems/1/subscribers/A/suspend", any_of(&[Read])),
+            ("GET /dicomweb/subscribers/A", any_of(&[Read])),
+            ("POST /dicomweb/subscribers/A", any_of(&[Write])),
             ("GET /wado", any_of(&[Read])),
             ("POST /wado", ADMIN),
             ("GET /viewer", any_of(&[Read])),

@@ -53,7 +53,8 @@ impl From<Job> for DeliveryView {
     fn from(job: Job) -> Self {
         let delivery: Option<Delivery> = serde_json::from_value(job.payload.clone()).ok();
         let news: Option<Item> = serde_json::from_value(job.payload).ok();
-        let summary: Option<DeliverySummary> = job.result.and_then(|result| serde_json::from_value(result).ok());
+        let summary: Option<DeliverySummary> =
+            job.result.and_then(|result| serde_json::from_value(result).ok());
         let of_delivery = delivery.as_ref().map(|delivery| &delivery.sent);
         let taken = summary.as_ref().map(|summary| &summary.instances).or(of_delivery);
         let as_binary = summary.as_ref().is_some_and(|summary| summary.as_binary);

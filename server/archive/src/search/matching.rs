@@ -7,8 +7,8 @@ use serde_json::Value;
 use std::str::Chars;
 
 /// How keys are read beyond what their VRs say.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Rules {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
     /// Person names match by the beginnings of their words.
     pub fuzzy: bool,
     /// `""` matches what is empty or absent.

@@ -4,4 +4,4 @@
 
 pub mod description;
 pub mod routes;
-mod service;
+pub mod service;

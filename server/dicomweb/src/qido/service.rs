@@ -73,7 +73,7 @@ pub fn query(level: Level, place: Option<Place>, pairs: &[(String, String)], mos
 }
 
 /// Adds one `includefield`: `all`, or attributes separated by commas. Of a path into a sequence, the sequence.
-fn include(include: &mut Include, value: &str) -> Result<()> {
+pub fn include(include: &mut Include, value: &str) -> Result<()> {
     for field in value.split(',').filter(|field| !field.is_empty()) {
         if field == "all" {
             *include = Include::All;

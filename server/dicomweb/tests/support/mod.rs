@@ -17,6 +17,7 @@ use engram_archive::{Archive, ArchiveOptions};
 use engram_dicomweb::media::MediaType;
 use engram_dicomweb::multipart::{Event, MultipartLimits, MultipartParser};
 use engram_dicomweb::{DicomWeb, DicomWebOptions, InstanceObserver, NoObserver, configure};
+use engram_worklist::{Worklist, WorklistOptions};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -40,7 +41,10 @@ impl Fixture {
         archive.database = folder.path().join("db");
         let db = sled::open(&archive.database).unwrap();
         let archive = Archive::open(folder.path(), &db, archive).unwrap();
-        Self { state: DicomWeb::new(archive, options).with_observer(observer), _folder: folder }
+        let tree = db.open_tree("worklist").unwrap();
+        let journal = folder.path().join("worklist.journal");
+        let worklist = Worklist::open(tree, &journal, WorklistOptions::default()).unwrap();
+        Self { state: DicomWeb::new(archive, worklist, options).with_observer(observer), _folder: folder }
     }
 
     /// Sends a request to the services under `/dicomweb` and reads the whole answer.

@@ -155,11 +155,15 @@ impl Workflow {
         let request = seen.request(planned)?;
         self.check_request(&request)?;
         let PlannedSegmentation { rules, priority, send, .. } = planned.clone();
-        let job = SegmentationJob { request, uids, route: Some(Route { rules, priority, send }) };
+        let job =
+            SegmentationJob { request, uids, workitem: None, route: Some(Route { rules, priority, send }) };
         let payload = serde_json::to_value(job).context(JsonSnafu { what: "a segmentation job" })?;
         let new = NewJob { id, priority, ..NewJob::new(ROUTED_KIND, payload) };
         match self.queue.enqueue(new) {
-            Ok(_) => Ok(Outcome::Segmented { job: id }),
+            Ok(job) => {
+                self.show_job(&job);
+                Ok(Outcome::Segmented { job: id })
+            }
             Err(engram_jobs::Error::Exists { .. }) => Ok(Outcome::AlreadySegmented { job: id }),
             Err(source) => Err(Error::Queue { source }),
         }
