@@ -9,6 +9,7 @@ use xtask::metadata::{self, Package};
 const ROOMS: [&str; 13] = [
     "engram-imaging",
     "engram-seg",
+    "engram-report",
     "engram-archive",
     "engram-inference",
     "engram-memory",
@@ -34,6 +35,7 @@ const BLIND_TO: [(&str, &[&str]); 8] = [
         &[
             "engram-imaging",
             "engram-seg",
+            "engram-report",
             "engram-inference",
             "engram-memory",
             "engram-segmenter",
@@ -83,6 +85,7 @@ const ONLY_IN: [(&str, &[&str]); 10] = [
         &[
             "engram-imaging",
             "engram-seg",
+            "engram-report",
             "engram-archive",
             "engram-worklist",
             "engram-workflow",

@@ -23,6 +23,7 @@ mod placed;
 mod progress;
 mod prompts;
 mod queries;
+mod renditions;
 mod request;
 mod results;
 mod routing;
@@ -71,6 +72,7 @@ pub use outbox::{
 pub use progress::NoProgress;
 pub use prompts::{Corners, Point, SlicePrompt};
 pub use queries::{ExemplarFilter, ExemplarPage, ExemplarView, LabelInfo, Status};
+pub use renditions::{Renditions, Wanted};
 pub use request::{
     FixedUids, LabelSummary, RequestOptions, ResultEncoding, SegmentationJob, SegmentationRequest,
     SegmentationSummary, SliceForReview,

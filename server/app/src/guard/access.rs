@@ -34,7 +34,7 @@ const ADMIN: Access = Access::AnyOf(&[]);
 /// `/exemplars` and `/jobs/*/provenance` name other patients' studies, and workitems the patients themselves, so looking at
 /// them needs read, as searching for those patients does. Who watches workitems, subscribes; who files, claims and cancels
 /// them is one who has things segmented.
-const TABLE: [(&str, &str, Access); 38] = [
+const TABLE: [(&str, &str, Access); 41] = [
     ("GET HEAD OPTIONS", "/api/v1/health", Access::Open),
     ("GET HEAD OPTIONS", "/api/v1/openapi.json", ANY),
     ("GET HEAD OPTIONS", "/metrics", READ),
@@ -61,6 +61,9 @@ const TABLE: [(&str, &str, Access); 38] = [
     ("GET HEAD OPTIONS", "/api/v1/segmentations", READ_OR_SEGMENT),
     ("GET HEAD OPTIONS", "/api/v1/segmentations/*", READ_OR_SEGMENT),
     ("POST", "/api/v1/segmentations", SEGMENT),
+    ("GET HEAD OPTIONS", "/api/v1/segmentations/*/binary", READ),
+    ("GET HEAD OPTIONS", "/api/v1/segmentations/*/report", READ),
+    ("GET HEAD OPTIONS", "/api/v1/segmentations/*/secondary-capture", READ),
     ("GET HEAD OPTIONS", "/api/v1/jobs", ANY),
     ("GET HEAD OPTIONS", "/api/v1/jobs/*", ANY),
     ("DELETE", "/api/v1/jobs/*", WRITE_OR_SEGMENT),
@@ -148,6 +151,9 @@ mod tests {
             ("GET /api/v1/labels", any_of(&[Read, Segment])),
             ("POST /api/v1/segmentations", any_of(&[Segment])),
             ("GET /api/v1/segmentations/1.2", any_of(&[Read, Segment])),
+            ("GET /api/v1/segmentations/1.2/report", any_of(&[Read])),
+            ("GET /api/v1/segmentations/1.2/secondary-capture", any_of(&[Read])),
+            ("GET /api/v1/segmentations/1.2/else", ADMIN),
             ("GET /api/v1/jobs/7", any_of(&[Read, Write, Segment])),
             ("GET /api/v1/jobs/7/provenance", any_of(&[Read])),
             ("GET /api/v1/jobs//provenance", ADMIN),

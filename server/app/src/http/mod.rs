@@ -16,6 +16,7 @@ pub mod openapi;
 pub mod page;
 mod patience;
 mod problem;
+mod renditions;
 mod resources;
 mod rules;
 mod segmentations;

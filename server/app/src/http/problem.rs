@@ -88,6 +88,8 @@ impl std::fmt::Display for Problem {
     }
 }
 
+impl std::error::Error for Problem {}
+
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         self.status
@@ -118,8 +120,16 @@ impl From<WorkflowError> for Problem {
             | WorkflowError::NotOnSeries { .. }
             | WorkflowError::ReadSegmentation { .. }
             | WorkflowError::BadRule { .. }
+            | WorkflowError::SourceNotStored { .. }
             | WorkflowError::BadRequest { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            WorkflowError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            WorkflowError::TooLarge { .. }
+            | WorkflowError::Rendition { source: engram_report::Error::TooLarge { .. }, .. }
+            | WorkflowError::MakeBinary { source: engram_seg::Error::TooLarge { .. }, .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            WorkflowError::Rendition { .. } | WorkflowError::MakeBinary { .. } => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             WorkflowError::Queue { source: engram_jobs::Error::Full { .. } } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

@@ -1,6 +1,5 @@
 //! One attempt at a delivery.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +7,7 @@ use engram_archive::InstanceEntry;
 use engram_jobs::{Claimed, JobFailure, Retry};
 use snafu::ResultExt;
 
-use super::forms::Parcel;
+use super::forms::{Parcel, is_label_map};
 use super::{Content, Delivery, DeliverySummary, Ended, Node, Sent, TO_NODE, Unreachable, settle};
 use crate::error::{ArchiveSnafu, NoSuchSeriesSnafu, Result, failure};
 use crate::news::News;
@@ -29,8 +28,9 @@ enum Attempt {
 /// What a node said of the instances that it was sent.
 #[derive(Default)]
 struct Answers {
-    taken: BTreeSet<String>,
     class_refused: Vec<InstanceEntry>,
+    /// A LABELMAP, which may be taken as BINARY: what refers to it was not sent.
+    label_map_refused: bool,
     refused: Vec<(String, String)>,
     refused_for_now: Vec<(String, String)>,
 }
@@ -97,37 +97,43 @@ impl Workflow {
         delivery: &mut Delivery,
         is_over: &dyn Fn() -> bool,
     ) -> Result<Attempt> {
-        let parcel = self.parcel(delivery)?;
-        let left = parcel.left(&delivery.sent);
-        claimed.stage("send", parcel.instances.len() as u64);
-        let answers = send(node, claimed, &left, delivery, is_over);
-        let mut answers = match answers {
+        let mut answers = self.send_parcel(node, claimed, delivery, is_over)?;
+        if matches!(&answers, Ok(answers) if answers.label_map_refused) {
+            delivery.as_binary = true;
+            answers = self.send_parcel(node, claimed, delivery, is_over)?;
+        }
+        let answers = match answers {
             Ok(answers) => answers,
             Err(unreachable) => return Ok(Attempt::Later(unreachable_failure(node, &unreachable))),
         };
-        let mut as_binary = parcel.as_binary;
-        if let Some(position) = answers.class_refused.iter().position(|entry| parcel.is_label_map(entry)) {
-            let label_map = answers.class_refused.swap_remove(position);
-            let binary = self.as_binary(&label_map)?;
-            match send(node, claimed, &binary.left(&delivery.sent), delivery, is_over) {
-                Ok(more) => answers.add(more),
-                Err(unreachable) => return Ok(Attempt::Later(unreachable_failure(node, &unreachable))),
-            }
-            as_binary = true;
-        }
         if is_over() && !claimed.cancel_token().is_cancelled() {
             return Ok(Attempt::Stopped);
         }
         if claimed.cancel_token().is_cancelled() {
             return Err(Error::Cancelled);
         }
-        Ok(answers.judge(node, delivery, as_binary))
+        Ok(answers.judge(node, delivery))
+    }
+
+    /// Makes what is to be sent and sends what is left of it.
+    fn send_parcel(
+        &self,
+        node: &dyn Node,
+        claimed: &Claimed,
+        delivery: &mut Delivery,
+        is_over: &dyn Fn() -> bool,
+    ) -> Result<Result<Answers, Unreachable>> {
+        let parcel = self.parcel(delivery)?;
+        claimed.stage("send", parcel.instances.len() as u64);
+        Ok(send(node, claimed, &parcel.left(&delivery.sent), delivery, is_over))
     }
 
     /// What is to be sent, in the forms asked for.
     fn parcel(&self, delivery: &Delivery) -> Result<Parcel> {
         match &delivery.content {
-            Content::Result { segmentation, what } => self.result_parcel(segmentation, what),
+            Content::Result { segmentation, what } => {
+                self.result_parcel(segmentation, what, delivery.as_binary)
+            }
             Content::Series { series } => {
                 let study = delivery.study.as_str();
                 let instances = self.archive.instances(study, series).context(ArchiveSnafu)?;
@@ -154,34 +160,26 @@ fn send(
     if left.is_empty() {
         return Ok(answers);
     }
+    let is_result = matches!(delivery.content, Content::Result { .. });
     let sent = &mut delivery.sent;
     let mut told = |entry: &InstanceEntry, what: Sent| {
         let uid = entry.uids.sop_instance_uid.clone();
         match what {
-            Sent::Taken => {
-                sent.insert(uid.clone());
-                answers.taken.insert(uid);
-            }
+            Sent::Taken => drop(sent.insert(uid)),
+            Sent::ClassRefused if is_label_map(entry) && is_result => answers.label_map_refused = true,
             Sent::ClassRefused => answers.class_refused.push(entry.clone()),
             Sent::Refused { reason, lasting: true } => answers.refused.push((uid, reason)),
             Sent::Refused { reason, lasting: false } => answers.refused_for_now.push((uid, reason)),
         }
         claimed.progress(sent.len() as u64);
-        !is_over()
+        !is_over() && !answers.label_map_refused
     };
     node.send(left, &mut told)?;
     Ok(answers)
 }
 
 impl Answers {
-    fn add(&mut self, more: Self) {
-        self.taken.extend(more.taken);
-        self.class_refused.extend(more.class_refused);
-        self.refused.extend(more.refused);
-        self.refused_for_now.extend(more.refused_for_now);
-    }
-
-    fn judge(self, node: &dyn Node, delivery: &Delivery, as_binary: bool) -> Attempt {
+    fn judge(self, node: &dyn Node, delivery: &Delivery) -> Attempt {
         let node = node.name();
         if let Some((uid, reason)) = self.refused_for_now.first() {
             return Attempt::Later(JobFailure {
@@ -209,7 +207,7 @@ impl Answers {
                     .to_owned(),
             });
         }
-        Attempt::Done(DeliverySummary { instances: delivery.sent.clone(), as_binary })
+        Attempt::Done(DeliverySummary { instances: delivery.sent.clone(), as_binary: delivery.as_binary })
     }
 }
 

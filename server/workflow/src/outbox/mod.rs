@@ -51,6 +51,9 @@ pub struct Delivery {
     /// SOPInstanceUIDs that it has taken already.
     #[serde(default)]
     pub sent: BTreeSet<String>,
+    /// Whether it has turned out that it takes the SEG as BINARY alone.
+    #[serde(default)]
+    pub as_binary: bool,
 }
 
 /// What a node gets.
@@ -149,6 +152,7 @@ impl Workflow {
                     what: send.what.clone(),
                 },
                 sent: BTreeSet::new(),
+                as_binary: false,
             };
             self.post(named(&["result", &summary.sop_instance, &send.to]), route.priority, delivery)?;
         }

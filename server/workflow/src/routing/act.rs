@@ -182,6 +182,7 @@ impl Workflow {
             study: seen.entry.study_instance_uid.clone(),
             content: Content::Series { series: series.to_owned() },
             sent: Default::default(),
+            as_binary: false,
         };
         self.post(id, planned.priority, delivery)?;
         Ok(Outcome::Forwarded { to, delivery: id })
