@@ -6,7 +6,7 @@ use xtask::Result;
 use xtask::metadata::{self, Package};
 
 /// The rooms from the ground up. A room may depend on those before it, never on those after it.
-const ROOMS: [&str; 13] = [
+const ROOMS: [&str; 14] = [
     "engram-imaging",
     "engram-seg",
     "engram-report",
@@ -88,6 +88,7 @@ const ONLY_IN: [(&str, &[&str]); 10] = [
             "engram-report",
             "engram-archive",
             "engram-worklist",
+            "engram-routing",
             "engram-workflow",
             "engram-dimse",
             "engram-dicomweb",

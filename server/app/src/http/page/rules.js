@@ -3,6 +3,7 @@
 import { h, table } from "./dom.js";
 
 const ORIGINS = { configuration: "configuration", api: "API" };
+const AFTER_ATTRIBUTES = ["slices", "source", "calling_ae_title", "all", "any", "not"];
 const FORMS = {
   segmentation: "the segmentation",
   binary_segmentation: "the segmentation as BINARY",
@@ -41,6 +42,7 @@ function list(items) {
 /** A condition in words; nothing where it always holds. */
 function conditionOf(condition) {
   return Object.entries(condition ?? {})
+    .sort(([a], [b]) => AFTER_ATTRIBUTES.indexOf(a) - AFTER_ATTRIBUTES.indexOf(b))
     .map(([key, value]) => partOf(key, value))
     .filter(Boolean)
     .join(" and ");
