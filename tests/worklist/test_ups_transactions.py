@@ -249,5 +249,7 @@ def test_codes_and_values_keep_their_form(worklist):
     kept = Dataset.from_json(worklist.retrieve(worklist.file(sent)))
     assert kept.ScheduledStationNameCodeSequence[0].CodeMeaning == "Größe"
     assert kept.PatientName == "Doe^Jane" and kept.ProcedureStepState == "SCHEDULED"
+    raw = worklist.retrieve(kept.SOPInstanceUID)
+    assert list(raw) == sorted(raw), "in the order of PS3.18 F.2.2"
     assert values(sent, "ScheduledProcedureStepPriority") == [kept.ScheduledProcedureStepPriority]
     assert JSON in worklist.send("GET", f"/workitems/{kept.SOPInstanceUID}").headers["Content-Type"]

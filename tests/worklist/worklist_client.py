@@ -166,6 +166,7 @@ class Reports:
         assert opcode == websocket.ABNF.OPCODE_TEXT, (opcode, message)
         report = json.loads(message)
         assert first(report, "AffectedSOPClassUID") == "1.2.840.10008.5.1.4.34.6.1"
+        assert list(report) == sorted(report)
         assert all(set(element) <= {"vr", "Value"} for element in report.values())
         return report
 

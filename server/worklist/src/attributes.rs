@@ -51,6 +51,13 @@ pub fn items(attributes: &Attributes, tag: Tag) -> impl Iterator<Item = &Attribu
     values(attributes, tag).iter().filter_map(Value::as_object)
 }
 
+/// The data set with its attributes in ascending order at every level, as PS3.18 F.2.2 asks of what is sent.
+pub(crate) fn sorted(mut attributes: Attributes) -> Attributes {
+    attributes.values_mut().for_each(Value::sort_all_objects);
+    attributes.sort_keys();
+    attributes
+}
+
 pub(crate) fn has_value(attributes: &Attributes, tag: Tag) -> bool {
     values(attributes, tag).iter().any(|value| !value.is_null() && value.as_str() != Some(""))
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     Attributes,
-    attributes::{element, has_value, items, key},
+    attributes::{element, has_value, items, key, sorted},
     record::CancelRequest,
 };
 use dicom_core::Tag;
@@ -53,7 +53,7 @@ impl EventReport {
             (tags::EVENT_TYPE_ID, (self.event_type as u16).into()),
         ];
         let command = command.map(|(tag, value)| (key(tag), element(tag, vec![value])));
-        command.into_iter().chain(self.information.clone()).collect()
+        sorted(command.into_iter().chain(self.information.clone()).collect())
     }
 }
 

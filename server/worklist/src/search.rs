@@ -1,6 +1,10 @@
 //! Finding workitems (PS3.4 CC.2.8, PS3.18 section 11.9).
 
-use crate::{Attributes, Result, attributes::key, error::KeySnafu};
+use crate::{
+    Attributes, Result,
+    attributes::{key, sorted},
+    error::KeySnafu,
+};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use engram_archive::{Include, Keys, MatchKey, MatchRules};
@@ -89,7 +93,7 @@ impl<'q> Search<'q> {
         let is_wanted = self.found.total >= self.query.offset && self.found.items.len() < self.query.limit;
         self.found.total += 1;
         if is_wanted {
-            self.found.items.push(self.picked(attributes));
+            self.found.items.push(sorted(self.picked(attributes)));
         }
     }
 

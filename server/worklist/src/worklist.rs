@@ -3,7 +3,7 @@
 use crate::{
     AeTitle, Attributes, CancelRequest, Channel, Error, EventReport, Filter, Found, Result, Scope, Sink,
     State, WorkitemQuery, WorklistOptions,
-    attributes::{element, key},
+    attributes::{element, key, sorted},
     channels::Channels,
     create::{self, fresh_uid},
     error::{
@@ -202,7 +202,7 @@ impl Worklist {
 
     /// Retrieve (CC.2.7): the data set, without its Transaction UID.
     pub fn retrieve(&self, uid: &str) -> Result<Attributes> {
-        self.inner.state.lock().record(uid).map(|record| record.attributes)
+        self.inner.state.lock().record(uid).map(|record| sorted(record.attributes))
     }
 
     /// Update (CC.2.6): puts the attributes in `changes` in the place of those that are there.
