@@ -55,7 +55,8 @@ class Secured:
 def secured(engram, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
     ours, strangers = make_authority(folder, "ours"), make_authority(folder, "strangers")
-    server_pair, client = ours.certify("server", "IP:127.0.0.1", "DNS:localhost"), ours.certify("client")
+    ours.certify("server", "IP:127.0.0.1", "DNS:localhost")
+    client = ours.certify("client")
     node_pair = ours.certify("node", "DNS:node.example", "IP:127.0.0.1")
     port, tls_port, dcmtk_port = free_port(), free_port(), free_port()
     archive = Pacs("ARCHIVE", destinations={OURS: port})

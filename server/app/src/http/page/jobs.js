@@ -9,6 +9,8 @@ const KINDS = {
   ingestion: "Exemplars from an annotation",
   reencode: "Exemplars for another bundle",
   survey: "Look at what nobody annotated",
+  retrieve: "Retrieval from a node",
+  send: "Sending to a node",
 };
 const STATES = ["queued", "running", "succeeded", "failed", "cancelled"];
 const LISTED = 50;

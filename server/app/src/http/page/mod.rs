@@ -36,7 +36,7 @@ macro_rules! assets {
     };
 }
 
-static ASSETS: LazyLock<[Asset; 26]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 27]> = LazyLock::new(|| {
     assets![
         "index.html": HTML,
         "style.css": CSS,
@@ -52,6 +52,7 @@ static ASSETS: LazyLock<[Asset; 26]> = LazyLock::new(|| {
         "jobs.js": SCRIPT,
         "main.js": SCRIPT,
         "masks.js": SCRIPT,
+        "nodes.js": SCRIPT,
         "outcome.js": SCRIPT,
         "provenance.js": SCRIPT,
         "result.js": SCRIPT,
