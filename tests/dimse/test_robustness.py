@@ -168,13 +168,11 @@ def raw(hospital):
 
 REQUEST, STORE, QUERY = associate_request(CTImageStorage), command(1, CTImageStorage, True), command(0x20, FIND, True)
 ABORT_PDU = pdu(ABORT, bytes(4))
-
-
-@pytest.mark.parametrize("ends_with", [b"", ABORT_PDU], ids=["hangs up", "aborts"])
 HELLO = bytes([22, 3, 1, 0, 200, 1, 0, 0, 196])
 """The beginning of a client's, over TLS."""
 
 
+@pytest.mark.parametrize("ends_with", [b"", ABORT_PDU], ids=["hangs up", "aborts"])
 @pytest.mark.parametrize(("sop_class", "sent"), [
     (None, b""), (None, REQUEST[:1]), (None, REQUEST[:5]), (None, REQUEST[:40]), (None, HELLO), (CTImageStorage, b""),
     (CTImageStorage, STORE[:20]), (CTImageStorage, STORE),
