@@ -183,6 +183,19 @@ def test_a_retrieval_is_cancelled_at_the_node(pacs, at):
     assert archive.cancelled.wait(SECONDS)
 
 
+def test_a_retrieval_goes_on_after_a_restart(pacs, at):
+    hospital, archive = pacs
+    requests.delete(f"{hospital.server.dicomweb}/studies/{STUDY}", timeout=SECONDS)
+    archive.pause = 0.5
+    answer = at("ARCHIVE/retrieve", {"study": STUDY})
+    time.sleep(0.8)
+    hospital.server.stop()
+    assert archive.cancelled.wait(SECONDS), "the node was not asked to end"
+    archive.pause = 0
+    hospital.server.start_again()
+    assert ended(pacs, answer)["result"] == {"instances": 5} and len(stored(pacs, STUDY)) == 5
+
+
 def test_what_is_no_set_of_objects_is_refused(at):
     for objects in ({"study": ""}, {"study": STUDY, "instances": ["1.2"]}, {"study": "1.*"}, {}):
         for path in ("retrieve", "store"):

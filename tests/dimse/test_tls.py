@@ -55,7 +55,8 @@ class Secured:
 def secured(engram, tmp_path_factory):
     folder = tmp_path_factory.mktemp("tls")
     ours, strangers = make_authority(folder, "ours"), make_authority(folder, "strangers")
-    server_pair, client = ours.certify("server", "IP:127.0.0.1", "DNS:localhost"), ours.certify("client")
+    ours.certify("server", "IP:127.0.0.1", "DNS:localhost")
+    client = ours.certify("client")
     node_pair = ours.certify("node", "DNS:node.example", "IP:127.0.0.1")
     port, tls_port, dcmtk_port = free_port(), free_port(), free_port()
     archive = Pacs("ARCHIVE", destinations={OURS: port})
@@ -167,10 +168,10 @@ def test_who_speaks_no_tls_is_refused_there_and_the_other_way_round(secured):
     ae = AE()
     ae.add_requested_context(Verification)
     assert not ae.associate("127.0.0.1", secured.tls_port).is_established
-    assert secured.logs("received corrupt message"), secured.log()[-2000:]
+    assert secured.logs("something else than TLS"), secured.log()[-2000:]
     with socket.create_connection(("127.0.0.1", secured.port), SECONDS) as plain, pytest.raises(OSError):
         trusting(secured.ours, secured.client).wrap_socket(plain, server_hostname="localhost")
-    assert secured.logs("TLS not enabled"), secured.log()[-2000:]
+    assert secured.logs("TLS to a port without it"), secured.log()[-2000:]
 
 
 def test_a_handshake_is_over_in_time_and_holds_nobody_up(secured):
@@ -258,3 +259,24 @@ def test_settings_that_cannot_work_keep_the_server_from_starting(secured, engram
         done = subprocess.run([engram, "serve", "--config", config, "--data", tmp_path / "data"],
                               capture_output=True, text=True, timeout=SECONDS)
         assert done.returncode == 1 and words in done.stderr, done.stderr
+
+
+def test_a_client_may_go_in_its_hello(secured):
+    """Whoever goes in the middle of it, or says nothing, keeps no thread busy."""
+    hello = bytes([22, 3, 1, 0, 200, 1, 0, 0, 196]) + bytes(196)
+    stat = f"/proc/{secured.server.process.pid}/stat"
+
+    def ticks() -> int:
+        with open(stat) as file:
+            return sum(map(int, file.read().rsplit(")", 1)[1].split()[11:13]))
+
+    for count in (0, 1, 5, 100, len(hello)):
+        with socket.create_connection(("127.0.0.1", secured.tls_port), SECONDS) as peer:
+            peer.sendall(hello[:count])
+    time.sleep(TIMEOUT + 0.5)
+    before = ticks()
+    time.sleep(0.5)
+    assert ticks() - before < 20
+    association = associate(secured, trusting(secured.ours, secured.client))
+    assert association.is_established
+    association.release()

@@ -3,6 +3,7 @@
 //! HTTP, nor of where an instance goes: that is the [`Receiver`]'s.
 
 mod artim;
+mod beginning;
 mod bounds;
 mod command;
 mod commitment;
@@ -155,6 +156,9 @@ pub enum Error {
     /// A peer did not say in time what was waited for.
     #[snafu(display("could not wait any longer: the peer was silent"))]
     Silent,
+    /// A connection ended before anything was asked for.
+    #[snafu(display("could not begin: the connection was closed"))]
+    Closed,
     /// The peer ended the association with an A-ABORT.
     #[snafu(display("could not go on: the peer aborted the association"))]
     Aborted,

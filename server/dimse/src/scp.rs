@@ -19,6 +19,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use snafu::ResultExt;
 
 use crate::artim::Artim;
+use crate::beginning;
 use crate::commitment::Report;
 use crate::conversation::{Conversation, report_to};
 use crate::identifier::Root;
@@ -283,6 +284,7 @@ fn serve_association<R: Receiver>(connection: Connection, served: &Served<R>) ->
         return Ok(());
     }
     let timer = served.artim.watch(&connection.stream)?;
+    beginning::wait_for(&connection.stream, connection.tls.is_some(), served.options.timeout)?;
     let link = establish(connection, &served.options)?;
     drop(timer);
     Conversation::new(served, link, address).hold()

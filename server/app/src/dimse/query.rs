@@ -73,12 +73,14 @@ fn usual(level: Level) -> Vec<Tag> {
     }
 }
 
+/// By keyword or by eight hexadecimal digits. What is of a command, of a file's header or of the encoding is no attribute.
 fn tag_of(name: &str) -> Option<Tag> {
     let is_tag = name.len() == 8 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match is_tag {
+    let tag = match is_tag {
         true => u32::from_str_radix(name, 16).ok().map(|number| Tag((number >> 16) as u16, number as u16)),
         false => StandardDataDictionary.by_name(name).map(|entry| entry.tag.inner()),
-    }
+    };
+    tag.filter(|tag| (0x0008..0xFFFE).contains(&tag.group()) && tag.element() != 0)
 }
 
 fn vr_of(tag: Tag) -> Option<VR> {
@@ -142,6 +144,8 @@ mod tests {
             ("FRAME", json!({})),
             ("STUDY", json!({ "NoSuchKeyword": "" })),
             ("STUDY", json!({ "PatientID": true })),
+            ("STUDY", json!({ "TransferSyntaxUID": "1.2" })),
+            ("STUDY", json!({ "FFFEE000": { "vr": "UN" } })),
             ("STUDY", json!({ "PatientID": { "vr": "LO", "Value": "not in a list" } })),
             ("STUDY", json!({ "ReferencedStudySequence": "1.2" })),
         ] {

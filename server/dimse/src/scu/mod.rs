@@ -7,7 +7,6 @@ mod retrieve;
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
 
 use dicom_dictionary_std::uids;
 use dicom_ul::association::ClientAssociationOptions;
@@ -35,7 +34,6 @@ const MAX_CONTEXTS: usize = 128;
 pub struct Outgoing {
     link: Box<dyn Link>,
     last_message: u16,
-    timeout: Duration,
 }
 
 /// A presentation context that the node accepted.
@@ -97,7 +95,7 @@ impl Outgoing {
                 linked(options.establish_tls(addresses.as_slice())?)?
             }
         };
-        Ok(Self { link, last_message: 0, timeout: node.timeout })
+        Ok(Self { link, last_message: 0 })
     }
 
     /// Whether an instance can be sent on this association: its SOP class was accepted, in its transfer syntax or in

@@ -21,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long a node may say nothing of how it goes: it need not (PS3.7 9.1.4.1), and may have much to send.
 const MAX_SILENCE: Duration = Duration::from_secs(3600);
 
+/// How long a node that was asked to end may take to do so.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What to retrieve: a study, series of it, or instances of a series.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -112,7 +115,7 @@ impl Outgoing {
             }
             if !is_ending && !go_on(counts) {
                 send_command(self.link.as_mut(), model.context, &cancel_request(message)?)?;
-                (heard, patience, is_ending) = (Instant::now(), self.timeout, true);
+                (heard, patience, is_ending) = (Instant::now(), CANCEL_PATIENCE, true);
             }
         }
     }

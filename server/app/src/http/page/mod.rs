@@ -52,6 +52,7 @@ static ASSETS: LazyLock<[Asset; 27]> = LazyLock::new(|| {
         "jobs.js": SCRIPT,
         "main.js": SCRIPT,
         "masks.js": SCRIPT,
+        "nodes.js": SCRIPT,
         "outcome.js": SCRIPT,
         "outgoing.js": SCRIPT,
         "provenance.js": SCRIPT,

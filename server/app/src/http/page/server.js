@@ -1,9 +1,10 @@
-// The server: health, models, rules, timings.
+// The server: health, models, timings, nodes, rules.
 
 import { api, ask, watchJob } from "./api.js";
 import { count, duration } from "./dicom.js";
 import { action, confirmed, facts, h, problemBox, table } from "./dom.js";
 import { progressOf, stateOf } from "./jobs.js";
+import { nodes } from "./nodes.js";
 import { rules } from "./rules.js";
 
 // Jobs that timings are a mean of.
@@ -15,6 +16,7 @@ export async function server({ signal }) {
     ["Models", models],
     ["Timings", timings],
     ["Inference", metrics],
+    ["Nodes", nodes],
     ["Rules in force", async () => rules(await api("/rules", { signal }))],
   ];
   const shown = await Promise.all(
