@@ -6,9 +6,10 @@ use xtask::Result;
 use xtask::metadata::{self, Package};
 
 /// The rooms from the ground up. A room may depend on those before it, never on those after it.
-const ROOMS: [&str; 12] = [
+const ROOMS: [&str; 13] = [
     "engram-imaging",
     "engram-seg",
+    "engram-report",
     "engram-archive",
     "engram-inference",
     "engram-memory",
@@ -33,6 +34,7 @@ const BLIND_TO: [(&str, &[&str]); 7] = [
         &[
             "engram-imaging",
             "engram-seg",
+            "engram-report",
             "engram-inference",
             "engram-memory",
             "engram-segmenter",
@@ -69,6 +71,7 @@ const ONLY_IN: [(&str, &[&str]); 10] = [
         &[
             "engram-imaging",
             "engram-seg",
+            "engram-report",
             "engram-archive",
             "engram-workflow",
             "engram-dimse",

@@ -43,10 +43,10 @@ pub use masks::SegmentMasks;
 pub use place::{GridMap, Placement};
 pub use provenance::{ReviewedSlice, SegmentProvenance};
 pub use read::{Limits, Segmentation, read, read_within};
-pub use segment::{AlgorithmType, AnatomicRegion, Segment};
+pub use segment::{AlgorithmType, AnatomicRegion, Segment, colour_of_number};
 pub use shown::{FrameOnSlice, SegmentPixel};
 pub use slice::ReferencedSlice;
 pub use write::{
     AlgorithmIdentification, Content, Encoding, Equipment, NewSegment, NewSegmentation, ResultUids, Voxels,
-    copy_patient_and_study, derived_uid, item as put, to_part10, write,
+    copy_patient_and_study, derived_uid, item as put, put_lossy_history, slice_thickness, to_part10, write,
 };

@@ -212,7 +212,8 @@ impl<'a> Placer<'a> {
 }
 
 impl Plane {
-    pub(crate) fn normal(&self) -> [f64; 3] {
+    /// Unit normal of the grid: direction of a row x direction of a column.
+    pub fn normal(&self) -> [f64; 3] {
         let [ax, ay, az, bx, by, bz] = self.orientation;
         unit([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
     }

@@ -2,6 +2,7 @@
 
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
+use engram_imaging::srgb_of_cielab;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{first_item, integer, items, text};
@@ -61,6 +62,8 @@ pub struct Segment {
     pub algorithm_type: AlgorithmType,
     /// SegmentAlgorithmName.
     pub algorithm_name: Option<String>,
+    /// AlgorithmVersion of the first item of SegmentationAlgorithmIdentificationSequence.
+    pub algorithm_version: Option<String>,
     /// TrackingID.
     pub tracking_id: Option<String>,
     /// TrackingUID.
@@ -71,7 +74,32 @@ pub struct Segment {
     pub provenance: Option<SegmentProvenance>,
 }
 
+/// Colours of segments that name none, by segment number: red, green, blue; well apart from each other and from grey.
+const PALETTE: [[u8; 3]; 10] = [
+    [220, 50, 60],
+    [50, 190, 90],
+    [60, 120, 230],
+    [240, 200, 40],
+    [170, 70, 210],
+    [240, 130, 40],
+    [50, 200, 210],
+    [230, 90, 170],
+    [160, 210, 60],
+    [120, 100, 250],
+];
+
+/// The colour of a segment that names none, by its number: red, green, blue.
+pub fn colour_of_number(number: u16) -> [u8; 3] {
+    let index = usize::from(number).wrapping_sub(1) % PALETTE.len();
+    PALETTE.get(index).copied().unwrap_or_default()
+}
+
 impl Segment {
+    /// The colour to show it in, sRGB: the recommended one, else that of its number.
+    pub fn colour(&self) -> [u8; 3] {
+        self.recommended_cielab.map_or_else(|| colour_of_number(self.number), srgb_of_cielab)
+    }
+
     /// Whether this stands for what no segment covers, as LABELMAP objects may list it: (125040, DCM,
     /// "Background").
     pub fn is_background(&self) -> bool {
@@ -102,6 +130,8 @@ pub(crate) fn parse(item: &InMemDicomObject) -> Result<Segment> {
         anatomic_regions: regions(item),
         algorithm_type: algorithm_type(item, number)?,
         algorithm_name: text(item, tags::SEGMENT_ALGORITHM_NAME),
+        algorithm_version: first_item(item, tags::SEGMENTATION_ALGORITHM_IDENTIFICATION_SEQUENCE)
+            .and_then(|identification| text(identification, tags::ALGORITHM_VERSION)),
         tracking_id: text(item, tags::TRACKING_ID),
         tracking_uid: text(item, tags::TRACKING_UID),
         recommended_cielab: cielab(item),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::pixels::check_limit;
 use crate::place::{Geometry, Placer};
-use crate::{ReferencedSlice, Result, Segmentation, SegmentationType};
+use crate::{GridMap, ReferencedSlice, Result, Segmentation, SegmentationType};
 
 /// A pixel that belongs to a segment.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,17 +56,40 @@ impl Segmentation {
         let (Some(described), Some(values)) = (described, self.frame_pixels(frame)) else { return Ok(None) };
         let placer = Placer::new(description, slices, Geometry::WithoutReference);
         let Some(place) = placer.place(frame, described)? else { return Ok(None) };
-        let slice = &slices[place.slice];
+        let pixels = self.placed_pixels(values, &place.grid, &slices[place.slice])?;
+        Ok(Some(FrameOnSlice { slice: place.slice, pixels }))
+    }
+
+    /// The pixels of a frame (index from 0) on a slice, row after row, `grid` being how its grid lies there
+    /// ([`Description::placements`](crate::Description::placements)). `None` past the last frame.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`](crate::Error::TooLarge).
+    pub fn pixels_on(
+        &self,
+        frame: usize,
+        grid: &GridMap,
+        slice: &ReferencedSlice,
+    ) -> Result<Option<Vec<Option<SegmentPixel>>>> {
+        self.frame_pixels(frame).map(|values| self.placed_pixels(values, grid, slice)).transpose()
+    }
+
+    fn placed_pixels(
+        &self,
+        values: impl Iterator<Item = Option<SegmentPixel>>,
+        grid: &GridMap,
+        slice: &ReferencedSlice,
+    ) -> Result<Vec<Option<SegmentPixel>>> {
         let area = slice.rows.saturating_mul(slice.columns);
         check_limit((area as u64).saturating_mul(size_of::<Option<SegmentPixel>>() as u64), self.limits)?;
         let mut pixels = vec![None; area];
-        let columns = usize::from(description.columns);
+        let columns = usize::from(self.description.columns);
         for (index, value) in values.enumerate().filter(|(_, value)| value.is_some()) {
-            let target = place.grid.target(index / columns, index % columns, slice);
+            let target = grid.target(index / columns, index % columns, slice);
             if let Some([row, column]) = target {
                 pixels[row * slice.columns + column] = value;
             }
         }
-        Ok(Some(FrameOnSlice { slice: place.slice, pixels }))
+        Ok(pixels)
     }
 }

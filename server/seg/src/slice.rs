@@ -101,7 +101,7 @@ impl ReferencedSlice {
     }
 
     /// The slice's plane, where position, orientation and spacing are all known.
-    pub(crate) fn plane(&self) -> Option<Plane> {
+    pub fn plane(&self) -> Option<Plane> {
         Some(Plane {
             position: self.position?,
             orientation: self.orientation?,

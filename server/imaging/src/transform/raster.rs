@@ -80,6 +80,11 @@ impl Raster {
         Ok(self)
     }
 
+    /// Its pixels, row after row: red, green and blue.
+    pub fn into_rgb(self) -> Vec<u8> {
+        self.image.into_rgb8().into_raw()
+    }
+
     /// The encoded picture.
     ///
     /// # Errors

@@ -74,7 +74,7 @@ fn put_image(new: &NewSegmentation, plan: &Plan, object: &mut InMemDicomObject) 
 }
 
 /// Lossy compression is never undone: a result drawn from lossy images says so (PS3.3 C.7.6.1.1.5).
-fn put_lossy_history(source: &InMemDicomObject, object: &mut InMemDicomObject) {
+pub fn put_lossy_history(source: &InMemDicomObject, object: &mut InMemDicomObject) {
     let lossy = text(source, tags::LOSSY_IMAGE_COMPRESSION).as_deref() == Some("01");
     object.put_value(tags::LOSSY_IMAGE_COMPRESSION, VR::CS, if lossy { "01" } else { "00" });
     if lossy {

@@ -108,7 +108,8 @@ fn put_slice_measures(new: &NewSegmentation, item: &mut InMemDicomObject) {
     }
 }
 
-fn slice_thickness(source: &InMemDicomObject) -> Option<f64> {
+/// SliceThickness of an image, mm, where it says so and it is above 0.
+pub fn slice_thickness(source: &InMemDicomObject) -> Option<f64> {
     use crate::dataset::first_item;
     let shared = || first_item(source, tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE);
     let own = || first_item(source, tags::PER_FRAME_FUNCTIONAL_GROUPS_SEQUENCE);

@@ -9,7 +9,9 @@ mod segments;
 pub(crate) mod voxels;
 
 pub use attributes::copy_patient_and_study;
+pub use content::put_lossy_history;
 pub(crate) use groups::segment_dimension;
+pub use groups::slice_thickness;
 
 use dicom_dictionary_std::uids;
 use dicom_object::meta::FileMetaTableBuilder;

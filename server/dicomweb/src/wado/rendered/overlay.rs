@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use dicom_object::DefaultDicomObject;
 use engram_archive::{Archive, InstanceEntry};
-use engram_imaging::{Raster, Window, srgb_of_cielab};
-use engram_seg::{Frame, Limits, ReferencedSlice, SegmentPixel, Segmentation, read_within};
+use engram_imaging::{Raster, Window};
+use engram_seg::{Frame, Limits, ReferencedSlice, SegmentPixel, Segmentation, colour_of_number, read_within};
 use snafu::ResultExt;
 
 use crate::error::{ArchiveSnafu, PixelsSnafu, Result, SegmentationSnafu};
@@ -16,19 +16,6 @@ use crate::wado::object;
 
 /// How much of a segment's colour is seen, where the segment fills the pixel.
 const OPACITY: f32 = 0.5;
-/// Colours of segments that name none, by segment number: red, green, blue; well apart from each other and from grey.
-const PALETTE: [[u8; 3]; 10] = [
-    [220, 50, 60],
-    [50, 190, 90],
-    [60, 120, 230],
-    [240, 200, 40],
-    [170, 70, 210],
-    [240, 130, 40],
-    [50, 200, 210],
-    [230, 90, 170],
-    [160, 210, 60],
-    [120, 100, 250],
-];
 
 /// A SEG, and what is needed to find the images under its frames.
 pub struct Overlay {
@@ -47,10 +34,8 @@ impl Overlay {
     pub fn new(state: &DicomWeb, object: &DefaultDicomObject) -> Result<Self> {
         let limits = Limits { max_bytes: state.options.max_decode_bytes };
         let segmentation = read_within(object, limits).context(SegmentationSnafu)?;
-        let colours = segmentation.description.segments.iter().map(|segment| {
-            let colour = segment.recommended_cielab.map(srgb_of_cielab);
-            (segment.number, colour.unwrap_or_else(|| fixed_colour(segment.number)))
-        });
+        let colours = segmentation.description.segments.iter();
+        let colours = colours.map(|segment| (segment.number, segment.colour()));
         Ok(Self {
             archive: state.archive.clone(),
             options: Arc::clone(&state.options),
@@ -112,7 +97,7 @@ impl Overlay {
     ) -> impl Iterator<Item = Option<([u8; 3], f32)>> {
         pixels.into_iter().map(|pixel| {
             let SegmentPixel { segment, fraction } = pixel?;
-            let colour = self.colours.get(&segment).copied().unwrap_or_else(|| fixed_colour(segment));
+            let colour = self.colours.get(&segment).copied().unwrap_or_else(|| colour_of_number(segment));
             Some((colour, OPACITY * fraction))
         })
     }
@@ -139,11 +124,6 @@ impl Overlay {
         }
         Ok(self.source.as_ref().map(|(_, object)| object))
     }
-}
-
-fn fixed_colour(segment: u16) -> [u8; 3] {
-    let index = usize::from(segment).wrapping_sub(1) % PALETTE.len();
-    PALETTE.get(index).copied().unwrap_or_default()
 }
 
 fn find(archive: &Archive, sop_instance_uid: &str) -> Result<Option<InstanceEntry>> {
