@@ -184,6 +184,28 @@ pub enum Error {
         /// Why.
         source: engram_seg::Error,
     },
+    /// None of the images that the segmentation refers to is in the archive.
+    #[snafu(display("could not find an image that segmentation {segmentation} was made on"))]
+    SourceNotStored {
+        /// SOPInstanceUID.
+        segmentation: String,
+    },
+    /// A picture or a report could not be made of a segmentation.
+    #[snafu(display("could not make another form of segmentation {segmentation}: {source}"))]
+    Rendition {
+        /// SOPInstanceUID.
+        segmentation: String,
+        /// Why.
+        source: engram_report::Error,
+    },
+    /// A segmentation could not be made BINARY.
+    #[snafu(display("could not make segmentation {segmentation} BINARY: {source}"))]
+    MakeBinary {
+        /// SOPInstanceUID.
+        segmentation: String,
+        /// Why.
+        source: engram_seg::Error,
+    },
     /// The segmentation says nothing of these labels on the series.
     #[snafu(display("could not use segmentation {segmentation}: none of its frames shows {} on series {series}", labels.join(" or ")))]
     NotOnSeries {
@@ -301,6 +323,22 @@ fn advice(error: &Error) -> (&'static str, &'static str) {
         }
         Error::ReadSegmentation { .. } => {
             ("unreadable_segmentation", "Check the object with a DICOM validator and store it anew.")
+        }
+        Error::SourceNotStored { .. }
+        | Error::Rendition {
+            source: engram_report::Error::NoSlices | engram_report::Error::FramesElsewhere { .. },
+            ..
+        } => ("source_not_stored", "Store all images of the series that it was made on."),
+        Error::Rendition { source: engram_report::Error::TooLarge { .. }, .. }
+        | Error::MakeBinary { source: engram_seg::Error::TooLarge { .. }, .. } => {
+            ("too_large", "Raise [limits] max_volume_mb if the server has the memory.")
+        }
+        Error::Rendition { .. } => (
+            "no_rendition",
+            "See whether WADO-RS renders the images of the series, and check the segmentation with a DICOM validator.",
+        ),
+        Error::MakeBinary { .. } => {
+            ("no_label_map", "Fetch the segmentation itself: only a LABELMAP is made BINARY.")
         }
         Error::NotOnSeries { .. } => {
             ("not_on_series", "Name a segmentation of that series, with frames of the labels in question.")

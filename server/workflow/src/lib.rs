@@ -18,6 +18,7 @@ mod placed;
 mod progress;
 mod prompts;
 mod queries;
+mod renditions;
 mod request;
 mod results;
 mod segmentation;
@@ -55,6 +56,7 @@ pub use labels::LabelTemplate;
 pub use progress::NoProgress;
 pub use prompts::{Corners, Point, SlicePrompt};
 pub use queries::{ExemplarFilter, ExemplarPage, ExemplarView, LabelInfo, Status};
+pub use renditions::{Renditions, Wanted};
 pub use request::{
     FixedUids, LabelSummary, RequestOptions, ResultEncoding, SegmentationJob, SegmentationRequest,
     SegmentationSummary, SliceForReview,

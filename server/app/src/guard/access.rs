@@ -29,7 +29,7 @@ const ADMIN: Access = Access::AnyOf(&[]);
 ///
 /// `/exemplars` and `/jobs/*/provenance` name other patients' studies, so they need read, as searching for those
 /// patients does.
-const TABLE: [(&str, &str, Access); 25] = [
+const TABLE: [(&str, &str, Access); 28] = [
     ("GET HEAD OPTIONS", "/api/v1/health", Access::Open),
     ("GET HEAD OPTIONS", "/api/v1/openapi.json", ANY),
     ("GET HEAD OPTIONS", "/metrics", READ),
@@ -48,6 +48,9 @@ const TABLE: [(&str, &str, Access); 25] = [
     ("GET HEAD OPTIONS", "/api/v1/segmentations", READ_OR_SEGMENT),
     ("GET HEAD OPTIONS", "/api/v1/segmentations/*", READ_OR_SEGMENT),
     ("POST", "/api/v1/segmentations", SEGMENT),
+    ("GET HEAD OPTIONS", "/api/v1/segmentations/*/binary", READ),
+    ("GET HEAD OPTIONS", "/api/v1/segmentations/*/report", READ),
+    ("GET HEAD OPTIONS", "/api/v1/segmentations/*/secondary-capture", READ),
     ("GET HEAD OPTIONS", "/api/v1/jobs", READ_OR_SEGMENT),
     ("GET HEAD OPTIONS", "/api/v1/jobs/*", READ_OR_SEGMENT),
     ("DELETE", "/api/v1/jobs/*", SEGMENT),
@@ -120,6 +123,9 @@ mod tests {
             ("GET /api/v1/labels", any_of(&[Read, Segment])),
             ("POST /api/v1/segmentations", any_of(&[Segment])),
             ("GET /api/v1/segmentations/1.2", any_of(&[Read, Segment])),
+            ("GET /api/v1/segmentations/1.2/report", any_of(&[Read])),
+            ("GET /api/v1/segmentations/1.2/secondary-capture", any_of(&[Read])),
+            ("GET /api/v1/segmentations/1.2/else", ADMIN),
             ("GET /api/v1/jobs/7", any_of(&[Read, Segment])),
             ("GET /api/v1/jobs/7/provenance", any_of(&[Read])),
             ("GET /api/v1/jobs//provenance", ADMIN),

@@ -13,6 +13,7 @@ pub mod openapi;
 pub mod page;
 mod patience;
 mod problem;
+mod renditions;
 mod resources;
 mod segmentations;
 pub mod tokens;

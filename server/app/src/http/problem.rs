@@ -87,6 +87,8 @@ impl std::fmt::Display for Problem {
     }
 }
 
+impl std::error::Error for Problem {}
+
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
         self.status
@@ -114,8 +116,16 @@ impl From<WorkflowError> for Problem {
             | WorkflowError::OpenBundle { .. }
             | WorkflowError::NotOnSeries { .. }
             | WorkflowError::ReadSegmentation { .. }
+            | WorkflowError::SourceNotStored { .. }
             | WorkflowError::BadRequest { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            WorkflowError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            WorkflowError::TooLarge { .. }
+            | WorkflowError::Rendition { source: engram_report::Error::TooLarge { .. }, .. }
+            | WorkflowError::MakeBinary { source: engram_seg::Error::TooLarge { .. }, .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            WorkflowError::Rendition { .. } | WorkflowError::MakeBinary { .. } => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             WorkflowError::Queue { source: engram_jobs::Error::Full { .. } } => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

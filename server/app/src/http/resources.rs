@@ -19,7 +19,7 @@ use utoipa::openapi::schema::{AnyOfBuilder, Components, ComponentsBuilder};
 
 use super::health::{Alive, Health};
 use super::job_view::JobView;
-use super::{events, exemplars, health, jobs, metrics, models, openapi, segmentations, tokens};
+use super::{events, exemplars, health, jobs, metrics, models, openapi, renditions, segmentations, tokens};
 use crate::guard::Token;
 
 const SEGMENTATION: &str = "Segmentation";
@@ -44,6 +44,7 @@ pub fn of_api() -> Vec<Resource> {
     resources.extend(of_bank());
     resources.extend(of_models());
     resources.extend(of_segmentation());
+    resources.extend(of_renditions());
     resources.extend(of_jobs());
     resources.extend(of_tokens());
     resources
@@ -158,6 +159,34 @@ fn of_segmentation() -> [Resource; 2] {
     [
         Resource::at("/segmentations").get(segmentations::list, list).post(segmentations::post, request),
         Resource::at("/segmentations/{segmentation}").get(segmentations::get, get),
+    ]
+}
+
+fn of_renditions() -> [Resource; 3] {
+    let rendition = |id: &str, summary: &str| {
+        operation(SEGMENTATION, id, summary).failures(&[
+            StatusCode::NOT_FOUND,
+            StatusCode::PAYLOAD_TOO_LARGE,
+            StatusCode::UNPROCESSABLE_ENTITY,
+        ])
+    };
+    let binary = rendition("getBinarySegmentation", "A stored SEG as BINARY.").response(
+        "200",
+        sent("The SEG itself, or the one made of the LABELMAP that it is.", &[Offer::single(DICOM)], None),
+    );
+    let report = asks::<renditions::ReportQuery>(rendition(
+        "getMeasurementReport",
+        "A Measurement Report of a stored SEG.",
+    ))
+    .response("200", sent("A structured report, TID 1500.", &[Offer::single(DICOM)], None));
+    let pictures =
+        rendition("getSecondaryCapture", "Pictures of a stored SEG's series, with the segments drawn in.")
+            .response("200", sent("A part for each slice.", &[Offer::multipart(DICOM)], None));
+    [
+        Resource::at("/segmentations/{segmentation}/binary").get(renditions::binary, binary),
+        Resource::at("/segmentations/{segmentation}/report").get(renditions::report, report),
+        Resource::at("/segmentations/{segmentation}/secondary-capture")
+            .get(renditions::secondary_capture, pictures),
     ]
 }
 
