@@ -7,6 +7,8 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use engram_dicomweb::multipart::MultipartWriter;
 use engram_workflow::{Renditions, Wanted};
 use futures_util::{Stream, stream};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::State;
 use super::problem::{Problem, blocking};
@@ -19,10 +21,25 @@ pub async fn binary(state: web::Data<State>, uid: web::Path<String>) -> Result<H
     Ok(HttpResponse::Ok().content_type(DICOM).body(part10))
 }
 
+/// `?binary=true`
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ReportQuery {
+    /// Whether the report refers to the SEG that `…/binary` gives.
+    #[serde(default)]
+    binary: bool,
+}
+
 /// `GET /segmentations/{segmentation}/report`
-pub async fn report(state: web::Data<State>, uid: web::Path<String>) -> Result<HttpResponse, Problem> {
-    let wanted = Wanted { report: true, ..Wanted::default() };
-    let made = blocking(move || state.workflow.renditions(&uid, wanted)?.next().transpose()).await?;
+pub async fn report(
+    state: web::Data<State>,
+    query: web::Query<ReportQuery>,
+    uid: web::Path<String>,
+) -> Result<HttpResponse, Problem> {
+    let wanted = Wanted { report: true, binary: query.binary, ..Wanted::default() };
+    // The SEG that it refers to comes before it.
+    let made = blocking(move || state.workflow.renditions(&uid, wanted)?.last().transpose()).await?;
     let report = made.ok_or_else(|| Problem::internal("no report was made"))?;
     Ok(HttpResponse::Ok().content_type(DICOM).body(report.part10))
 }

@@ -181,8 +181,11 @@ fn of_renditions() -> [Resource; 3] {
         "200",
         sent("The SEG itself, or the one made of the LABELMAP that it is.", &[Offer::single(DICOM)], None),
     );
-    let report = rendition("getMeasurementReport", "A Measurement Report of a stored SEG.")
-        .response("200", sent("A structured report, TID 1500.", &[Offer::single(DICOM)], None));
+    let report = asks::<renditions::ReportQuery>(rendition(
+        "getMeasurementReport",
+        "A Measurement Report of a stored SEG.",
+    ))
+    .response("200", sent("A structured report, TID 1500.", &[Offer::single(DICOM)], None));
     let pictures =
         rendition("getSecondaryCapture", "Pictures of a stored SEG's series, with the segments drawn in.")
             .response("200", sent("A part for each slice.", &[Offer::multipart(DICOM)], None));

@@ -129,7 +129,8 @@ fn write_entry(canvas: &mut Canvas, entry: &Entry, [row, column]: [usize; 2], wi
     }
     let colour = if entry.is_on_slice { WHITE } else { DIMMED };
     let start = column + MARGIN + BOX + MARGIN;
-    let room = letters((column + width).saturating_sub(start + MARGIN));
+    // A gap wider than that between name and volume keeps a volume with its own segment.
+    let room = letters((column + width).saturating_sub(start + 4 * MARGIN));
     let volume = entry.millilitres.map(millilitres).unwrap_or_default();
     let name = shortened(&entry.name, room.saturating_sub(volume.chars().count() + 1));
     canvas.write(&name, [row, start], colour, false);

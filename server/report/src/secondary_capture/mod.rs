@@ -13,11 +13,11 @@ mod outline;
 use dicom_object::DefaultDicomObject;
 use engram_imaging::{DecodeLimits, Raster, RenderOptions};
 use engram_seg::{ReferencedSlice, Segment};
-use snafu::{OptionExt, ResultExt};
+use snafu::{OptionExt, ResultExt, ensure};
 
 use self::canvas::Canvas;
 use self::legend::{Entry, Legend};
-use crate::error::{NoSuchSliceSnafu, PictureSnafu, Result};
+use crate::error::{NoSuchSliceSnafu, PictureSnafu, Result, TooLargeSnafu};
 use crate::{MeasuredSegment, Region, Rendition, SegmentedSeries};
 
 /// Smaller slices are enlarged by a whole factor until their shorter side has so many pixels, so that the outlines
@@ -25,6 +25,8 @@ use crate::{MeasuredSegment, Region, Rendition, SegmentedSeries};
 const LEAST_SIDE: usize = 512;
 /// but not beyond so many on the longer side.
 const LARGEST_ENLARGED_SIDE: usize = 2048;
+/// Bytes that are held of a pixel: its colour, whether a segment is there, and the outline.
+const BYTES_A_PIXEL: usize = 8;
 /// How much of a segment's colour is seen within its outline.
 const FILL: f32 = 0.2;
 
@@ -47,8 +49,9 @@ pub fn secondary_capture(
 ) -> Result<Rendition> {
     let slices = series.slices().len();
     let shown = series.slices().get(slice).context(NoSuchSliceSnafu { slice, slices })?;
-    let regions = series.regions(slice)?;
     let scale = enlargement(shown);
+    check_limit(shown, scale, limits)?;
+    let regions = series.regions(slice)?;
     let picture = drawn(object, shown, scale, &colours(series), &regions, limits);
     let picture = picture.context(PictureSnafu { slice })?;
     let legend = Legend::new(entries(series, measured, shown, &regions), series, picture.width());
@@ -60,6 +63,15 @@ pub fn secondary_capture(
 fn enlargement(slice: &ReferencedSlice) -> usize {
     let (shorter, longer) = (slice.rows.min(slice.columns).max(1), slice.rows.max(slice.columns).max(1));
     LEAST_SIDE.div_ceil(shorter).min(LARGEST_ENLARGED_SIDE / longer).max(1)
+}
+
+/// Whether the picture, and what is drawn on it, may be held.
+fn check_limit(slice: &ReferencedSlice, scale: usize, limits: DecodeLimits) -> Result<()> {
+    let pixels = [slice.rows, slice.columns, scale, scale].into_iter().fold(1, usize::saturating_mul);
+    let bytes = pixels.saturating_mul(BYTES_A_PIXEL) as u64;
+    let limit = limits.max_frame_bytes;
+    ensure!(bytes <= limit, TooLargeSnafu { bytes, limit });
+    Ok(())
 }
 
 fn colours(series: &SegmentedSeries) -> Vec<[u8; 3]> {
@@ -151,6 +163,9 @@ mod tests {
             colour.map(|part| (f32::from(GREY) * (1.0 - FILL) + f32::from(part) * FILL).round() as u8);
         assert_eq!(pixel(100, 100), filled);
         assert!(matches!(make(2), Err(Error::NoSuchSlice { slice: 2, slices: 2 })));
+        let small = DecodeLimits { max_frame_bytes: 1 << 20 };
+        let refused = secondary_capture(&series, &measured, 1, &image_file(&slices[1]), small);
+        assert!(matches!(refused, Err(Error::TooLarge { .. })));
     }
 
     #[test]

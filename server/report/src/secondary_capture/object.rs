@@ -70,9 +70,13 @@ fn put_image(
     object.put_value(tags::IMAGE_TYPE, VR::CS, kind);
     object.put_value(tags::BURNED_IN_ANNOTATION, VR::CS, "YES");
     object.put_value(tags::DERIVATION_DESCRIPTION, VR::ST, clipped(&derivation(series), LONGEST_TEXT));
-    if let Some(body_part) = series.source.get(tags::BODY_PART_EXAMINED) {
-        object.put(body_part.clone());
+    for tag in [tags::BODY_PART_EXAMINED, tags::LATERALITY] {
+        if let Some(element) = series.source.get(tag) {
+            object.put(element.clone());
+        }
     }
+    // Type 2C: which side of paired parts the series shows is the source's to say.
+    object.put_empty(tags::LATERALITY, VR::CS);
     match (slice.orientation, image.get(tags::PATIENT_ORIENTATION)) {
         (Some(orientation), _) => {
             let directions = PrimitiveValue::Strs(directions(orientation).into());

@@ -202,6 +202,14 @@ proptest! {
                 let _ = segmentation.fractions_on(number, &slices(3, 4, 6));
                 let _ = segmentation.frame_mask(usize::from(number), number);
             }
+            let placements = segmentation.description.placements(&slices(3, 4, 6));
+            for (frame, placement) in placements.into_iter().enumerate() {
+                if let Some(Placement { slice, grid }) = placement {
+                    let _ = segmentation.pixels_on(frame, &grid, &slices(3, 4, 6)[slice]);
+                }
+            }
+            let uids = ResultUids::of_binary(&segmentation.description);
+            let _ = to_binary(object, &uids, Limits::default());
         }
     }
 }

@@ -36,7 +36,7 @@ macro_rules! assets {
     };
 }
 
-static ASSETS: LazyLock<[Asset; 27]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 28]> = LazyLock::new(|| {
     assets![
         "index.html": HTML,
         "style.css": CSS,

@@ -1,4 +1,4 @@
-"""What other readers make of a SEG: pydicom alone, highdicom, dcmqi and dciodvfy."""
+"""What other readers make of an object: pydicom alone, highdicom, dcmqi and dciodvfy."""
 
 import gzip
 import hashlib
@@ -184,8 +184,9 @@ def nrrd(path):
     return fields, np.frombuffer(data, kind).reshape(sizes[::-1])
 
 
-def dciodvfy_errors(path):
+def dciodvfy_errors(path, *iods):
+    """The errors that dciodvfy finds in an object of one of these IODs, by default a SEG."""
     done = subprocess.run([tool("dciodvfy"), "-new", path], capture_output=True, text=True)
     lines = (done.stdout + done.stderr).splitlines()
-    assert any(line.startswith("Segmentation") or "LabelMap" in line for line in lines), lines[:5]
+    assert any(line.startswith(iods or ("Segmentation", "LabelMap")) for line in lines), lines[:5]
     return [line for line in lines if line.startswith("Error")]

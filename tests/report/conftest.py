@@ -1,0 +1,42 @@
+"""A server with segmentations, its own and others'."""
+
+from io import BytesIO
+
+import pydicom
+import pytest
+
+import cases
+import patients
+from engram_api import Api
+from forms import Made
+from serving import start_server
+
+
+@pytest.fixture(scope="session")
+def made(engram, tmp_path_factory) -> Made:
+    folder = tmp_path_factory.mktemp("report")
+    server = start_server(folder / "data")
+    api = Api(server.base)
+    for number in (1, 2, 3):
+        api.store(*patients.images(number), patients.segmentation(number))
+    images = patients.images(4)
+    api.store(*images)
+    api.settled()
+    result = api.segment(4, options={"review_below": 0.99}, accept="application/dicom")
+    assert result.status_code == 200, result.text
+    known = {"own": cases.stored(pydicom.dcmread(BytesIO(result.content)), images, folder)}
+    for name in cases.PATIENTS:
+        known[name] = cases.by_highdicom(name, folder)
+        api.store(*known[name].images, known[name].seg)
+    yield Made(api, known, folder)
+    server.stop()
+
+
+@pytest.fixture(params=["own", *cases.PATIENTS])
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def case(made, name) -> cases.Case:
+    return made.cases[name]
