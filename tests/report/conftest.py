@@ -5,7 +5,7 @@ from io import BytesIO
 import pydicom
 import pytest
 
-import cases
+import segmented
 import patients
 from engram_api import Api
 from forms import Made
@@ -24,19 +24,19 @@ def made(engram, tmp_path_factory) -> Made:
     api.settled()
     result = api.segment(4, options={"review_below": 0.99}, accept="application/dicom")
     assert result.status_code == 200, result.text
-    known = {"own": cases.stored(pydicom.dcmread(BytesIO(result.content)), images, folder)}
-    for name in cases.PATIENTS:
-        known[name] = cases.by_highdicom(name, folder)
+    known = {"own": segmented.stored(pydicom.dcmread(BytesIO(result.content)), images, folder)}
+    for name in segmented.PATIENTS:
+        known[name] = segmented.by_highdicom(name, folder)
         api.store(*known[name].images, known[name].seg)
     yield Made(api, known, folder)
     server.stop()
 
 
-@pytest.fixture(params=["own", *cases.PATIENTS])
+@pytest.fixture(params=["own", *segmented.PATIENTS])
 def name(request) -> str:
     return request.param
 
 
 @pytest.fixture
-def case(made, name) -> cases.Case:
+def case(made, name) -> segmented.Case:
     return made.cases[name]

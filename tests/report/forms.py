@@ -8,7 +8,7 @@ import pydicom
 import requests
 from pydicom.dataset import Dataset
 
-from cases import Case
+from segmented import Case
 from engram_api import Api
 
 

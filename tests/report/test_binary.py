@@ -7,7 +7,7 @@ import oracle
 import pydicom
 import pytest
 
-import cases
+import segmented
 import patients
 
 PROVENANCE = (0x0063, "ENGRAM PROVENANCE 1")
@@ -31,7 +31,7 @@ def test_dciodvfy_finds_no_error(path):
 def test_voxels_are_the_same_to_pydicom_highdicom_and_dcmqi(path, case, expected, tmp_path):
     readings = [oracle.referenced_masks(path, case.images), oracle.highdicom_masks(path, case.images)]
     # dcmqi wants one spacing between slices.
-    if case.images[0].PatientID != f"T{cases.PATIENTS['uneven']}":
+    if case.images[0].PatientID != f"T{segmented.PATIENTS['uneven']}":
         readings.append(oracle.dcmqi_masks(path, case.images, tmp_path))
     for found in readings:
         assert found.keys() == expected.keys()
@@ -81,7 +81,7 @@ def test_it_is_another_object_and_the_same_each_time(made, path, case, name):
 
 def test_what_is_no_label_map_is_refused(made):
     images = patients.images(20)
-    seg = cases.label_map(20, images, cases.description(1, patients.LIVER), cases.description(2, patients.SPLEEN),
+    seg = segmented.label_map(20, images, segmented.description(1, patients.LIVER), segmented.description(2, patients.SPLEEN),
                           kind="FRACTIONAL")
     made.api.store(*images, seg)
     for uid, status, code in [(seg.SOPInstanceUID, 422, "no_label_map"), ("1.2.3", 404, "no_such_segmentation"),

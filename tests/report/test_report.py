@@ -7,7 +7,7 @@ import oracle
 import pydicom
 import pytest
 
-import cases
+import segmented
 import patients
 from programs import program
 
@@ -61,7 +61,7 @@ def test_sides_are_those_of_the_site(groups, case):
     for group in groups:
         side = case.sides.get(group.referenced_segment.referenced_segment_numbers[0])
         found = [(site.value.value, site.laterality and site.laterality.value) for site in group.finding_sites]
-        assert found == ([(cases.KIDNEY.value, side.value)] if side else [])
+        assert found == ([(segmented.KIDNEY.value, side.value)] if side else [])
 
 
 def test_the_source_and_the_algorithm_are_named(groups, case):
