@@ -13,7 +13,7 @@ use crate::media::Offer;
 const JSON: &str = "application/json";
 
 /// Every status of failure that is answered with `{code, message, what_to_do}`.
-const FAILURES: [StatusCode; 14] = [
+const FAILURES: [StatusCode; 16] = [
     StatusCode::BAD_REQUEST,
     StatusCode::UNAUTHORIZED,
     StatusCode::FORBIDDEN,
@@ -27,7 +27,9 @@ const FAILURES: [StatusCode; 14] = [
     StatusCode::RANGE_NOT_SATISFIABLE,
     StatusCode::UNPROCESSABLE_ENTITY,
     StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::BAD_GATEWAY,
     StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::GATEWAY_TIMEOUT,
 ];
 
 /// An operation that fails with 500 or 503 where the server is at fault.
