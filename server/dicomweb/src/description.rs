@@ -13,7 +13,7 @@ use crate::media::Offer;
 const JSON: &str = "application/json";
 
 /// Every status of failure that is answered with `{code, message, what_to_do}`.
-const FAILURES: [StatusCode; 15] = [
+const FAILURES: [StatusCode; 17] = [
     StatusCode::BAD_REQUEST,
     StatusCode::UNAUTHORIZED,
     StatusCode::FORBIDDEN,
@@ -28,7 +28,9 @@ const FAILURES: [StatusCode; 15] = [
     StatusCode::RANGE_NOT_SATISFIABLE,
     StatusCode::UNPROCESSABLE_ENTITY,
     StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::BAD_GATEWAY,
     StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::GATEWAY_TIMEOUT,
 ];
 
 /// An operation that fails with 500 or 503 where the server is at fault.
