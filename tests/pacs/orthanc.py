@@ -17,7 +17,7 @@ from serving import free_port, skip_or_fail
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 TO_ENGRAM = """
 function OnStableStudy(studyId, tags, metadata)
-  SendToModality(studyId, 'engram')
+  RestApiPost('/modalities/engram/store', studyId)
 end
 """
 

@@ -71,7 +71,7 @@ def test_the_same_study_again_and_results_that_come_back_change_nothing(house, p
     house.quiet()
     house.send(*patients.images(4))
     # What the PACS forwards comes from its own AE title, and fits no rule by that; here it even claims to be the modality.
-    house.send(*pacs.stored, calling=MODALITY)
+    house.send(*[dataset for dataset in pacs.stored if dataset.Modality == "SR"], calling=MODALITY)
     house.asked(4, 2)
     house.quiet()
     assert len(house.jobs("routed")) == 1

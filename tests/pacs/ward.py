@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -158,14 +159,14 @@ class Script:
     """A script behind a webhook: keeps what it is called with. `answers` are the statuses of its first answers."""
 
     def __init__(self, *answers: int):
-        self.calls: list[tuple[dict, bytes]] = []
+        self.calls: list[tuple[Message, bytes]] = []
         self.answers = list(answers)
         script = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                script.calls.append((dict(self.headers), body))
+                script.calls.append((self.headers, body))
                 self.send_response(script.answers.pop(0) if script.answers else 204)
                 self.end_headers()
 
