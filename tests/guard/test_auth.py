@@ -74,6 +74,7 @@ ROUTES = [
     ("GET", "/api/v1/events", "read"),
     ("GET", "/api/v1/segmentations", "read segment"),
     ("GET", "/api/v1/segmentations/1.4", "read segment"),
+    *[("GET", f"/api/v1/segmentations/1.4/{form}", "read") for form in ("binary", "report", "secondary-capture")],
     ("POST", "/api/v1/segmentations", "segment"),
     ("GET", "/api/v1/nodes", "read write"),
     ("POST", "/api/v1/nodes/none/echo", "read write"),
