@@ -1,5 +1,6 @@
 """A server with segmentations, its own and others'."""
 
+import os
 from io import BytesIO
 
 import pydicom
@@ -10,6 +11,9 @@ import patients
 from engram_api import Api
 from forms import Made
 from serving import start_server
+
+# The picture for the documentation is taken when somebody wants it.
+collect_ignore = [] if os.environ.get("ENGRAM_PICTURES") else ["test_documentation.py"]
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,7 @@
 """The pictures, read by pydicom and DCMTK."""
 
-import os
 import subprocess
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 import oracle
@@ -124,9 +122,3 @@ def test_they_are_the_same_each_time(made, name):
 def test_a_segmentation_that_is_not_there_is_refused(made):
     answer = made.get("1.2.3", "secondary-capture")
     assert (answer.status_code, answer.json()["code"]) == (404, "no_such_segmentation")
-
-
-@pytest.mark.skipif("ENGRAM_PICTURES" not in os.environ, reason="ENGRAM_PICTURES names no folder")
-def test_picture_for_the_documentation(made):
-    picture = as_read(made.pictures("own")[4]).pixel_array
-    Image.fromarray(picture).save(Path(os.environ["ENGRAM_PICTURES"]) / "secondary-capture.png", optimize=True)

@@ -16,16 +16,18 @@ use crate::{Facts, RegexPattern, Source};
 /// its keyword, or by its tag as eight hexadecimal digits, and its value a [`Test`].
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-#[schema(no_recursion)]
 pub struct Condition {
     /// Each of these holds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(no_recursion)]
     pub all: Vec<Condition>,
     /// At least one of these holds.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(no_recursion)]
     pub any: Vec<Condition>,
     /// This does not hold.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
     pub not: Option<Box<Condition>>,
     /// Its slices are so many.
     #[serde(skip_serializing_if = "Option::is_none")]
