@@ -31,6 +31,11 @@ pub struct Workers {
 }
 
 impl Workers {
+    /// These threads, which end soon after `stop` is set.
+    pub fn new(stop: Arc<AtomicBool>, threads: Vec<JoinHandle<()>>) -> Self {
+        Self { stop, threads }
+    }
+
     /// Lets each worker finish or put back what it has, and waits for it.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Release);
@@ -61,7 +66,7 @@ pub fn start(workflow: &Arc<Workflow>, segmentation: usize) -> Result<Workers> {
     });
     let mut threads = workers.chain(senders).collect::<Result<Vec<_>>>()?;
     threads.push(worklist::start(workflow, &stop)?);
-    Ok(Workers { stop, threads })
+    Ok(Workers::new(stop, threads))
 }
 
 fn send(workflow: &Workflow, recipient: &Recipient, stop: &Arc<AtomicBool>) {

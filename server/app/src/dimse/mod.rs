@@ -13,7 +13,7 @@ use engram_dimse::{
     RemoteNode, Scp, ScpOptions,
 };
 use engram_imaging::{DecodeLimits, TranscodeLimits};
-use engram_workflow::{Origin, Source, Workflow, report};
+use engram_workflow::{Origin, Source, Workers, Workflow, report};
 
 use crate::assembly::House;
 use crate::cli::Failure;
@@ -24,7 +24,7 @@ use crate::tls::{self, Certificate};
 pub use nodes::KnownNode;
 pub use query::{search, told};
 pub use transfer::{
-    COMMITMENT_PATIENCE, Objects, RETRIEVE_KIND, SEND_KIND, Transfers, Workers, enqueue, is_stored, reference,
+    COMMITMENT_PATIENCE, Objects, RETRIEVE_KIND, SEND_KIND, Transfers, enqueue, is_stored, reference,
 };
 
 /// Out of resources (PS3.4 B.2.3).

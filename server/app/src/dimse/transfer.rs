@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use engram_archive::{Archive, InstanceEntry};
 use engram_dimse::{Commitments, Error as DimseError, Moved, Outgoing, SubOperations, Wanted};
 use engram_imaging::TranscodeLimits;
 use engram_jobs::{Claimed, Job, JobFailure, NewJob, Queue};
-use engram_workflow::report;
+use engram_workflow::{Workers, report};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -104,25 +103,6 @@ pub struct Transfers {
     pub audit: AuditLog,
 }
 
-/// Running workers.
-#[must_use = "the workers run until `stop`"]
-pub struct Workers {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Workers {
-    /// Lets each worker finish or put back what it has, and waits for it.
-    pub fn stop(self) {
-        self.stop.store(true, Ordering::Release);
-        for thread in self.threads {
-            if thread.join().is_err() {
-                tracing::error!("a worker had panicked");
-            }
-        }
-    }
-}
-
 impl Transfers {
     /// Starts `workers` threads, one at least.
     pub fn start(self, workers: usize) -> Result<Workers, Failure> {
@@ -133,7 +113,7 @@ impl Transfers {
             thread.spawn(move || transfers.work(&stop)).map_err(Failure::of)
         };
         let threads = (0..workers.max(1)).map(start).collect::<Result<_, _>>()?;
-        Ok(Workers { stop, threads })
+        Ok(Workers::new(stop, threads))
     }
 
     fn work(&self, stop: &AtomicBool) {
