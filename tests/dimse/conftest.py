@@ -1,6 +1,5 @@
 """A server with a DIMSE port, nodes that it may send to, and DCMTK's programs."""
 
-import shutil
 import subprocess
 
 import pytest
@@ -8,7 +7,8 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from hospital import OURS, SILENT, THEIRS, Hospital, Node
-from serving import free_port, skip_or_fail, start_server
+from programs import program
+from serving import free_port, start_server
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,7 @@ address = "127.0.0.1:{free_port()}"
 def dcmtk():
     """A function that runs one of DCMTK's programs, which must succeed, and gives what it said."""
     def run(name: str, *arguments: str) -> str:
-        program = shutil.which(name) or skip_or_fail(f"{name} is not installed (Debian: apt-get install dcmtk)")
-        done = subprocess.run([program, *arguments], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([program(name), *arguments], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
