@@ -2,8 +2,8 @@
 
 import pytest
 
-from ward import ENGRAM, Engram, Pacs
 from serving import free_port
+from ward import ENGRAM, Engram, Pacs
 
 
 @pytest.fixture

@@ -1,12 +1,15 @@
 """What leaves arrives once, whatever the PACS and the power do meanwhile."""
 
+import json
+import subprocess
 import threading
 from itertools import count
 
 import pytest
 
 import patients
-from ward import PACS, node, wait_for
+from serving import free_port
+from ward import PACS, Script, node, wait_for
 
 COPY = """
 [[rules]]
@@ -43,6 +46,13 @@ def test_a_pacs_that_is_down_gets_it_when_it_is_up(copying, pacs):
     copying.quiet()
     arrived_once(pacs, 1, 2)
     assert len(copying.deliveries("succeeded")) == 2
+    *failed, first, second = wait_for(
+        lambda: (lines := copying.audited("C-STORE to a node")) and lines[-1]["complete"] and lines, "lines of the audit log")
+    assert failed and not any(line["complete"] or line["instances"] for line in failed)
+    for line in (first, second):
+        assert line["complete"] and line["instances"] == NUMBERS and line["bytes"] > 0
+        assert (line["who"], line["peer"]) == ("ENGRAM", f"PACS (127.0.0.1:{pacs.port})")
+    assert {first["study"], second["study"]} == {patients.uid(number, "study") for number in (1, 2)}
 
 
 def test_a_pacs_that_aborts_gets_the_rest_later(copying, pacs):
@@ -138,3 +148,42 @@ def test_a_pacs_that_is_down_holds_up_no_other(house, pacs):
     house.send(*patients.images(1))
     arrived_once(pacs, 1)
     assert [delivery["to"] for delivery in house.deliveries("queued")] == ["OTHER"]
+
+
+def test_doctor_asks_nodes_and_webhooks_whether_they_are_there(house, engram, tmp_path):
+    server, script, nobody = house(taught=0).server, Script(), free_port()
+    config = tmp_path / "doctor.toml"
+    config.write_text(f"""
+[[dicomweb.nodes]]
+name = "there"
+url = "{server.dicomweb}/"
+[[dicomweb.nodes]]
+name = "elsewhere"
+url = "{server.base}/nowhere"
+[[dicomweb.nodes]]
+name = "silent"
+url = "http://127.0.0.1:{nobody}"
+[[webhooks]]
+name = "script"
+url = "{script.url}"
+[[webhooks]]
+name = "nobody"
+url = "http://127.0.0.1:{nobody}"
+""")
+    said = doctor(engram, config, tmp_path / "data")
+    script.close()
+    nodes = [(check["verdict"], check["found"]) for check in said if check["what"] == "DICOMweb node"]
+    assert [verdict for verdict, _ in nodes] == ["good", "warning", "warning"]
+    assert "status 404" in nodes[1][1] and "refused" in nodes[2][1]
+    hooks = [(check["verdict"], check["found"]) for check in said if check["what"] == "webhook"]
+    assert [verdict for verdict, _ in hooks] == ["good", "warning"] and "nobody" in hooks[1][1]
+    assert not script.calls
+
+    config.write_text('[[webhooks]]\nname = "script"\nurl = "example.org/heard"\n')
+    (access,) = [check for check in doctor(engram, config, tmp_path / "data") if check["what"] == "access"]
+    assert access["verdict"] == "bad" and "example.org/heard" in access["found"]
+
+
+def doctor(engram, config, data) -> list[dict]:
+    command = [engram, "doctor", "--json", "--config", config, "--data", data]
+    return json.loads(subprocess.run(command, capture_output=True, timeout=60).stdout)

@@ -1,5 +1,6 @@
 """What a hospital has around Engram: a PACS that can misbehave, modalities, and a script that listens to webhooks."""
 
+import json
 import threading
 import time
 from collections import Counter
@@ -99,6 +100,11 @@ class Engram:
             jobs = [job for job in self.jobs("routing") if job["request"]["study"] == patients.uid(number, "study")]
             return len(jobs) >= times and all(job["state"] == "succeeded" for job in jobs) and jobs
         return wait_for(ended, f"the rules being asked {times} times about patient {number}")
+
+    def audited(self, action: str) -> list[dict]:
+        """The lines of the audit log about this."""
+        lines = map(json.loads, (self.server.data / "audit.jsonl").read_text().splitlines())
+        return [line for line in lines if line["action"] == action]
 
     def quiet(self) -> None:
         """Waits until nothing is left to be routed, segmented or sent."""

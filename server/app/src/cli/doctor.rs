@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use engram_archive::Archive;
@@ -12,14 +13,16 @@ use serde::Serialize;
 
 use super::{Common, Failure, print_json};
 use crate::config::Config;
+use crate::guard::AuditLog;
 use crate::http::cors;
+use crate::outgoing::Answer;
 use crate::tls::Certificate;
-use crate::{assembly, bundles, dimse, guard};
+use crate::{assembly, bundles, dimse, guard, outgoing};
 
 /// Less free space than this is a warning, bytes.
 const LITTLE_SPACE: u64 = 2 << 30;
 
-/// Check store, bundle, ONNX Runtime, disk, port and DIMSE nodes.
+/// Check store, bundle, ONNX Runtime, disk, port, nodes and webhooks.
 #[derive(Debug, Args)]
 pub struct Options {
     #[command(flatten)]
@@ -76,6 +79,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     checks
         .extend(config.models.bundles.iter().map(|folder| opened(Bundle::open(folder).map_err(Failure::of))));
     checks.extend(nodes(&config));
+    checks.extend(outgoing::ask_dicomweb_nodes(&config).into_iter().map(dicomweb_node));
+    checks.extend(outgoing::ask_webhooks(&config).into_iter().map(webhook));
     checks.extend(store(&config, options.deep));
     if options.json {
         print_json(&checks)?;
@@ -159,13 +164,41 @@ fn node(node: &RemoteNode) -> Check {
     }
 }
 
-/// Whether the server would start as it is to be reached.
+fn dicomweb_node((node, answer): (String, Answer)) -> Check {
+    const WHAT: &str = "DICOMweb node";
+    const ADVICE: &str =
+        "See that it is up, that the URL is the one its /studies lies below, and who may ask there.";
+    match answer {
+        Ok(status) if (200..300).contains(&status) => Check::good(WHAT, format!("{node} answers")),
+        Ok(status) => Check::warning(WHAT, format!("{node} answers a search with status {status}"), ADVICE),
+        Err(reason) => Check::warning(WHAT, format!("{node} does not answer: {reason}"), ADVICE),
+    }
+}
+
+fn webhook((name, answer): (String, Answer)) -> Check {
+    const WHAT: &str = "webhook";
+    match answer {
+        // A script need not understand HEAD.
+        Ok(_) => Check::good(WHAT, format!("somebody answers where {name} is called")),
+        Err(reason) => Check::warning(
+            WHAT,
+            format!("nobody answers where {name} is called: {reason}"),
+            "See that it is up; what it is to hear is kept until then ([outbox] give_up_hours).",
+        ),
+    }
+}
+
+/// Whether the server would start as it is to be reached, and with whom it is to speak.
 fn access(config: &Config) -> Check {
     const WHAT: &str = "access";
     let checked = guard::check_addresses(config)
         .and_then(|()| cors::check(&config.server.cors_origins))
         .and_then(|()| Certificate::configured(&config.server))
-        .and_then(|of_http| dimse::Settings::read(config, of_http.as_ref()).map(|_| of_http));
+        .and_then(|of_http| dimse::Settings::read(config, of_http.as_ref()).map(|dimse| (of_http, dimse)))
+        .and_then(|(of_http, dimse)| {
+            let (nodes, commitments) = (&dimse.nodes, Arc::default());
+            outgoing::configured(config, nodes, &commitments, &AuditLog::default()).map(|_| of_http)
+        });
     match checked {
         Ok(None) => Check::good(WHAT, "HTTP, as configured"),
         Ok(Some(_)) => Check::good(WHAT, "HTTPS, as configured"),

@@ -44,10 +44,10 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let dimse = dimse::Settings::read(&config, certificate.as_ref())?;
     let viewer = Viewer::find(config.viewer.folder.as_deref())?;
     let commitments = Arc::new(Commitments::default());
-    let recipients = outgoing::configured(&config, &dimse.nodes, &commitments)?;
+    let (audit, writer) = AuditLog::start(&config.storage.data, &config.audit)?;
+    let recipients = outgoing::configured(&config, &dimse.nodes, &commitments, &audit)?;
     let house = assembly::open(&config, recipients)?;
     house.workflow.check_rules().map_err(Failure::of)?;
-    let (audit, writer) = AuditLog::start(&config.storage.data, &config.audit)?;
     let workers = house.workflow.start_workers(config.jobs.segmentation_workers).map_err(Failure::of)?;
     dimse::start(&config, &dimse, &house, audit.clone(), Arc::clone(&commitments))?;
     let transfers = dimse::start_transfers(&config, &dimse, &house, audit.clone(), commitments)?;
@@ -95,11 +95,15 @@ async fn serve(
             .wrap(from_fn(compression::compress))
             .wrap(from_fn(guard::watch))
             .wrap(Condition::new(!origins.is_empty(), cors::allowing(&origins)))
+            // Of many requests for little the path is a fair part of the work, and paths are tried in turn.
+            .service(
+                web::scope("/dicomweb")
+                    .configure(|scope| engram_dicomweb::configure(scope, dicomweb.clone())),
+            )
             .configure(|services| http::configure(services, state, nodes, tokens))
             .configure(page::configure)
             .configure(|services| viewer::configure(services, viewer))
-            .configure(|services| engram_dicomweb::configure_wado_uri(services, dicomweb.clone()))
-            .service(web::scope("/dicomweb").configure(|scope| engram_dicomweb::configure(scope, dicomweb)))
+            .configure(|services| engram_dicomweb::configure_wado_uri(services, dicomweb))
             .default_service(web::to(http::nowhere))
     })
     .workers(threads)

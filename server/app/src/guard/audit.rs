@@ -55,16 +55,16 @@ pub struct Record {
     /// SOPInstanceUID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// Matches that a C-FIND told, or instances that a C-GET or C-MOVE sent.
+    /// Matches that a C-FIND told, or instances that a C-GET or C-MOVE sent, or that a node took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instances: Option<u64>,
     /// The HTTP or DIMSE status; none: the client went away before there was one.
     pub status: Option<u16>,
-    /// Bytes of the answer's body that were sent, or of the object received.
+    /// Bytes of the answer's body that were sent, or of the object received, or of those that a node took.
     pub bytes: u64,
     /// How long it took.
     pub seconds: f64,
-    /// Whether the answer was sent whole.
+    /// Whether the answer was sent whole, or everything taken.
     pub complete: bool,
 }
 
@@ -94,10 +94,15 @@ fn now() -> String {
     now.format(&Rfc3339).unwrap_or_default()
 }
 
+/// To the microsecond.
+fn seconds_since(began: Instant) -> f64 {
+    (began.elapsed().as_secs_f64() * 1e6).round() / 1e6
+}
+
 impl Drop for Line {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            self.record.seconds = (self.began.elapsed().as_secs_f64() * 1e6).round() / 1e6;
+            self.record.seconds = seconds_since(self.began);
             drop(slot.send(Message::Line(Box::new(std::mem::take(&mut self.record)))));
         }
     }
@@ -112,8 +117,8 @@ enum Message {
 #[derive(Debug)]
 pub struct Closed;
 
-/// Where lines are promised. Cheap to clone.
-#[derive(Clone)]
+/// Where lines are promised. Cheap to clone. By default it is switched off.
+#[derive(Clone, Default)]
 pub struct AuditLog {
     /// None: switched off.
     queue: Option<mpsc::Sender<Message>>,
@@ -130,8 +135,11 @@ impl AuditLog {
     /// Opens the log in the data folder and starts its writer; no writer where it is switched off.
     pub fn start(data: &Path, config: &Audit) -> Result<(Self, Option<Writer>), Failure> {
         if !config.enabled {
-            return Ok((Self { queue: None, queries: false }, None));
+            return Ok((Self::default(), None));
         }
+        fs::create_dir_all(data).map_err(|error| {
+            Failure::say(format!("could not make the data folder {}: {error}", data.display()))
+        })?;
         let mut files = Files::new(data, mebibytes(config.rotate_mb.max(1)), config.keep);
         files.open().map_err(|error| {
             Failure::say(format!("could not open the audit log in {}: {error}", data.display()))
@@ -157,10 +165,22 @@ impl AuditLog {
         Ok(Line::new(Some(slot), record))
     }
 
+    /// Does something, which may add to the line about it, and writes the line, from a thread that may block.
+    pub fn write_timed<T>(&self, record: Record, access: impl FnOnce(&mut Record) -> T) -> T {
+        let began = Instant::now();
+        let mut record = Record { time: now(), ..record };
+        let came = access(&mut record);
+        self.send(Record { seconds: seconds_since(began), ..record });
+        came
+    }
+
     /// Writes a line about what is over, from a thread that may block.
     pub fn write(&self, record: Record) {
+        self.send(Record { time: now(), ..record });
+    }
+
+    fn send(&self, record: Record) {
         let Some(queue) = &self.queue else { return };
-        let record = Record { time: now(), ..record };
         if let Err(unsent) = queue.blocking_send(Message::Line(Box::new(record)))
             && let Message::Line(record) = unsent.0
         {

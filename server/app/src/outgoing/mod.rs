@@ -1,5 +1,6 @@
 //! What leaves the house: the nodes and webhooks of the configuration, as `workflow` knows them.
 
+mod audited;
 mod dimse;
 mod stow;
 mod webhook;
@@ -8,13 +9,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engram_dimse::Commitments;
+use engram_dimse::{Commitments, RemoteNode};
 use engram_workflow::{Hook, Node};
 use ureq::Agent;
 
 use crate::cli::{Failure, trusting_the_system};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::dimse::{KnownNode, transcoding};
+use crate::guard::{AuditLog, Record};
+
+use self::audited::Audited;
 
 /// How long a connection may take to be made.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
@@ -28,27 +32,66 @@ pub struct Recipients {
     pub hooks: Vec<Arc<dyn Hook>>,
 }
 
-/// Those of the configuration. Nobody is spoken to.
+/// Those of the configuration. Nobody is spoken to. What they are sent will be told to the audit log.
 pub fn configured(
     config: &Config,
     known: &[KnownNode],
     commitments: &Arc<Commitments>,
+    audit: &AuditLog,
 ) -> Result<Recipients, Failure> {
     let transcoding = transcoding(config);
-    let of_dimse = known.iter().cloned().map(|known| -> Arc<dyn Node> {
-        Arc::new(dimse::DimseNode { known, transcoding, commitments: Arc::clone(commitments) })
-    });
-    let mut nodes: Vec<Arc<dyn Node>> = of_dimse.collect();
+    let audit = || audit.clone();
+    let line = |who: &str, peer: String, action: &str| Record {
+        who: Some(who.to_owned()),
+        peer: Some(peer),
+        action: action.to_owned(),
+        ..Record::default()
+    };
+    let ours = config.dimse.ae_title.as_str();
+    let mut nodes: Vec<Arc<dyn Node>> = Vec::new();
+    for known in known.iter().cloned() {
+        let RemoteNode { calling_ae_title, name, address, .. } = &known.remote;
+        let line = line(calling_ae_title, format!("{name} ({address})"), "C-STORE to a node");
+        let recipient =
+            Arc::new(dimse::DimseNode { known, transcoding, commitments: Arc::clone(commitments) });
+        nodes.push(Arc::new(Audited::<dyn Node> { recipient, line, audit: audit() }));
+    }
     for node in &config.dicomweb.nodes {
-        nodes.push(Arc::new(stow::DicomwebNode::new(node)?));
+        let line = line(ours, format!("{} ({})", node.name, node.url), "STOW-RS to a node");
+        let recipient = Arc::new(stow::DicomwebNode::new(node)?);
+        nodes.push(Arc::new(Audited::<dyn Node> { recipient, line, audit: audit() }));
     }
     let mut hooks: Vec<Arc<dyn Hook>> = Vec::new();
     for hook in &config.webhooks {
-        hooks.push(Arc::new(webhook::Webhook::new(hook)?));
+        // Its URL may hold a secret.
+        let line = line(ours, hook.name.clone(), "POST to a webhook");
+        let recipient = Arc::new(webhook::Webhook::new(hook)?);
+        hooks.push(Arc::new(Audited::<dyn Hook> { recipient, line, audit: audit() }));
     }
     each_once(nodes.iter().map(|node| node.name()), "nodes")?;
     each_once(hooks.iter().map(|hook| hook.name()), "webhooks")?;
     Ok(Recipients { nodes, hooks })
+}
+
+/// What a recipient answers that is asked whether it is there: the status of HTTP, or why there is none.
+pub type Answer = Result<u16, String>;
+
+/// Asks every DICOMweb node for one study; each with its name and URL.
+pub fn ask_dicomweb_nodes(config: &Config) -> Vec<(String, Answer)> {
+    let asked = |node: &config::DicomwebNode| {
+        let answer = stow::DicomwebNode::new(node).map_err(|failure| failure.to_string());
+        (format!("{} ({})", node.name, node.url), answer.and_then(|node| node.ask()))
+    };
+    config.dicomweb.nodes.iter().map(asked).collect()
+}
+
+/// Asks every webhook by HEAD, which hands it nothing; each with its name.
+pub fn ask_webhooks(config: &Config) -> Vec<(String, Answer)> {
+    let asked = |hook: &config::Webhook| {
+        let answer = webhook::Webhook::new(hook).map_err(|failure| failure.to_string());
+        (hook.name.clone(), answer.and_then(|hook| hook.ask()))
+    };
+    config.webhooks.iter().map(asked).collect()
 }
 
 fn each_once<'a>(names: impl Iterator<Item = &'a str>, what: &str) -> Result<(), Failure> {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use ureq::http::{HeaderValue, StatusCode};
 use ureq::{Agent, SendBody};
 
-use super::agent;
+use super::{Answer, agent};
 use crate::cli::Failure;
 use crate::config;
 
@@ -51,6 +51,17 @@ impl DicomwebNode {
             authorization: authorization(configured)?,
             agent: agent(url, PATIENCE)?,
         })
+    }
+
+    /// Asks for one study (PS3.18 10.6); the status of the answer.
+    pub fn ask(&self) -> Answer {
+        let request = self.agent.get(format!("{}?limit=1", self.studies));
+        let request = request.header("Accept", "application/dicom+json");
+        let request = match &self.authorization {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
+        };
+        request.call().map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
     }
 
     /// Sends some instances in one request; what the node says of each, in their order.

@@ -8,7 +8,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use ureq::Agent;
 
-use super::agent;
+use super::{Answer, agent};
 use crate::cli::Failure;
 use crate::config;
 
@@ -31,6 +31,12 @@ impl Webhook {
     pub fn new(configured: &config::Webhook) -> Result<Self, Failure> {
         let config::Webhook { name, url, secret, events } = configured.clone();
         Ok(Self { agent: agent(&url, PATIENCE)?, name, url, secret, events })
+    }
+
+    /// Whether somebody answers there; the status of the answer.
+    pub fn ask(&self) -> Answer {
+        let answer = self.agent.head(&self.url).call();
+        answer.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
     }
 }
 
