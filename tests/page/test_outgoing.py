@@ -53,4 +53,5 @@ def test_rules_are_told_in_words(api, visit):
     page.says("Modality is MR and slices ≥ 2 and not (SeriesDescription is *SCOUT*)")
     page.says("forwards the series to NIGHT_PACS")
     page.says("0 s after the study's last instance")
+    page.says("forwarded to NIGHT_PACS")
     assert page.wrong == []

@@ -1,6 +1,12 @@
-// The rules in force, to be read.
+// The rules in force, and what they did last.
 
+import { api } from "./api.js";
+import { moment } from "./dicom.js";
 import { h, table } from "./dom.js";
+
+// Times that the rules were asked which are looked through, and of those the ones that a rule had a part in and are shown.
+const ASKED = 200,
+  SHOWN = 3;
 
 const ORIGINS = { configuration: "configuration", api: "API" };
 const AFTER_ATTRIBUTES = ["slices", "source", "calling_ae_title", "all", "any", "not"];
@@ -12,7 +18,11 @@ const FORMS = {
 };
 
 /** A table of rules. */
-export function rules(found) {
+export async function rules(signal) {
+  const [found, asked] = await Promise.all([
+    api("/rules", { signal }),
+    api(`/jobs?kind=routing&state=succeeded&limit=${ASKED}`, { signal }),
+  ]);
   if (found.length === 0) return h("p", { class: "muted" }, "No rule is configured.");
   return table(
     "Rules",
@@ -21,14 +31,52 @@ export function rules(found) {
       ["From", ""],
       ["When", ""],
       ["Then", ""],
+      ["Last runs", ""],
     ],
     found.map((rule) => [
       rule.enabled ? rule.name : `${rule.name} (switched off)`,
       ORIGINS[rule.origin],
       conditionOf(rule.when) || "always",
       list(actionsOf(rule)),
+      lastRuns(rule, asked),
     ]),
   );
+}
+
+function lastRuns(rule, asked) {
+  const runs = asked
+    .map(({ created_at: at, result }) => ({
+      at,
+      study: result.study,
+      done: result.series.filter((series) => series.rules.includes(rule.name)),
+    }))
+    .filter(({ done }) => done.length > 0);
+  if (runs.length === 0) return h("span", { class: "muted" }, "none that is remembered");
+  return list(
+    runs
+      .slice(0, SHOWN)
+      .map(({ at, study, done }) => [h("a", { href: `#/studies/${study}` }, moment(at)), " ", outcomesOf(done)]),
+  );
+}
+
+/** What became of the series of a study, the same said once. */
+function outcomesOf(done) {
+  const times = new Map();
+  for (const one of done) {
+    const said = outcomeOf(one);
+    times.set(said, (times.get(said) ?? 0) + 1);
+  }
+  return [...times].map(([said, number]) => (number > 1 ? `${said} (${number} series)` : said)).join(", ");
+}
+
+function outcomeOf({ outcome, to, error }) {
+  return {
+    segmented: "segmented",
+    already_segmented: "was segmented already",
+    refused: `refused: ${error?.message}`,
+    forwarded: `forwarded to ${to}`,
+    not_returned: `came from ${to}`,
+  }[outcome];
 }
 
 function list(items) {

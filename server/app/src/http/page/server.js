@@ -17,7 +17,7 @@ export async function server({ signal }) {
     ["Timings", timings],
     ["Inference", metrics],
     ["Nodes", nodes],
-    ["Rules in force", async () => rules(await api("/rules", { signal }))],
+    ["Rules in force", rules],
   ];
   const shown = await Promise.all(
     sections.map(async ([title, make]) => h("section", {}, h("h2", {}, title), await make(signal).catch(orElse))),
