@@ -108,7 +108,8 @@ def start_server(data: Path, *extra: str, config: Path | None = None, binary: Pa
                  authority: Path | None = None) -> Server:
     """Starts a server on a free loopback port over `data` and waits until it is healthy.
 
-    `authority` is the certificate to trust, where the configuration asks for TLS. A port may be taken between finding and binding it, hence the second and third attempt.
+    `authority` is the certificate to trust, where the configuration asks for TLS. A port may be taken between finding
+    and binding it, hence the second and third attempt.
     """
     binary = binary or find_server()
     if binary is None:

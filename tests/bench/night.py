@@ -21,10 +21,10 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import MRImageStorage
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import patients  # noqa: E402
-from engram_api import Api  # noqa: E402
-from running import engram  # noqa: E402
-from serving import free_port  # noqa: E402
+import patients
+from engram_api import Api
+from running import engram
+from serving import free_port
 
 SLICES = 8
 CONFIG = """
@@ -81,8 +81,9 @@ def rss(pid: int, what: str = "VmRSS") -> float:
 
 def press(api: Api, waits: list, slices: list) -> None:
     """A person's Auto-segment; how long it waited, and what a slice took."""
+    study, series = (patients.uid(4, level) for level in ("study", "series"))
     pressed = time.time()
-    job = api.segment(4, store=False, labels=[patients.LIVER_KEY])
+    job = api.segment_series(study, series, store=False, labels=[patients.LIVER_KEY])
     assert job.status_code == 200, job.text
     job = job.json()
     waits.append(job["started_at"] / 1000 - pressed)
@@ -138,6 +139,7 @@ def main() -> None:
         "MiB at rest": round(at_rest), "MiB at the peak": round(peak),
         "presses": len(waits), "seconds until a press ran, median": round(statistics.median(waits), 3),
         "seconds until a press ran, longest": round(max(waits), 3),
+        "seconds until a press ran, alone": round(statistics.median(alone), 3),
         "seconds a slice of a press took meanwhile": round(statistics.median(slices), 3),
         "and alone": round(statistics.median(quiet_slices), 3),
     }

@@ -8,7 +8,6 @@ from pydicom.uid import generate_uid
 
 from small_ct import part10
 
-
 # A directory, which is no instance; and a transfer syntax that pydicom cannot write.
 LEFT_OUT = {"Explicit_VR_Little_Endian-bbmri.dcmdir.dcm", "1.2.840.10008.1.2.8.1-liver_deflate.dcm"}
 # Attributes written as UN are sent as UN, which pydicom's own `from_json` cannot take back.

@@ -10,11 +10,9 @@ import pytest
 import requests
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import build_role, evt
-from pynetdicom.sop_class import (
-    StudyRootQueryRetrieveInformationModelFind as FIND,
-    StudyRootQueryRetrieveInformationModelGet as GET,
-    Verification,
-)
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as FIND
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelGet as GET
+from pynetdicom.sop_class import Verification
 
 from hospital import OURS, Hospital, Node
 from pacs import Pacs

@@ -43,7 +43,7 @@ def oracle(path):
         return np.stack([frame[:size].reshape(dataset.Rows, dataset.Columns) for frame in bits])
     if path.name in WRONG_SPECTRAL_END:
         with pytest.raises(RuntimeError, match="scan stop must be 63"):
-            dataset.pixel_array
+            _ = dataset.pixel_array
         (frame,) = generate_frames(dataset.PixelData, number_of_frames=1)
         scan = frame.index(b"\xff\xda")
         end = scan + 2 + int.from_bytes(frame[scan + 2 : scan + 4])

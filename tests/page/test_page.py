@@ -97,7 +97,8 @@ def test_studies_are_found(api, visit):
     assert page.page.url.endswith("PatientName=patient2")
     assert [row.split()[:2] for row in rows.all_inner_texts()] == [["Test,", "Patient2"]]
     for query, found in [("PatientID=T3", 1), ("from=2024-01-01&to=2024-01-01&PatientName=Patient1", 1),
-                         ("from=2024-01-02", 0), ("Modality=CT", 0), ("Modality=SEG&PatientName=Patient3", 1), ("StudyDescription=none", 0)]:
+                         ("from=2024-01-02", 0), ("Modality=CT", 0), ("Modality=SEG&PatientName=Patient3", 1),
+                         ("StudyDescription=none", 0)]:
         page.open(f"studies?{query}")
         assert rows.count() == found, query
     page.says("No study is like that.")

@@ -6,8 +6,8 @@ from io import BytesIO
 import pydicom
 import pytest
 
-import segmented
 import patients
+import segmented
 from engram_api import Api
 from forms import Made
 from serving import start_server

@@ -8,8 +8,8 @@ import pydicom
 import requests
 from pydicom.dataset import Dataset
 
-from segmented import Case
 from engram_api import Api
+from segmented import Case
 
 
 @dataclass

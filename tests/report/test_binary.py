@@ -3,12 +3,12 @@
 from copy import deepcopy
 
 import numpy as np
-import oracle
 import pydicom
 import pytest
 
-import segmented
+import oracle
 import patients
+import segmented
 
 PROVENANCE = (0x0063, "ENGRAM PROVENANCE 1")
 

@@ -3,12 +3,12 @@
 import subprocess
 
 import highdicom as hd
-import oracle
 import pydicom
 import pytest
 
-import segmented
+import oracle
 import patients
+import segmented
 from programs import program
 
 

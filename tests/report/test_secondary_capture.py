@@ -4,12 +4,12 @@ import subprocess
 from io import BytesIO
 
 import numpy as np
-import oracle
 import pytest
 import requests
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
+import oracle
 import patients
 from forms import as_read
 from programs import program

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import oracle
 import pydicom
 import pytest
+
+import oracle
 
 SAMPLES = [
     "seg-samples/dcmqi/23x38x3/seg/label.seg",

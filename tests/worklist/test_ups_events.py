@@ -8,8 +8,22 @@ import pytest
 import websocket
 from pydicom.uid import generate_uid
 
-from worklist_client import (ASSIGNED, CANCEL_REQUESTED, FILTERED, GLOBAL, PROGRESS_REPORT, STATE_REPORT, STATUS_CHANGE,
-                             Worklist, code, data_set, discontinued, first, performed, workitem)
+from worklist_client import (
+    ASSIGNED,
+    CANCEL_REQUESTED,
+    FILTERED,
+    GLOBAL,
+    PROGRESS_REPORT,
+    STATE_REPORT,
+    STATUS_CHANGE,
+    Worklist,
+    code,
+    data_set,
+    discontinued,
+    first,
+    performed,
+    workitem,
+)
 
 
 def test_who_watches_the_worklist_hears_of_everything(worklist):

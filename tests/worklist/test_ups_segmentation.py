@@ -8,8 +8,7 @@ from pydicom.uid import generate_uid
 import patients
 from engram_api import Api, masks_of
 from teaching import teach
-from worklist_client import (GLOBAL, PROGRESS_REPORT, STATE_REPORT, Worklist, code, data_set, first, key, values,
-                             workitem)
+from worklist_client import GLOBAL, PROGRESS_REPORT, STATE_REPORT, Worklist, code, data_set, first, key, values, workitem
 
 SEGMENTATION = code("113076", "DCM", "Segmentation")
 

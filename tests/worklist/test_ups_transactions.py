@@ -7,8 +7,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from worklist_client import (FILTERED, GLOBAL, JSON, Worklist, code, data_set, discontinued, first, key, performed,
-                             values, workitem)
+from worklist_client import FILTERED, GLOBAL, JSON, Worklist, code, data_set, discontinued, first, key, performed, values, workitem
 
 XML = "application/dicom+xml"
 

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that is tested, and how much of it passed.
 
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::{Result, licences, onnxruntime, paths, process, python, viewer};
@@ -58,6 +59,9 @@ pub fn everything(strict: bool) -> Result<bool> {
         steps.push((name, tally, began.elapsed()));
     };
     step("formatting", &mut || one(process::cargo().args(["fmt", "--all", "--check"])));
+    step("python", &mut || {
+        one(Command::new(tools.join("ruff")).args(["check", "--no-cache"]).arg(paths::root()))
+    });
     step("licences", &mut || licences::check().map(|_| Tally::of_one(true)));
     step("clippy", &mut || {
         one(process::cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))
@@ -90,7 +94,7 @@ pub fn everything(strict: bool) -> Result<bool> {
 }
 
 /// A program that checks one thing.
-fn one(command: &mut std::process::Command) -> Result<Tally> {
+fn one(command: &mut Command) -> Result<Tally> {
     process::succeeds(command).map(Tally::of_one)
 }
 
@@ -99,20 +103,16 @@ fn components() -> Result<()> {
     for component in ["rustfmt", "clippy"] {
         let subcommand = if component == "rustfmt" { "fmt" } else { component };
         let mut probe = process::cargo();
-        probe.args([subcommand, "--version"]).stdout(std::process::Stdio::null());
+        probe.args([subcommand, "--version"]).stdout(Stdio::null());
         if !process::succeeds(&mut probe)? {
-            process::run(std::process::Command::new("rustup").args(["component", "add", component]))?;
+            process::run(Command::new("rustup").args(["component", "add", component]))?;
         }
     }
     Ok(())
 }
 
 /// What every test is told: where the tools of the virtual environment are, and whether to be strict.
-fn told<'a>(
-    command: &'a mut std::process::Command,
-    tools: &Path,
-    strict: bool,
-) -> &'a mut std::process::Command {
+fn told<'a>(command: &'a mut Command, tools: &Path, strict: bool) -> &'a mut Command {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(tools.to_path_buf()).chain(std::env::split_paths(&path));
     // A folder whose name holds the separator cannot stand in PATH: then the tools are not found, and say so.
