@@ -9,6 +9,7 @@
 //! | `R` series `\0` study | nothing: an index |
 //! | `M` Modality `\0` series `\0` study | nothing: an index |
 //! | a letter of [`Index`], a study attribute's value `\0` study | nothing: an index |
+//! | the same letter, small, an end of that value `\0` study | nothing: an index of what stands within values |
 //! | `!` name | the archive's own marks |
 
 use crate::{
@@ -26,7 +27,7 @@ use std::{collections::BTreeSet, fs::File, path::Path};
 const FORMAT_MARK: &str = "format";
 
 /// Which records and indices are written; a catalogue of another is made anew.
-const FORMAT: &str = "2";
+const FORMAT: &str = "3";
 
 /// A study. It must stay within a few kilobytes: sled keeps large values badly.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -93,6 +94,10 @@ impl Index {
         (tags::STUDY_DESCRIPTION, Index::StudyDescription),
         (tags::STUDY_ID, Index::StudyId),
     ];
+
+    /// The indices beside which there is one of the values' ends: what clients search for by a part of it.
+    pub(crate) const WITH_ENDS: [Index; 4] =
+        [Index::PatientId, Index::PatientName, Index::AccessionNumber, Index::StudyDescription];
 
     /// The index of a study's attribute.
     pub(crate) fn of_study(tag: Tag) -> Option<Index> {
@@ -193,7 +198,33 @@ impl Catalogue {
         most: usize,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<Option<BTreeSet<String>>> {
-        let prefix = format!("{}{beginning}", index.letter());
+        self.scan(&format!("{}{beginning}", index.letter()), most, wanted)
+    }
+
+    /// Study UIDs whose value may hold `part`, which is no longer than [`END_LENGTH`]; `None` where there are more than
+    /// `most`. The index is one of [`Index::WITH_ENDS`].
+    pub(crate) fn with_part(
+        &self,
+        index: Index,
+        part: &str,
+        most: usize,
+    ) -> Result<Option<BTreeSet<String>>> {
+        let letter = index.letter().to_ascii_lowercase();
+        let Some(mut found) = self.scan(&format!("{letter}{part}"), most, |_| true)? else { return Ok(None) };
+        // What long values hold is not known to the end.
+        let long = self.scan(&format!("{letter}\0"), most, |_| true)?;
+        Ok(long.map(|long| {
+            found.extend(long);
+            found
+        }))
+    }
+
+    fn scan(
+        &self,
+        prefix: &str,
+        most: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<Option<BTreeSet<String>>> {
         let mut studies = BTreeSet::new();
         for key in self.tree.scan_prefix(prefix).keys() {
             let key = key.context(CatalogueSnafu { action: "read" })?;
@@ -300,6 +331,14 @@ pub(crate) fn instance_key(uids: &InstanceUids) -> String {
 pub(crate) fn sop_key(uids: &InstanceUids) -> (String, String) {
     let place = format!("{}\0{}", uids.study_instance_uid, uids.series_instance_uid);
     (format!("U{}", uids.sop_instance_uid), place)
+}
+
+/// The most characters that an index of ends holds of each.
+pub(crate) const END_LENGTH: usize = 16;
+
+/// The key of an end of a value in the index beside [`index_key`]'s.
+pub(crate) fn end_key(index: Index, end: &str, study: &str) -> String {
+    format!("{}{end}\0{study}", index.letter().to_ascii_lowercase())
 }
 
 pub(crate) fn index_key(index: Index, value: &str, study: &str) -> String {

@@ -3,17 +3,19 @@
 use crate::{
     InstanceUids, NativePixels, Result, attributes,
     catalogue::{
-        self, Catalogue, Index, InstanceRecord, Place, SeriesRecord, StudyRecord, index_key, instance_key,
-        series_key, sop_key, study_key,
+        self, Catalogue, END_LENGTH, Index, InstanceRecord, Place, SeriesRecord, StudyRecord, end_key,
+        index_key, instance_key, series_key, sop_key, study_key,
     },
     model,
     part10::{DataSetJson, Inspected},
     search::name,
 };
-use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use serde_json::Value;
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 /// The most SOP classes that a series' record names; real series have one or two.
 pub(crate) const MAX_SOP_CLASSES: usize = 16;
@@ -181,28 +183,55 @@ fn put<T: serde::Serialize>(batch: &mut sled::Batch, key: &str, record: Option<&
     Ok(())
 }
 
-/// Takes a record's old keys out of the indices, and puts its new ones in.
-fn index<T>(batch: &mut sled::Batch, change: &Change<T>, keys: impl Fn(&T) -> Vec<String>) {
-    for key in change.before.iter().flat_map(&keys) {
+/// Takes those of a record's old keys out of the indices that are not among its new ones, and puts the new ones in that
+/// were not among the old.
+fn index<T>(batch: &mut sled::Batch, change: &Change<T>, keys: impl Fn(&T) -> BTreeSet<String>) {
+    let [before, after] = [&change.before, &change.after].map(|r| r.as_ref().map(&keys).unwrap_or_default());
+    for key in before.difference(&after) {
         batch.remove(key.as_bytes());
     }
-    for key in change.after.iter().flat_map(&keys) {
+    for key in after.difference(&before) {
         batch.insert(key.as_bytes(), Vec::new());
     }
 }
 
-fn series_index_keys(study: &str, series: &str, record: &SeriesRecord) -> Vec<String> {
+fn series_index_keys(study: &str, series: &str, record: &SeriesRecord) -> BTreeSet<String> {
     let modality = format!("{}\0{series}", index_value(&record.modality));
-    vec![index_key(Index::Series, series, study), index_key(Index::Modality, &modality, study)]
+    BTreeSet::from([index_key(Index::Series, series, study), index_key(Index::Modality, &modality, study)])
 }
 
 /// A study's keys in the indices of its attributes.
-fn study_index_keys(study: &str, record: &StudyRecord) -> Vec<String> {
-    let keys = |(tag, index): (Tag, Index)| {
+fn study_index_keys(study: &str, record: &StudyRecord) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for (tag, index) in Index::OF_STUDIES {
         let element = record.attributes.get(&model::key(tag)).unwrap_or(&Value::Null);
-        index_values(index, element).into_iter().map(move |value| index_key(index, &value, study))
-    };
-    Index::OF_STUDIES.into_iter().flat_map(keys).collect()
+        for value in index_values(index, element) {
+            if Index::WITH_ENDS.contains(&index) {
+                keys.extend(ends(&value).map(|end| end_key(index, end, study)));
+            }
+            keys.insert(index_key(index, &value, study));
+        }
+    }
+    keys
+}
+
+/// What an index of ends holds of what the index beside it holds of a value: from each character on, a stretch; and nothing, the
+/// empty end, of one that may have been cut.
+pub(crate) fn ends(value: &str) -> impl Iterator<Item = &str> {
+    let empty = is_cut(value).then_some("");
+    let end = |(start, _)| first_characters(value.get(start..).unwrap_or_default(), END_LENGTH);
+    value.char_indices().map(end).chain(empty)
+}
+
+/// So many characters of a text, or fewer.
+pub(crate) fn first_characters(text: &str, count: usize) -> &str {
+    let end = text.char_indices().nth(count).map_or(text.len(), |(end, _)| end);
+    text.get(..end).unwrap_or_default()
+}
+
+/// Whether what an index holds of a value may not be all of it.
+pub(crate) fn is_cut(value: &str) -> bool {
+    value.chars().nth(INDEX_LENGTH - 1).is_some()
 }
 
 /// What an index holds of an element: its values, of names the component groups; the empty value where there is none.

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::{
     Query, Result,
-    catalogue::{Catalogue, Index},
-    draft::INDEX_LENGTH,
+    catalogue::{Catalogue, END_LENGTH, Index},
+    draft::{INDEX_LENGTH, first_characters, is_cut},
     read::Reader,
 };
 use dicom_dictionary_std::tags;
@@ -64,9 +64,14 @@ fn proposed(
             union(patterns, |pattern| catalogue.indexed(Index::Modality, beginning(pattern), most, modality))
         }
         (attribute, matcher) => match Index::of_study(attribute).zip(probes(matcher)) {
-            Some((index, probes)) => {
-                union(&probes, |probe| catalogue.indexed(index, &probe.beginning, most, &probe.takes))
-            }
+            Some((index, probes)) => union(&probes, |probe| {
+                let part = probe.part.filter(|_| Index::WITH_ENDS.contains(&index));
+                let by_part = part.map(|part| catalogue.with_part(index, part, most)).transpose()?.flatten();
+                match by_part {
+                    Some(found) => Ok(Some(found)),
+                    None => catalogue.indexed(index, &probe.beginning, most, &probe.takes),
+                }
+            }),
             None => Ok(None),
         },
     }
@@ -75,30 +80,42 @@ fn proposed(
 /// A stretch of an index, and what of it matches.
 struct Probe<'m> {
     beginning: String,
+    /// What stands within whatever matches, where a match can begin anyhow.
+    part: Option<&'m str>,
     takes: Box<dyn Fn(&str) -> bool + 'm>,
+}
+
+impl<'m> Probe<'m> {
+    fn new(beginning: &str, part: &'m str, takes: impl Fn(&str) -> bool + 'm) -> Self {
+        let part = Some(first_characters(part, END_LENGTH));
+        Probe {
+            part: part.filter(|part| beginning.is_empty() && !part.is_empty()),
+            beginning: beginning.to_owned(),
+            takes: Box::new(takes),
+        }
+    }
 }
 
 /// Where an index of a study's attribute holds what matches; `None` for anywhere.
 fn probes(matcher: &Matcher) -> Option<Vec<Probe<'_>>> {
     match matcher {
         Matcher::AnyOf { patterns, .. } => {
-            let probe = |pattern: &String| Probe {
-                beginning: beginning(pattern).to_owned(),
-                takes: Box::new(|value| takes_cut(matcher, value)),
-            };
-            Some(patterns.iter().map(probe).collect())
+            let takes = |value: &str| takes_cut(matcher, value);
+            let probe = |pattern| Probe::new(beginning(pattern), longest_part(pattern, &['*', '?']), takes);
+            Some(patterns.iter().map(|pattern| probe(pattern)).collect())
         }
         Matcher::Moment(moment) => {
-            let probe = |beginning| Probe { beginning, takes: Box::new(|value| takes_cut(matcher, value)) };
+            let probe = |beginning: String| Probe::new(&beginning, "", |value| takes_cut(matcher, value));
             Some(moment.beginnings().into_iter().map(probe).collect())
         }
         Matcher::Name(key) => key.group().map(|key| {
             let takes = move |group: &str| is_cut(group) || takes_group(key, group);
-            vec![Probe { beginning: beginning(literal_components(key)).to_owned(), takes: Box::new(takes) }]
+            let part = longest_part(key, &['*', '?', '^']);
+            vec![Probe::new(beginning(literal_components(key)), part, takes)]
         }),
         Matcher::Fuzzy(wanted) => wanted.first().map(|first| {
             let takes = move |group: &str| is_cut(group) || words(group).any(|word| word.starts_with(first));
-            vec![Probe { beginning: String::new(), takes: Box::new(takes) }]
+            vec![Probe::new("", first, takes)]
         }),
         _ => None,
     }
@@ -121,9 +138,12 @@ fn union<T>(
 
 /// What precedes the first wildcard, as far as an index holds it: it bounds the scan.
 fn beginning(pattern: &str) -> &str {
-    let literal = pattern.split(['*', '?']).next().unwrap_or_default();
-    let end = literal.char_indices().nth(INDEX_LENGTH).map_or(literal.len(), |(end, _)| end);
-    literal.get(..end).unwrap_or_default()
+    first_characters(pattern.split(['*', '?']).next().unwrap_or_default(), INDEX_LENGTH)
+}
+
+/// The longest stretch without any of these.
+fn longest_part<'p>(pattern: &'p str, without: &[char]) -> &'p str {
+    pattern.split(without).max_by_key(|part| part.chars().count()).unwrap_or_default()
 }
 
 /// The components that a person name's key begins with and that must be there as they are, up to a wildcard or an empty
@@ -139,14 +159,13 @@ fn takes_cut(matcher: &Matcher, value: &str) -> bool {
     is_cut(value) || matcher.takes_text(value)
 }
 
-fn is_cut(value: &str) -> bool {
-    value.chars().nth(INDEX_LENGTH - 1).is_some()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{draft::index_values, search::matching::Rules};
+    use crate::{
+        draft::{ends, index_values},
+        search::matching::Rules,
+    };
     use dicom_core::VR;
     use proptest::prelude::*;
     use serde_json::{Value, json};
@@ -155,7 +174,10 @@ mod tests {
     fn is_found(index: Index, matcher: &Matcher, element: &Value) -> bool {
         let held = index_values(index, element);
         let finds = |probe: &Probe| {
-            held.iter().any(|value| value.starts_with(&probe.beginning) && (probe.takes)(value))
+            held.iter().any(|value| {
+                let by_part = |part| ends(value).any(|end| end.is_empty() || end.starts_with(part));
+                value.starts_with(&probe.beginning) && (probe.takes)(value) && probe.part.is_none_or(by_part)
+            })
         };
         probes(matcher).is_none_or(|probes| probes.iter().any(finds))
     }
@@ -163,7 +185,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_index_proposes_whatever_matches(
-            key in "[a-cA-Cé*?^=\\\\ ]{1,6}|[a-c]{60,70}\\*?",
+            key in "[a-cA-Cé*?^=\\\\ ]{1,6}|\\*?[a-c]{60,70}\\*?|\\*[a-c]{14,18}\\*",
             value in "[a-cA-Cé^= ]{0,6}|[a-c]{60,80}",
             fuzzy in any::<bool>(),
         ) {
@@ -177,6 +199,17 @@ mod tests {
                 let element = json!({"vr": vr.to_string(), "Value": [value]});
                 prop_assert!(!matcher.takes(&element) || is_found(index, &matcher, &element), "{element}");
             }
+        }
+
+        #[test]
+        fn an_index_proposes_what_holds_a_part(
+            before in "[a-zé ]{0,70}",
+            part in "[a-zé ]{1,20}",
+            after in "[a-zé ]{0,20}",
+        ) {
+            let element = json!({"vr": "LO", "Value": [format!("{before}{part}{after}")]});
+            let matcher = Matcher::new(VR::LO, &format!("*{part}*"), Rules::default()).unwrap();
+            prop_assert!(is_found(Index::StudyDescription, &matcher, &element));
         }
 
         #[test]
