@@ -213,7 +213,7 @@ class EngramWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         modality = self.logic.modality(volume) if volume is not None else ""
         self.ui.labelList.clear()
         for one in words.offered(self.labels, modality, self.ui.labelSearch.text):
-            item = qt.QListWidgetItem(words.label(one))
+            item = qt.QListWidgetItem(words.label(one, modality))
             item.setData(qt.Qt.UserRole, one.key)
             self.ui.labelList.addItem(item)
         remark = words.no_labels(self.labels, modality)

@@ -8,9 +8,22 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import patients
 from engram_api import Api
-from serving import start_server
+from serving import free_port, start_server
 
+RULES = """
+[dimse]
+[[dimse.nodes]]
+name = "PACS"
+ae_title = "ARCHIVE"
+address = "127.0.0.1:{port}"
+[[rules]]
+name = "abdomen by night"
+quiet_seconds = 0
+when = {{ Modality = "MR", slices = {{ min = 2 }}, not = {{ SeriesDescription = "*SCOUT*" }} }}
+then = {{ forward = ["PACS"] }}
+"""
 COLOURS = 256
 MOST_BYTES = 150_000
 
@@ -63,3 +76,25 @@ def test_pictures_are_taken(phantoms, visit):
     page.open(f"results/{job['id']}")
     page.slice()
     take(page, "small")
+
+
+@pytest.fixture
+def routing(engram, tmp_path) -> Api:
+    """A server with a rule that sends to a node which is down."""
+    config = tmp_path / "config.toml"
+    config.write_text(RULES.format(port=free_port()))
+    server = start_server(tmp_path / "data", config=config)
+    yield Api(server.base)
+    server.stop()
+
+
+def test_a_picture_of_what_a_rule_did_is_taken(routing, visit):
+    routing.store(*patients.images(1))
+    page = visit(routing.base, height=520).open("outgoing")
+    page.says("could not reach PACS")
+    take(page, "outgoing")
+    page.open("server")
+    page.says("forwarded to PACS")
+    page.page.get_by_role("heading", name="Rules in force").evaluate(
+        "heading => scrollBy(0, heading.getBoundingClientRect().top - 60)")
+    take(page, "rules")

@@ -234,11 +234,14 @@ def test_the_strip_shows_confidence_flags_and_the_slice_on_show():
 
 
 def test_labels_are_offered_by_modality_with_most_cases_first():
-    labels = [Label("A:1", "Liver", 3, 30, ["MR"]), Label("A:2", "Spleen", 5, 9, ["CT", "MR"]), Label("A:3", "Femur", 1, 9, ["CT"])]
-    assert [one.meaning for one in words.offered(labels, "MR")] == ["Spleen", "Liver"]
+    labels = [
+        Label("A:1", "Liver", 3, 30, {"MR": 3}), Label("A:2", "Spleen", 5, 9, {"CT": 4, "MR": 1}), Label("A:3", "Femur", 1, 9, {"CT": 1})]
+    assert [one.meaning for one in words.offered(labels, "MR")] == ["Liver", "Spleen"]
+    assert [one.meaning for one in words.offered(labels, "")] == ["Spleen", "Liver", "Femur"]
     assert [one.meaning for one in words.offered(labels, "", "f")] == ["Femur"]
     assert words.offered(labels, "MR", "a:1")[0].meaning == "Liver"
-    assert words.label(labels[2]) == "Femur (1 case)" and words.label(labels[0]) == "Liver (3 cases)"
+    assert words.label(labels[1], "MR") == "Spleen (1 case)" and words.label(labels[0], "MR") == "Liver (3 cases)"
+    assert words.label(labels[1], "") == "Spleen (5 cases)"
     assert words.no_labels(labels, "US") == "The bank has no US case yet: teach it a first one below."
     assert words.no_labels(labels, "MR") == ""
 

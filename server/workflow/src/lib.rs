@@ -71,7 +71,7 @@ pub use outbox::{
 };
 pub use progress::NoProgress;
 pub use prompts::{Corners, Point, SlicePrompt};
-pub use queries::{ExemplarFilter, ExemplarPage, ExemplarView, LabelInfo, Status};
+pub use queries::{ExemplarFilter, ExemplarPage, ExemplarView, LabelInfo, LabelOfModality, Status};
 pub use renditions::{Renditions, Wanted};
 pub use request::{
     FixedUids, LabelSummary, RequestOptions, ResultEncoding, SegmentationJob, SegmentationRequest,

@@ -44,8 +44,19 @@ pub struct LabelInfo {
     pub studies: usize,
     /// Collections it is in.
     pub collections: BTreeSet<String>,
-    /// Modalities it was annotated in.
-    pub modalities: BTreeSet<String>,
+    /// What there is of it in each modality that it was annotated in.
+    pub modalities: BTreeMap<String, LabelOfModality>,
+}
+
+/// What there is of a label in one modality.
+#[derive(Debug, Clone, Default, Serialize, ToSchema)]
+pub struct LabelOfModality {
+    /// Slices that show it.
+    pub exemplars: usize,
+    /// Slices known not to show it.
+    pub negatives: usize,
+    /// Studies it was annotated in; counted anew in each collection.
+    pub studies: usize,
 }
 
 /// Which exemplars to list.
@@ -147,7 +158,7 @@ impl Workflow {
                         negatives: 0,
                         studies: 0,
                         collections: BTreeSet::new(),
-                        modalities: BTreeSet::new(),
+                        modalities: BTreeMap::new(),
                     })
                 }
             };
@@ -155,7 +166,10 @@ impl Workflow {
             info.negatives += counts.absent;
             info.studies += counts.studies;
             info.collections.insert(counts.collection);
-            info.modalities.insert(counts.modality);
+            let of_modality = info.modalities.entry(counts.modality).or_default();
+            of_modality.exemplars += counts.present;
+            of_modality.negatives += counts.absent;
+            of_modality.studies += counts.studies;
         }
         Ok(labels.into_values().collect())
     }

@@ -19,13 +19,14 @@ READ_SECONDS = 60
 
 
 class Label(NamedTuple):
-    """A label of the bank. `cases` counts annotated studies, `exemplars` the slices that show it."""
+    """A label of the bank. `cases` counts annotated studies, of all modalities and of each that shows it; `exemplars` the
+    slices that show it."""
 
     key: str
     meaning: str
     cases: int
     exemplars: int
-    modalities: List[str]
+    cases_by_modality: Dict[str, int]
 
 
 class Client:
@@ -59,7 +60,8 @@ class Client:
     def labels(self) -> List[Label]:
         """The labels of the bank."""
         return [
-            Label(one["label"], one["meaning"], one["studies"], one["exemplars"], sorted(one["modalities"]))
+            Label(one["label"], one["meaning"], one["studies"], one["exemplars"], {
+                modality: of["studies"] for modality, of in one["modalities"].items() if of["exemplars"]})
             for one in self._json("GET", "/api/v1/labels")
         ]
 

@@ -37,8 +37,14 @@ def health(told: Dict[str, Any]) -> str:
             f"{told['jobs_running']} jobs running, {told['jobs_waiting']} waiting")
 
 
-def label(one: Label) -> str:
-    return f"{one.meaning} ({one.cases} {'case' if one.cases == 1 else 'cases'})"
+def label(one: Label, modality: str) -> str:
+    cases = cases_in(one, modality)
+    return f"{one.meaning} ({cases} {'case' if cases == 1 else 'cases'})"
+
+
+def cases_in(one: Label, modality: str) -> int:
+    """Its cases of the modality; all, if it is not known."""
+    return one.cases_by_modality.get(modality, 0) if modality else one.cases
 
 
 def offered(labels: Sequence[Label], modality: str, search: str = "") -> List[Label]:
@@ -47,8 +53,8 @@ def offered(labels: Sequence[Label], modality: str, search: str = "") -> List[La
     wanted = search.strip().lower()
     found = [
         one for one in labels
-        if (not modality or modality in one.modalities) and (wanted in one.meaning.lower() or wanted in one.key.lower())]
-    return sorted(found, key=lambda one: (-one.cases, one.meaning.lower()))
+        if (not modality or modality in one.cases_by_modality) and (wanted in one.meaning.lower() or wanted in one.key.lower())]
+    return sorted(found, key=lambda one: (-cases_in(one, modality), one.meaning.lower()))
 
 
 def no_labels(labels: Sequence[Label], modality: str) -> str:

@@ -73,6 +73,9 @@ pub fn configured(
     Ok(Recipients { nodes, hooks })
 }
 
+/// How long somebody may take to answer whether it is there.
+const ASKING_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What a recipient answers that is asked whether it is there: the status of HTTP, or why there is none.
 pub type Answer = Result<u16, String>;
 

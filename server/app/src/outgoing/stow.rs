@@ -13,7 +13,7 @@ use serde_json::Value;
 use ureq::http::{HeaderValue, StatusCode};
 use ureq::{Agent, SendBody};
 
-use super::{Answer, agent};
+use super::{ASKING_PATIENCE, Answer, agent};
 use crate::cli::Failure;
 use crate::config;
 
@@ -61,7 +61,8 @@ impl DicomwebNode {
             Some(authorization) => request.header("Authorization", authorization),
             None => request,
         };
-        request.call().map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
+        let asked = request.config().timeout_global(Some(ASKING_PATIENCE)).build().call();
+        asked.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
     }
 
     /// Sends some instances in one request; what the node says of each, in their order.

@@ -8,7 +8,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use ureq::Agent;
 
-use super::{Answer, agent};
+use super::{ASKING_PATIENCE, Answer, agent};
 use crate::cli::Failure;
 use crate::config;
 
@@ -35,8 +35,8 @@ impl Webhook {
 
     /// Whether somebody answers there; the status of the answer.
     pub fn ask(&self) -> Answer {
-        let answer = self.agent.head(&self.url).call();
-        answer.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
+        let request = self.agent.head(&self.url).config().timeout_global(Some(ASKING_PATIENCE)).build();
+        request.call().map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
     }
 }
 

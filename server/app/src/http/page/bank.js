@@ -55,7 +55,7 @@ function summary(labels) {
       String(label.studies),
       String(label.exemplars),
       String(label.negatives),
-      label.modalities.join(", "),
+      Object.keys(label.modalities).join(", "),
       label.collections.join(", "),
     ]),
   );

@@ -8,7 +8,7 @@ import { h, table } from "./dom.js";
 const ASKED = 200,
   SHOWN = 3;
 
-const ORIGINS = { configuration: "configuration", api: "API" };
+const ORIGINS = { configuration: "file", api: "API" };
 const AFTER_ATTRIBUTES = ["slices", "source", "calling_ae_title", "all", "any", "not"];
 const FORMS = {
   segmentation: "the segmentation",

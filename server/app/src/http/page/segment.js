@@ -14,13 +14,13 @@ const QUALITIES = [
 /** A dialog with the labels that the bank offers for the series' modality; then the job's page. */
 export async function askForSegmentation({ study, series, modality, name }) {
   const labels = (await api("/labels")).filter((label) => label.exemplars > 0);
-  const offered = labels.filter((label) => label.modalities.includes(modality));
+  const offered = labels.filter((label) => label.modalities[modality]?.exemplars > 0);
   const dialog = h("dialog", { "aria-labelledby": "segment-title" });
   const told = h("div", {});
   const boxes = offered.map((label) =>
     h("input", { type: "checkbox", name: "label", value: label.label, checked: true }),
   );
-  const rows = offered.map((label, index) => row(label, boxes[index]));
+  const rows = offered.map((label, index) => row(label, modality, boxes[index]));
   const filter = h("input", {
     type: "search",
     placeholder: "Find a label",
@@ -94,7 +94,8 @@ export async function askForSegmentation({ study, series, modality, name }) {
   dialog.showModal();
 }
 
-function row(label, box) {
+function row(label, modality, box) {
+  const { studies, exemplars } = label.modalities[modality];
   return h(
     "li",
     {},
@@ -103,13 +104,13 @@ function row(label, box) {
       { class: "check" },
       box,
       h("span", { class: "grow" }, label.meaning || label.label),
-      h("span", { class: "muted number" }, `${count(label.studies, "case")}, ${count(label.exemplars, "slice")}`),
+      h("span", { class: "muted number" }, `${count(studies, "case")}, ${count(exemplars, "slice")}`),
     ),
   );
 }
 
 function nothing(labels, modality) {
-  const others = [...new Set(labels.flatMap((label) => label.modalities))].sort();
+  const others = [...new Set(labels.flatMap((label) => Object.keys(label.modalities)))].sort();
   return h(
     "p",
     {},
