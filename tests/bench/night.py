@@ -64,7 +64,7 @@ def send(port: int, images: list) -> int:
 
 def is_sent(port: int, images: list) -> bool:
     ae = AE(ae_title="MR_7")
-    # pynetdicom 3.0.4 mislays an answer once in some thousand messages when many associations share a process.
+    # pynetdicom 3.0.4 seems to mislay an answer once in some thousand messages when many associations share a process.
     ae.dimse_timeout = ANSWER_SECONDS
     ae.add_requested_context(MRImageStorage)
     association = ae.associate("127.0.0.1", port, ae_title="ENGRAM")
