@@ -5,6 +5,7 @@ where none can serve, the DICOMweb room's example server (`cargo build -p engram
 no more than DICOMweb. Tests that need more ask for the `engram` fixture, which insists on the real one.
 """
 
+import json
 import os
 import socket
 import ssl
@@ -32,6 +33,12 @@ def skip_or_fail(reason: str):
     if os.environ.get("ENGRAM_STRICT") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def doctor(engram: Path, data: Path, config: Path) -> list[dict]:
+    """What `engram doctor` finds."""
+    command = [engram, "doctor", "--json", "--config", config, "--data", data]
+    return json.loads(subprocess.run(command, capture_output=True, timeout=120).stdout)
 
 
 def target_folder() -> Path:

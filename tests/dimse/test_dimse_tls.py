@@ -1,6 +1,5 @@
 """DIMSE over TLS in both directions, by DCMTK and pynetdicom; who is not trusted gets nowhere, and the log says why."""
 
-import json
 import socket
 import ssl
 import subprocess
@@ -17,7 +16,7 @@ from authority import Authority, Pair, make_authority
 from hospital import OURS
 from pacs import Pacs
 from programs import program
-from serving import Server, free_port, start_server
+from serving import Server, doctor, free_port, start_server
 from small_ct import make_ct
 
 SECONDS = 30
@@ -238,8 +237,7 @@ def test_what_is_sent_over_tls_arrives(secured):
 
 
 def test_doctor_speaks_tls_to_nodes(secured, engram, tmp_path):
-    command = [engram, "doctor", "--json", "--config", secured.config, "--data", tmp_path]
-    checks = json.loads(subprocess.run(command, capture_output=True, timeout=120).stdout)
+    checks = doctor(engram, tmp_path, secured.config)
     told = {check["found"].split()[0]: check for check in checks if check["what"] == "DIMSE node"}
     assert told["trusted"]["verdict"] == "good" and "over TLS) answers" in told["trusted"]["found"]
     assert told["not-trusted"]["verdict"] == "warning" and "UnknownIssuer" in told["not-trusted"]["found"]

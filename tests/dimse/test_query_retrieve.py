@@ -1,7 +1,6 @@
 """C-STORE, C-FIND, C-GET and C-MOVE by pynetdicom: what goes in comes out, however it is asked for."""
 
 import json
-import subprocess
 
 import numpy as np
 import pydicom
@@ -19,6 +18,7 @@ from pynetdicom.sop_class import (
     Verification,
 )
 
+from serving import doctor
 from small_ct import SERIES, STUDY, make_ct
 
 FIND, GET, MOVE = (
@@ -253,8 +253,7 @@ def test_every_access_is_in_the_audit_log(hospital, stored):
 
 
 def test_doctor_asks_the_nodes_whether_they_are_there(hospital, engram, tmp_path):
-    command = [engram, "doctor", "--json", "--config", hospital.config, "--data", tmp_path]
-    checks = json.loads(subprocess.run(command, capture_output=True, timeout=60).stdout)
+    checks = doctor(engram, tmp_path, hospital.config)
     there, silent = [check for check in checks if check["what"] == "DIMSE node"]
     assert (there["verdict"], silent["verdict"]) == ("good", "warning")
     assert "PACS" in there["found"] and "NOBODY" in silent["found"] and "ENGRAM" in silent["what_to_do"]

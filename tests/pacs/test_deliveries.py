@@ -1,14 +1,12 @@
 """What leaves arrives once, whatever the PACS and the power do meanwhile."""
 
-import json
-import subprocess
 import threading
 from itertools import count
 
 import pytest
 
 import patients
-from serving import free_port
+from serving import doctor, free_port
 from ward import PACS, Script, node, wait_for
 
 COPY = """
@@ -170,7 +168,7 @@ url = "{script.url}"
 name = "nobody"
 url = "http://127.0.0.1:{nobody}"
 """)
-    said = doctor(engram, config, tmp_path / "data")
+    said = doctor(engram, tmp_path / "data", config)
     script.close()
     nodes = [(check["verdict"], check["found"]) for check in said if check["what"] == "DICOMweb node"]
     assert [verdict for verdict, _ in nodes] == ["good", "warning", "warning"]
@@ -180,10 +178,5 @@ url = "http://127.0.0.1:{nobody}"
     assert not script.calls
 
     config.write_text('[[webhooks]]\nname = "script"\nurl = "example.org/heard"\n')
-    (access,) = [check for check in doctor(engram, config, tmp_path / "data") if check["what"] == "access"]
+    (access,) = [check for check in doctor(engram, tmp_path / "data", config) if check["what"] == "access"]
     assert access["verdict"] == "bad" and "example.org/heard" in access["found"]
-
-
-def doctor(engram, config, data) -> list[dict]:
-    command = [engram, "doctor", "--json", "--config", config, "--data", data]
-    return json.loads(subprocess.run(command, capture_output=True, timeout=60).stdout)

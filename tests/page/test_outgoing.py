@@ -4,30 +4,13 @@ import pytest
 
 import patients
 from engram_api import Api
-from serving import free_port, start_server
-
-CONFIG = """
-[[dimse.nodes]]
-name = "NIGHT_PACS"
-ae_title = "PACS"
-address = "127.0.0.1:{port}"
-[outbox]
-first_retry_seconds = 600
-[[rules]]
-name = "copy <b>all"
-quiet_seconds = 0
-when = {{ Modality = "MR", slices = {{ min = 2 }}, not = {{ SeriesDescription = "*SCOUT*" }} }}
-then = {{ forward = ["NIGHT_PACS"] }}
-"""
+from unreachable import start_copying
 
 
 @pytest.fixture(scope="module")
 def api(engram, tmp_path_factory):
     """A server with a rule that sends to a node that is not there."""
-    folder = tmp_path_factory.mktemp("outgoing")
-    config = folder / "config.toml"
-    config.write_text(CONFIG.format(port=free_port()))
-    server = start_server(folder / "data", config=config)
+    server = start_copying(tmp_path_factory.mktemp("outgoing"), "copy <b>all")
     yield Api(server.base)
     server.stop()
 

@@ -10,20 +10,9 @@ from PIL import Image
 
 import patients
 from engram_api import Api
-from serving import free_port, start_server
+from serving import start_server
+from unreachable import start_copying
 
-RULES = """
-[dimse]
-[[dimse.nodes]]
-name = "PACS"
-ae_title = "ARCHIVE"
-address = "127.0.0.1:{port}"
-[[rules]]
-name = "abdomen by night"
-quiet_seconds = 0
-when = {{ Modality = "MR", slices = {{ min = 2 }}, not = {{ SeriesDescription = "*SCOUT*" }} }}
-then = {{ forward = ["PACS"] }}
-"""
 COLOURS = 256
 MOST_BYTES = 150_000
 
@@ -81,9 +70,7 @@ def test_pictures_are_taken(phantoms, visit):
 @pytest.fixture
 def routing(engram, tmp_path) -> Api:
     """A server with a rule that sends to a node which is down."""
-    config = tmp_path / "config.toml"
-    config.write_text(RULES.format(port=free_port()))
-    server = start_server(tmp_path / "data", config=config)
+    server = start_copying(tmp_path, "abdomen by night")
     yield Api(server.base)
     server.stop()
 
@@ -91,10 +78,10 @@ def routing(engram, tmp_path) -> Api:
 def test_a_picture_of_what_a_rule_did_is_taken(routing, visit):
     routing.store(*patients.images(1))
     page = visit(routing.base, height=520).open("outgoing")
-    page.says("could not reach PACS")
+    page.says("could not reach NIGHT_PACS")
     take(page, "outgoing")
     page.open("server")
-    page.says("forwarded to PACS")
+    page.says("forwarded to NIGHT_PACS")
     page.page.get_by_role("heading", name="Rules in force").evaluate(
         "heading => scrollBy(0, heading.getBoundingClientRect().top - 60)")
     take(page, "rules")

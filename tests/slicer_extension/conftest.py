@@ -14,10 +14,9 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(ROOT / "slicer_extension" / "Engram"))
 
-from EngramLib.client import Client  # noqa: E402
-
 import cases  # noqa: E402
 import standins  # noqa: E402
+from EngramLib.client import Client  # noqa: E402
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 import slicer_core
-from EngramLib import mrml, run, target, upload
 
 import cases
 import patients
+from EngramLib import mrml, run, target, upload
 
 SECONDS = 60
 

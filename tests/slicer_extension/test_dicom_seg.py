@@ -11,10 +11,6 @@ import highdicom as hd
 import numpy as np
 import pydicom
 import pytest
-from EngramLib import as_dicom, colours, dicom_seg, geometry, target, teach
-from EngramLib.coding import Code, Coding, of_terminology
-from EngramLib.dicom_seg import Authorship, Segment
-from EngramLib.errors import EngramError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom.filebase import DicomBytesIO
@@ -22,6 +18,10 @@ from pydicom.sr.coding import Code as PydicomCode
 
 import cases
 import patients
+from EngramLib import as_dicom, colours, dicom_seg, geometry, target, teach
+from EngramLib.coding import Code, Coding, of_terminology
+from EngramLib.dicom_seg import Authorship, Segment
+from EngramLib.errors import EngramError
 from steps import client_store, never, silent
 
 AUTHORSHIP = Authorship("Made in a test", "Reader^Müller", datetime.datetime(2026, 1, 5, 9, 30))

@@ -9,11 +9,12 @@ import time
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
+
 from EngramLib import as_dicom, coding, confidence, dicom_seg, geometry, settings, tasks, teach, upload, words
 from EngramLib.client import Label
 from EngramLib.errors import Cancelled, EngramError
 from EngramLib.jobs import Progress
-from pydicom.dataset import Dataset
 
 AXES = np.array([[0.8, 0.6, 0.0], [-0.6, 0.8, 0.0], [0.0, 0.0, 1.0]])
 

@@ -6,11 +6,11 @@ import numpy as np
 import requests
 import slicer_core
 import vtk
-from EngramLib import confidence, jobs, mrml
 
 import cases
 import patients
 import standins
+from EngramLib import confidence, jobs, mrml
 from patients import LIVER_KEY
 from steps import Wire, ended, items, loaded, nodes, odd_mask, paint, port_of, until
 

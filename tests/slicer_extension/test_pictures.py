@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import slicer_core
-from EngramLib import confidence, mrml
 from PIL import Image
 
 import cases
+from EngramLib import confidence, mrml
 from steps import ended, items, loaded, nodes, until
 
 ZOOM = 6

@@ -11,14 +11,14 @@ import pydicom
 import pytest
 import slicer_core
 import vtk
-from EngramLib import mrml, target, teach
-from EngramLib.coding import Code, Coding
-from EngramLib.dicom_seg import Authorship, Segment
-from EngramLib.geometry import grid_of
 
 import cases
 import patients
 from engram_api import masks_of
+from EngramLib import mrml, target, teach
+from EngramLib.coding import Code, Coding
+from EngramLib.dicom_seg import Authorship, Segment
+from EngramLib.geometry import grid_of
 from patients import LIVER, LIVER_KEY, SPLEEN, SPLEEN_KEY
 from steps import auto_segment, client_store, locate, never, odd_mask, paint, silent, to_node
 

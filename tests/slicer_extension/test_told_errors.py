@@ -9,14 +9,14 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pydicom
 import pytest
 import requests
-from EngramLib import jobs, run, target, upload, words
-from EngramLib.client import Client
-from EngramLib.errors import Cancelled, ConnectionLost, EngramError
 from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless
 
 import cases
 import patients
+from EngramLib import jobs, run, target, upload, words
+from EngramLib.client import Client
+from EngramLib.errors import Cancelled, ConnectionLost, EngramError
 from serving import free_port
 from steps import Wire, client_store, locate, never, port_of, silent
 

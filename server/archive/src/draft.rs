@@ -154,7 +154,8 @@ impl<'c> Draft<'c> {
     /// Writes everything, atomically; not durable before the catalogue is synced.
     pub(crate) fn apply(self) -> Result<()> {
         let mut batch = sled::Batch::default();
-        for (study, change) in &self.studies {
+        // Most instances say of their study what is known of it.
+        for (study, change) in self.studies.iter().filter(|(_, change)| change.before != change.after) {
             put(&mut batch, &study_key(study), change.after.as_ref())?;
             index(&mut batch, change, |record| study_index_keys(study, record));
         }

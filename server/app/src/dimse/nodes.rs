@@ -8,6 +8,7 @@ use engram_dimse::{NodeTls, RemoteNode};
 
 use crate::cli::Failure;
 use crate::config::{Dimse, Node};
+use crate::guard::Record;
 use crate::tls::{self, Certificate};
 
 /// An AE title's most characters (PS3.5 Table 6.2-1).
@@ -22,6 +23,14 @@ pub struct KnownNode {
     pub remote: RemoteNode,
     /// Whether what is sent to it counts as sent only once it has committed itself to keep it.
     pub commits: bool,
+}
+
+impl KnownNode {
+    /// What every line of the audit log says of dealings with it: as whom, with whom, and what.
+    pub fn audit_line(&self, action: &str) -> Record {
+        let RemoteNode { calling_ae_title, name, address, .. } = &self.remote;
+        Record::of_ours(calling_ae_title, format!("{name} ({address})"), action)
+    }
 }
 
 /// Every node, in the configuration's order.

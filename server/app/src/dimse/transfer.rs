@@ -245,15 +245,12 @@ impl Transfers {
         let one = |uids: &[String]| uids.first().filter(|_| uids.len() == 1).map(|uid| shortened(uid));
         let instances = outcome.as_ref().ok().and_then(|result| result.get("instances")?.as_u64());
         self.audit.write(Record {
-            who: Some(node.remote.calling_ae_title.clone()),
-            peer: Some(format!("{} ({})", node.remote.name, node.remote.address)),
-            action: if kind == RETRIEVE_KIND { "C-MOVE to us" } else { "C-STORE to a node" }.to_owned(),
             study: Some(shortened(&objects.study)),
             series: one(&objects.series),
             instance: one(&objects.instances),
             instances,
             complete: outcome.is_ok(),
-            ..Record::default()
+            ..node.audit_line(if kind == RETRIEVE_KIND { "C-MOVE to us" } else { "C-STORE to a node" })
         });
     }
 }

@@ -68,6 +68,13 @@ pub struct Record {
     pub complete: bool,
 }
 
+impl Record {
+    /// What is done by us, known to `peer` as `who`.
+    pub fn of_ours(who: &str, peer: String, action: &str) -> Self {
+        Self { who: Some(who.to_owned()), peer: Some(peer), action: action.to_owned(), ..Self::default() }
+    }
+}
+
 /// A line that is promised: it is written when this goes, whichever way.
 pub struct Line {
     slot: Option<OwnedPermit<Message>>,

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engram_dimse::{Commitments, RemoteNode};
+use engram_dimse::Commitments;
 use engram_workflow::{Hook, Node};
 use ureq::Agent;
 
@@ -41,30 +41,23 @@ pub fn configured(
 ) -> Result<Recipients, Failure> {
     let transcoding = transcoding(config);
     let audit = || audit.clone();
-    let line = |who: &str, peer: String, action: &str| Record {
-        who: Some(who.to_owned()),
-        peer: Some(peer),
-        action: action.to_owned(),
-        ..Record::default()
-    };
     let ours = config.dimse.ae_title.as_str();
     let mut nodes: Vec<Arc<dyn Node>> = Vec::new();
     for known in known.iter().cloned() {
-        let RemoteNode { calling_ae_title, name, address, .. } = &known.remote;
-        let line = line(calling_ae_title, format!("{name} ({address})"), "C-STORE to a node");
+        let line = known.audit_line("C-STORE to a node");
         let recipient =
             Arc::new(dimse::DimseNode { known, transcoding, commitments: Arc::clone(commitments) });
         nodes.push(Arc::new(Audited::<dyn Node> { recipient, line, audit: audit() }));
     }
     for node in &config.dicomweb.nodes {
-        let line = line(ours, format!("{} ({})", node.name, node.url), "STOW-RS to a node");
+        let line = Record::of_ours(ours, format!("{} ({})", node.name, node.url), "STOW-RS to a node");
         let recipient = Arc::new(stow::DicomwebNode::new(node)?);
         nodes.push(Arc::new(Audited::<dyn Node> { recipient, line, audit: audit() }));
     }
     let mut hooks: Vec<Arc<dyn Hook>> = Vec::new();
     for hook in &config.webhooks {
         // Its URL may hold a secret.
-        let line = line(ours, hook.name.clone(), "POST to a webhook");
+        let line = Record::of_ours(ours, hook.name.clone(), "POST to a webhook");
         let recipient = Arc::new(webhook::Webhook::new(hook)?);
         hooks.push(Arc::new(Audited::<dyn Hook> { recipient, line, audit: audit() }));
     }

@@ -11,7 +11,7 @@ use engram_archive::InstanceEntry;
 use engram_workflow::{Node, Origin, Sent, Unreachable};
 use serde_json::Value;
 use ureq::http::{HeaderValue, StatusCode};
-use ureq::{Agent, SendBody};
+use ureq::{Agent, RequestBuilder, SendBody};
 
 use super::{ASKING_PATIENCE, Answer, agent};
 use crate::cli::Failure;
@@ -56,11 +56,7 @@ impl DicomwebNode {
     /// Asks for one study (PS3.18 10.6); the status of the answer.
     pub fn ask(&self) -> Answer {
         let request = self.agent.get(format!("{}?limit=1", self.studies));
-        let request = request.header("Accept", "application/dicom+json");
-        let request = match &self.authorization {
-            Some(authorization) => request.header("Authorization", authorization),
-            None => request,
-        };
+        let request = self.authorized(request.header("Accept", "application/dicom+json"));
         let asked = request.config().timeout_global(Some(ASKING_PATIENCE)).build().call();
         asked.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
     }
@@ -80,10 +76,7 @@ impl DicomwebNode {
         let content_type = format!("multipart/related; type=\"application/dicom\"; boundary={BOUNDARY}");
         let request = self.agent.post(&self.studies).header("Content-Type", content_type);
         let request = request.header("Accept", "application/dicom+json").header("Content-Length", length);
-        let request = match &self.authorization {
-            Some(authorization) => request.header("Authorization", authorization),
-            None => request,
-        };
+        let request = self.authorized(request);
         let unreachable = |error: ureq::Error| Unreachable { reason: error.to_string() };
         let mut answer = request.send(SendBody::from_owned_reader(body)).map_err(unreachable)?;
         let status = answer.status();
@@ -96,6 +89,13 @@ impl DicomwebNode {
             // Which of them it does not like, it did not say.
             None if instances.len() > 1 => self.store_each(instances),
             None => Ok(instances.iter().map(|entry| refused(entry, status)).collect()),
+        }
+    }
+
+    fn authorized<Body>(&self, request: RequestBuilder<Body>) -> RequestBuilder<Body> {
+        match &self.authorization {
+            Some(authorization) => request.header("Authorization", authorization),
+            None => request,
         }
     }
 
