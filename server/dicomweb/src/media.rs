@@ -188,7 +188,7 @@ impl Range {
         let essence = match self.essence.strip_suffix("/*") {
             Some("*") => true,
             Some(kind) => offer.media_type.split_once('/').is_some_and(|(offered, _)| offered == kind),
-            None => self.essence == offer.media_type,
+            None => self.essence.eq_ignore_ascii_case(offer.media_type),
         };
         let syntax = match (self.transfer_syntax.as_deref(), offer.transfer_syntax.as_deref()) {
             (None | Some("*"), _) | (_, None) => true,

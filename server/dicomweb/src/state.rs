@@ -175,22 +175,40 @@ impl Urls {
     }
 }
 
-/// What the client accepts: the `accept` query parameter (PS3.18 8.3.3.1), else the header.
-pub(crate) fn accept_of(request: &HttpRequest) -> Result<(Accept, String)> {
-    let pairs = query::pairs(request.query_string())?;
-    let headers = request.headers().get_all("accept").filter_map(|value| value.to_str().ok());
-    let text = match query::value_of(&pairs, "accept") {
-        Some(parameter) => parameter.to_owned(),
-        None => headers.collect::<Vec<_>>().join(", "),
-    };
-    let accept = if text.is_empty() { Accept::anything() } else { Accept::parse(&text) };
-    Ok((accept, text))
+/// What the client accepts.
+pub(crate) struct Accepted {
+    accept: Accept,
+    /// As sent.
+    text: String,
+}
+
+impl Accepted {
+    /// Of the `accept` query parameter (PS3.18 8.3.3.1), else of the header.
+    pub fn of(request: &HttpRequest) -> Result<Self> {
+        let pairs = query::pairs(request.query_string())?;
+        let headers = request.headers().get_all("accept").filter_map(|value| value.to_str().ok());
+        let text = match query::value_of(&pairs, "accept") {
+            Some(parameter) => parameter.to_owned(),
+            None => headers.collect::<Vec<_>>().join(", "),
+        };
+        let accept = if text.is_empty() { Accept::anything() } else { Accept::parse(&text) };
+        Ok(Self { accept, text })
+    }
+
+    /// A media type alone.
+    pub fn only(media_type: &str) -> Self {
+        Self { accept: Accept::parse(media_type), text: media_type.to_owned() }
+    }
+
+    /// Chooses among `offers` what the client prefers, or says 406 with the list of them.
+    pub fn choose(&self, offers: &[Offer]) -> Result<Offer> {
+        self.accept.choose(offers).cloned().ok_or_else(|| not_acceptable(self.text.clone(), offers))
+    }
 }
 
 /// Chooses among `offers` what the client prefers, or says 406 with the list of them.
 pub(crate) fn negotiate(request: &HttpRequest, offers: &[Offer]) -> Result<Offer> {
-    let (accept, text) = accept_of(request)?;
-    accept.choose(offers).cloned().ok_or_else(|| not_acceptable(text, offers))
+    Accepted::of(request)?.choose(offers)
 }
 
 /// 406, with the list of what is offered.

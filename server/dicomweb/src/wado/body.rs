@@ -5,7 +5,6 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use actix_web::body::SizedStream;
 use actix_web::rt::task::{JoinHandle, spawn_blocking};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
@@ -56,18 +55,9 @@ pub trait Chunks: Send + 'static {
     }
 }
 
-/// A body of known length. Files are read `buffer_bytes` at a time where blocking is allowed, one buffer ahead of
+/// What is in segments. Files are read `buffer_bytes` at a time where blocking is allowed, one buffer ahead of
 /// what is being sent, however many files there are. A file that cannot be read breaks the connection off, so
 /// that the client notices.
-pub fn body(
-    segments: Vec<Segment>,
-    buffer_bytes: usize,
-) -> SizedStream<impl Stream<Item = io::Result<Bytes>>> {
-    let length = segments.iter().map(Segment::length).sum();
-    SizedStream::new(length, pieces(segments, buffer_bytes))
-}
-
-/// The same without the length.
 pub fn pieces(segments: Vec<Segment>, buffer_bytes: usize) -> impl Stream<Item = io::Result<Bytes>> {
     read_ahead(SegmentReader::new(segments, buffer_bytes))
 }
@@ -88,8 +78,8 @@ type Reading<R> = JoinHandle<(R, io::Result<Option<Bytes>>)>;
 
 /// Reads one buffer ahead of what is being sent, where blocking is allowed.
 pub fn read_ahead<R: Chunks>(reader: R) -> impl Stream<Item = io::Result<Bytes>> {
-    stream::unfold(Some(start(reader)), async |reading| match reading?.await.map_err(io::Error::other) {
-        Ok((reader, Ok(Some(chunk)))) => Some((Ok(chunk), (!reader.is_at_end()).then(|| start(reader)))),
+    stream::unfold(start(reader), async |reading| match reading?.await.map_err(io::Error::other) {
+        Ok((reader, Ok(Some(chunk)))) => Some((Ok(chunk), start(reader))),
         Ok((_, Ok(None))) => None,
         Ok((_, Err(error))) | Err(error) => {
             tracing::error!(%error, "could not read a stored file while sending it");
@@ -98,11 +88,14 @@ pub fn read_ahead<R: Chunks>(reader: R) -> impl Stream<Item = io::Result<Bytes>>
     })
 }
 
-fn start<R: Chunks>(mut reader: R) -> Reading<R> {
-    spawn_blocking(move || {
+/// `None` where it is known that there is nothing left to read.
+fn start<R: Chunks>(mut reader: R) -> Option<Reading<R>> {
+    let is_at_end = reader.is_at_end();
+    let read = move || {
         let chunk = reader.next_chunk();
         (reader, chunk)
-    })
+    };
+    (!is_at_end).then(|| spawn_blocking(read))
 }
 
 /// Reads segments one after the other. Small ones share a buffer.

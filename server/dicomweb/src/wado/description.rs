@@ -10,6 +10,7 @@ use super::bulkdata::routes::DOCUMENT_TYPES;
 use super::frames::OCTETS;
 use super::instances::service::{DICOM, ZIP};
 use super::rendered::PICTURES;
+use super::video;
 use crate::data_set::DataSet;
 use crate::description::{
     Describe, bodiless, header, operation, path_parameter, query_parameter, schema_ref, sent, text, whole,
@@ -94,9 +95,9 @@ pub fn frames(id: &str, summary: &str) -> Operation {
 ///
 /// <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1.1.5>
 pub fn bulk_data(id: &str, summary: &str) -> Operation {
-    let documents = DOCUMENT_TYPES.into_iter().flat_map(|kind| [Offer::multipart(kind), Offer::single(kind)]);
-    let offers: Vec<Offer> = frame_offers().into_iter().chain(documents).collect();
-    let sent = "The value; of compressed pixel data the frames; a document as what it is.";
+    let mut offers = pixel_offers();
+    offers.extend(both_forms(DOCUMENT_TYPES));
+    let sent = "The value; of compressed pixel data the frames; a video or a document as what it is.";
     in_stretches(retrieve(id, summary), sent, &offers).build()
 }
 
@@ -104,30 +105,35 @@ pub fn bulk_data(id: &str, summary: &str) -> Operation {
 ///
 /// <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1.1.7>
 pub fn pixel_data(id: String, summary: &str) -> Operation {
-    in_stretches(retrieve(id, summary), "The pixel data.", &frame_offers()).build()
+    in_stretches(retrieve(id, summary), "The pixel data.", &pixel_offers()).build()
 }
 
 /// Rendered (PS3.18 10.4.1.1.3).
 ///
 /// <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1.1.3>
 pub fn rendered(id: String, summary: &str) -> Operation {
-    let offers: Vec<Offer> =
-        PICTURES.map(Offer::single).into_iter().chain(PICTURES.map(Offer::multipart)).collect();
+    let types = PICTURES.into_iter().chain(video::MEDIA_TYPES);
+    let offers = both_forms(types);
+    let stretch =
+        sent("The stretch of a video that `Range` asks for.", &video::MEDIA_TYPES.map(Offer::single), None)
+            .header("Content-Range", header("Which bytes these are, and of how many.", text()));
     picture(id, summary, &offers)
+        .response("206", stretch)
+        .failures(&[StatusCode::RANGE_NOT_SATISFIABLE])
+        .build()
 }
 
 /// Thumbnail (PS3.18 10.4.1.1.4).
 ///
 /// <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1.1.4>
 pub fn thumbnail(id: String, summary: &str) -> Operation {
-    picture(id, summary, &PICTURES.map(Offer::single))
+    picture(id, summary, &PICTURES.map(Offer::single)).build()
 }
 
-fn picture(id: String, summary: &str, offers: &[Offer]) -> Operation {
+fn picture(id: String, summary: &str, offers: &[Offer]) -> OperationBuilder {
     retrieve(id, summary)
         .query(&["annotation", "window", "viewport", "quality", "iccprofile"])
         .response("200", pictures(offers))
-        .build()
 }
 
 /// An answer that is pictures.
@@ -159,8 +165,17 @@ fn frame_offers() -> Vec<Offer> {
     let mut types = vec![OCTETS];
     types.extend(TargetSyntax::OF_FRAMES.iter().map(|syntax| syntax.media_type()));
     types.extend(STORED_ONLY);
-    types
-        .into_iter()
-        .flat_map(|media_type| [Offer::multipart(media_type), Offer::single(media_type)])
-        .collect()
+    both_forms(types)
+}
+
+/// Frames, or the stream that they are coded as.
+fn pixel_offers() -> Vec<Offer> {
+    let mut offers = frame_offers();
+    offers.extend(both_forms(video::MEDIA_TYPES));
+    offers
+}
+
+fn both_forms(types: impl IntoIterator<Item = &'static str>) -> Vec<Offer> {
+    let forms = |media_type| [Offer::multipart(media_type), Offer::single(media_type)];
+    types.into_iter().flat_map(forms).collect()
 }

@@ -16,6 +16,7 @@ mod range;
 pub mod rendered;
 pub mod thumbnail;
 pub mod uri;
+pub mod video;
 mod zip;
 
 /// Explicit VR Little Endian, which uncompressed frames and bulk data are sent in.

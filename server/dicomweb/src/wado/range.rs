@@ -2,76 +2,57 @@
 
 use std::ops::Range;
 
+use actix_web::HttpRequest;
 use actix_web::http::{Method, header};
-use actix_web::{HttpRequest, HttpResponse};
 
-use super::body::{Segment, body};
-use crate::error::{RangeNotSatisfiableSnafu, Result};
+use super::body::Segment;
 
-/// A single-part answer, or the one stretch of it that the request asks for. Several stretches at once are answered
-/// with the whole, as RFC 9110 14.2 allows; so is `If-Range`, whose validator can be none of ours.
-pub fn single_part(
-    request: &HttpRequest,
-    content_type: &str,
-    segments: Vec<Segment>,
-    buffer_bytes: usize,
-) -> Result<HttpResponse> {
-    let length = segments.iter().map(Segment::length).sum();
-    let mut response = HttpResponse::Ok();
-    let segments = match asked(request, length) {
-        Asked::Whole => segments,
-        Asked::Stretch(range) => {
-            response = HttpResponse::PartialContent();
-            let content_range = format!("bytes {}-{}/{length}", range.start, range.end - 1);
-            response.insert_header((header::CONTENT_RANGE, content_range));
-            stretch(segments, &range)
-        }
-        Asked::Nothing => return RangeNotSatisfiableSnafu { length }.fail(),
-    };
-    response.insert_header((header::ACCEPT_RANGES, "bytes")).content_type(content_type);
-    Ok(match segments.as_slice() {
-        [Segment::Bytes(bytes)] => response.body(bytes.clone()),
-        _ => response.body(body(segments, buffer_bytes)),
-    })
+/// What a request asks for of a single-part answer. Several stretches at once are answered with the whole, as
+/// RFC 9110 14.2 allows; so is `If-Range`, whose validator can be none of ours.
+pub struct AskedRange(Option<String>);
+
+impl AskedRange {
+    /// What the headers of a GET request say.
+    pub fn of(request: &HttpRequest) -> Self {
+        let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+        let heeded = request.method() == Method::GET && header(header::IF_RANGE).is_none();
+        Self(header(header::RANGE).filter(|_| heeded).map(str::to_owned))
+    }
+
+    /// Which bytes of so many are asked for.
+    pub fn of_length(&self, length: u64) -> Stretch {
+        self.0.as_deref().map_or(Stretch::Whole, |range| parse(range, length))
+    }
 }
 
-/// What a request asks for of so many bytes.
+/// What is asked for of so many bytes.
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
+pub enum Stretch {
+    /// All of them.
     Whole,
     /// Not empty, and within the bytes there are.
-    Stretch(Range<u64>),
+    Part(Range<u64>),
     /// A range in which there is no byte.
     Nothing,
 }
 
-fn asked(request: &HttpRequest, length: u64) -> Asked {
-    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-    match header(header::RANGE) {
-        Some(range) if request.method() == Method::GET && header(header::IF_RANGE).is_none() => {
-            parse(range, length)
-        }
-        _ => Asked::Whole,
-    }
-}
-
 /// Reads a `Range` header; what does not read, or is not in bytes, is as if it were not there (RFC 9110 14.2).
-fn parse(text: &str, length: u64) -> Asked {
-    let Some((unit, range)) = text.split_once('=') else { return Asked::Whole };
+fn parse(text: &str, length: u64) -> Stretch {
+    let Some((unit, range)) = text.split_once('=') else { return Stretch::Whole };
     if !unit.trim().eq_ignore_ascii_case("bytes") || range.contains(',') {
-        return Asked::Whole;
+        return Stretch::Whole;
     }
-    let Some((first, last)) = range.split_once('-') else { return Asked::Whole };
+    let Some((first, last)) = range.split_once('-') else { return Stretch::Whole };
     let range = match (number(first), number(last)) {
         (Field::Number(first), Field::Number(last)) if last >= first => first..last.saturating_add(1),
         (Field::Number(first), Field::Empty) => first..length,
         (Field::Empty, Field::Number(count)) => length.saturating_sub(count)..length,
-        _ => return Asked::Whole,
+        _ => return Stretch::Whole,
     };
     let range = range.start..range.end.min(length);
     match range.is_empty() {
-        true => Asked::Nothing,
-        false => Asked::Stretch(range),
+        true => Stretch::Nothing,
+        false => Stretch::Part(range),
     }
 }
 
@@ -93,7 +74,7 @@ fn number(text: &str) -> Field {
 }
 
 /// The segments that make up a stretch of the whole.
-fn stretch(segments: Vec<Segment>, range: &Range<u64>) -> Vec<Segment> {
+pub fn stretch(segments: Vec<Segment>, range: &Range<u64>) -> Vec<Segment> {
     let mut offset = 0;
     let mut kept = Vec::new();
     for segment in segments {
@@ -117,27 +98,27 @@ mod tests {
     #[test]
     fn ranges_are_read_as_rfc_9110_says() {
         for (text, expected) in [
-            ("bytes=0-0", Asked::Stretch(0..1)),
-            ("bytes=2-5", Asked::Stretch(2..6)),
-            ("Bytes = 2 - 5", Asked::Stretch(2..6)),
-            ("bytes=2-500", Asked::Stretch(2..10)),
-            ("bytes=7-", Asked::Stretch(7..10)),
-            ("bytes=-3", Asked::Stretch(7..10)),
-            ("bytes=-30", Asked::Stretch(0..10)),
-            ("bytes=3-99999999999999999999999", Asked::Stretch(3..10)),
-            ("bytes=10-", Asked::Nothing),
-            ("bytes=10-20", Asked::Nothing),
-            ("bytes=-0", Asked::Nothing),
-            ("bytes=5-2", Asked::Whole),
-            ("bytes=0-1,4-5", Asked::Whole),
-            ("bytes=-", Asked::Whole),
-            ("bytes=a-b", Asked::Whole),
-            ("lines=0-1", Asked::Whole),
-            ("", Asked::Whole),
+            ("bytes=0-0", Stretch::Part(0..1)),
+            ("bytes=2-5", Stretch::Part(2..6)),
+            ("Bytes = 2 - 5", Stretch::Part(2..6)),
+            ("bytes=2-500", Stretch::Part(2..10)),
+            ("bytes=7-", Stretch::Part(7..10)),
+            ("bytes=-3", Stretch::Part(7..10)),
+            ("bytes=-30", Stretch::Part(0..10)),
+            ("bytes=3-99999999999999999999999", Stretch::Part(3..10)),
+            ("bytes=10-", Stretch::Nothing),
+            ("bytes=10-20", Stretch::Nothing),
+            ("bytes=-0", Stretch::Nothing),
+            ("bytes=5-2", Stretch::Whole),
+            ("bytes=0-1,4-5", Stretch::Whole),
+            ("bytes=-", Stretch::Whole),
+            ("bytes=a-b", Stretch::Whole),
+            ("lines=0-1", Stretch::Whole),
+            ("", Stretch::Whole),
         ] {
             assert_eq!(parse(text, 10), expected, "{text}");
         }
-        assert_eq!(parse("bytes=0-", 0), Asked::Nothing);
+        assert_eq!(parse("bytes=0-", 0), Stretch::Nothing);
     }
 
     proptest! {
@@ -159,7 +140,7 @@ mod tests {
 
         #[test]
         fn no_range_panics(text in "(bytes=)?[-0-9, a-z]{0,30}", length in any::<u64>()) {
-            if let Asked::Stretch(range) = parse(&text, length) {
+            if let Stretch::Part(range) = parse(&text, length) {
                 prop_assert!(range.start < range.end && range.end <= length);
             }
         }

@@ -18,6 +18,7 @@ use super::element::{self, Elements, name};
 use super::error::{
     ElementSnafu, EncodeSnafu, NoBulkDataSnafu, PixelEncodingSnafu, ReadBackSnafu, Result, WriteSnafu,
 };
+use crate::wado::video;
 
 /// The longest value that a 32-bit length can tell; even, and not the undefined length (PS3.5 section 7.1.1).
 const MAX_LENGTH: u64 = 0xFFFF_FFFE;
@@ -40,7 +41,7 @@ pub fn write(
 ) -> Result<bool> {
     let frames = element::first_text(&elements, tags::NUMBER_OF_FRAMES);
     let frames = frames.and_then(|text| text.trim().parse().ok()).unwrap_or(1).max(1);
-    let video = is_video(identity.transfer_syntax_uid);
+    let video = video::media_type(identity.transfer_syntax_uid).is_some();
     let mut writer = Writer { out, bulk_data, rounded: false };
     writer.meta(identity)?;
     for (tag, element) in elements {
@@ -51,11 +52,6 @@ pub fn write(
     }
     writer.out.flush().context(WriteSnafu)?;
     Ok(writer.rounded)
-}
-
-/// Whether the transfer syntax codes all frames as one stream: MPEG-2, MPEG-4 and HEVC (PS3.5 sections 8.2.5 to 8.2.8).
-fn is_video(transfer_syntax: &str) -> bool {
-    transfer_syntax.strip_prefix("1.2.840.10008.1.2.4.10").is_some_and(|rest| !rest.is_empty())
 }
 
 struct Writer<'b, W> {

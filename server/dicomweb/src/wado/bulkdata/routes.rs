@@ -17,7 +17,7 @@ use crate::state::{DicomWeb, negotiate};
 use crate::wado::answer;
 use crate::wado::body::{Segment, read_range};
 use crate::wado::frames::{FrameSet, routes::send};
-use crate::wado::{PIXEL_DATA, object};
+use crate::wado::{PIXEL_DATA, object, video};
 
 /// What was found at a path.
 pub enum Found {
@@ -25,6 +25,15 @@ pub enum Found {
     Value(Segment),
     /// Pixel data that must be taken frame by frame: compressed, to be compressed, or big endian.
     Frames(FrameSet),
+    /// Pixel data that is one stream, which goes out as it is stored.
+    Video(Video),
+}
+
+/// A stream of frames.
+pub struct Video {
+    media_type: &'static str,
+    transfer_syntax: String,
+    segments: Vec<Segment>,
 }
 
 /// EncapsulatedDocument (0042,0011) as a path.
@@ -59,16 +68,21 @@ pub async fn send_value(
     };
     let (found, document) = state.decoding(find).await?;
     offers.extend(document.into_iter().flat_map(|kind| [Offer::multipart(kind), Offer::single(kind)]));
-    let segment = match found {
-        Found::Value(segment) => segment,
+    let (part_type, segments) = match found {
+        Found::Value(segment) => (None, vec![segment]),
         Found::Frames(set) => {
             let all = (1..=set.len()).collect();
             return send(request, &state, set, all).await;
         }
+        Found::Video(Video { media_type, transfer_syntax, segments }) => {
+            let forms = [Offer::multipart(media_type), Offer::single(media_type)];
+            offers = forms.map(|form| form.in_syntax(transfer_syntax.as_str())).to_vec();
+            (Some(format!("{media_type}; transfer-syntax={transfer_syntax}")), segments)
+        }
     };
     let offer = negotiate(request, &offers)?;
-    let parts = vec![(offer.media_type.to_owned(), segment)];
-    answer::send(request, &offer, parts, state.options.buffer_bytes)
+    let part_type = part_type.unwrap_or_else(|| offer.media_type.to_owned());
+    answer::send(request, &offer, vec![(part_type, segments)], state.options.buffer_bytes)
 }
 
 /// Finds the value at a path of an instance. `as_octets`: whether the client accepts `application/octet-stream`.
@@ -79,6 +93,11 @@ pub fn find(state: &DicomWeb, entry: &InstanceEntry, path: &str, as_octets: bool
         return NotFoundSnafu { what }.fail();
     };
     let encapsulated = matches!(value, BulkValue::Encapsulated { .. });
+    let transfer_syntax = entry.transfer_syntax_uid.as_str();
+    if let Some(media_type) = video::media_type(transfer_syntax).filter(|_| encapsulated) {
+        let segments = video::segments(entry, &value);
+        return Ok(Found::Video(Video { media_type, transfer_syntax: transfer_syntax.to_owned(), segments }));
+    }
     if encapsulated || (path == PIXEL_DATA && (big_endian || !as_octets)) {
         return FrameSet::open(entry, 1, &state.options).map(Found::Frames);
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
+use engram_archive::InstanceEntry;
 use futures_util::{Stream, StreamExt, stream};
 
 use super::{FrameSet, frame_list};
@@ -11,8 +12,8 @@ use crate::error::{NotFoundSnafu, Result};
 use crate::media::Offer;
 use crate::multipart::MultipartWriter;
 use crate::place::Place;
-use crate::state::{DicomWeb, blocking, negotiate};
-use crate::wado::answer;
+use crate::state::{DicomWeb, blocking};
+use crate::wado::answer::{self, Answer, Wishes};
 use crate::wado::body::Segment;
 use crate::wado::object;
 
@@ -23,34 +24,90 @@ pub async fn frames(request: HttpRequest, state: Data<DicomWeb>, place: Place) -
     let list = request.match_info().get("frames").unwrap_or_default();
     let list = frame_list(list, state.options.max_frames)?;
     let Some(first) = list.first().copied() else { return NotFoundSnafu { what: "frame" }.fail() };
-    let archive = state.archive.clone();
-    let entry = blocking(move || object::entry(&archive, &place)).await?;
-    let set = match FrameSet::native(&entry, &state.options) {
-        Some(native) => native,
-        None => {
+    let (data, wishes) = (state.clone(), Wishes::of(&request)?);
+    let find = move || Found::at(&data, &place, list, wishes);
+    let frames = match blocking(find).await? {
+        Found::Native(frames) => frames,
+        Found::Object { entry, list, wishes } => {
             let options = Arc::clone(&state.options);
-            state.decoding(move || FrameSet::read_whole(&entry, first, &options)).await?
+            let read = move || {
+                let set = FrameSet::read_whole(&entry, first, &options)?;
+                Frames::wanted(set, list, &wishes, options.buffer_bytes)
+            };
+            state.decoding(read).await?
         }
     };
-    set.check_all(&list)?;
-    send(&request, &state, set, list).await
+    frames.send(&request, &state).await
 }
 
-/// Sends `list` of the frames as the client accepts them: from the file, where they lie in it as they are to be sent;
-/// else the first of them is made before the answer begins, so that what cannot be decoded has a status.
+/// Sends `list` of the frames as the client accepts them.
 pub async fn send(
     request: &HttpRequest,
     state: &DicomWeb,
     set: FrameSet,
     list: Vec<usize>,
 ) -> Result<HttpResponse> {
-    let buffer_bytes = state.options.buffer_bytes;
-    let offer = negotiate(request, &set.offers(list.len()))?;
-    let part_type = part_type(&offer);
-    if let Some(stretches) = set.stretches(&list, &offer) {
-        let parts = stretches.into_iter().map(|stretch| (part_type.clone(), stretch)).collect();
-        return answer::send(request, &offer, parts, buffer_bytes);
+    Frames::wanted(set, list, &Wishes::of(request)?, state.options.buffer_bytes)?.send(request, state).await
+}
+
+/// Where the frames of an instance are.
+enum Found {
+    /// In the file as they are; the beginning of those that go out so is read.
+    Native(Frames),
+    /// In the object, which must be read whole.
+    Object { entry: Box<InstanceEntry>, list: Vec<usize>, wishes: Wishes },
+}
+
+impl Found {
+    fn at(state: &DicomWeb, place: &Place, list: Vec<usize>, wishes: Wishes) -> Result<Self> {
+        let entry = object::entry(&state.archive, place)?;
+        let Some(set) = FrameSet::native(&entry, &state.options) else {
+            return Ok(Self::Object { entry: Box::new(entry), list, wishes });
+        };
+        Ok(Self::Native(match Frames::wanted(set, list, &wishes, state.options.buffer_bytes)? {
+            Frames::Stored(answer) => Frames::Stored(answer.begun()?),
+            made => made,
+        }))
     }
+}
+
+/// Frames in the form that the client prefers.
+enum Frames {
+    /// From the file, where they lie in it as they are to be sent.
+    Stored(Answer),
+    /// Decoded, or encoded anew.
+    Made { set: FrameSet, list: Vec<usize>, offer: Offer },
+}
+
+impl Frames {
+    fn wanted(set: FrameSet, list: Vec<usize>, wishes: &Wishes, buffer_bytes: usize) -> Result<Self> {
+        set.check_all(&list)?;
+        let offer = wishes.choose(&set.offers(list.len()))?;
+        let Some(stretches) = set.stretches(&list, &offer) else {
+            return Ok(Self::Made { set, list, offer });
+        };
+        let part_type = part_type(&offer);
+        let parts = stretches.into_iter().map(|stretch| (part_type.clone(), vec![stretch])).collect();
+        Answer::new(wishes, &offer, parts, buffer_bytes).map(Self::Stored)
+    }
+
+    async fn send(self, request: &HttpRequest, state: &DicomWeb) -> Result<HttpResponse> {
+        match self {
+            Self::Stored(answer) => Ok(answer.into_response()),
+            Self::Made { set, list, offer } => send_made(request, state, set, list, offer).await,
+        }
+    }
+}
+
+/// Makes frames and sends them: the first before the answer begins, so that what cannot be decoded has a status.
+async fn send_made(
+    request: &HttpRequest,
+    state: &DicomWeb,
+    set: FrameSet,
+    list: Vec<usize>,
+    offer: Offer,
+) -> Result<HttpResponse> {
+    let (part_type, buffer_bytes) = (part_type(&offer), state.options.buffer_bytes);
     let mut list = list.into_iter();
     let Some(first) = list.next() else { return NotFoundSnafu { what: "frame" }.fail() };
     let form = offer.clone();
@@ -62,7 +119,7 @@ pub async fn send(
     let (set, first) = state.decoding(make_first).await?;
 
     if list.len() == 0 {
-        return answer::send(request, &offer, vec![(part_type, Segment::Bytes(first))], buffer_bytes);
+        return answer::send(request, &offer, vec![(part_type, vec![Segment::Bytes(first)])], buffer_bytes);
     }
     let mut response = HttpResponse::Ok();
     let writer = MultipartWriter::new();

@@ -51,7 +51,7 @@ pub fn file(entry: &InstanceEntry) -> Segment {
 
 /// The stored bytes, untouched.
 pub fn stored(entries: &[InstanceEntry]) -> Vec<answer::Part> {
-    entries.iter().map(|entry| (part_type(&entry.transfer_syntax_uid), file(entry))).collect()
+    entries.iter().map(|entry| (part_type(&entry.transfer_syntax_uid), vec![file(entry)])).collect()
 }
 
 /// An instance as it goes out.

@@ -37,7 +37,7 @@ pub async fn send(
     let first = state.decoding(make_first).await?;
     let buffer_bytes = state.options.buffer_bytes;
     if alone {
-        let part = (part_type(first.transfer_syntax()), segment(first));
+        let part = (part_type(first.transfer_syntax()), vec![segment(first)]);
         return answer::send(request, offer, vec![part], buffer_bytes);
     }
     let writer = MultipartWriter::new();

@@ -4,9 +4,10 @@ use std::ops::RangeInclusive;
 
 use bytes::{Bytes, BytesMut};
 use engram_archive::InstanceEntry;
+use engram_imaging::Error as Imaging;
 use snafu::ResultExt;
 
-use crate::error::{Error, NotFoundSnafu, ReadFileSnafu, Result};
+use crate::error::{Error, NotFoundSnafu, PixelsSnafu, ReadFileSnafu, Result};
 use crate::media::Offer;
 use crate::multipart::MultipartWriter;
 use crate::state::{DicomWeb, Urls};
@@ -57,6 +58,10 @@ impl Parts {
                 Part::Value(SegmentReader::new(vec![start, value], self.state.options.buffer_bytes))
             }
             Found::Frames(set) => Part::Frames { left: 1..=set.len(), set, location },
+            Found::Video(_) => {
+                let uid = entry.transfer_syntax_uid.as_str();
+                return Err(Imaging::UnsupportedTransferSyntax { uid: uid.to_owned() }).context(PixelsSnafu);
+            }
         }))
     }
 

@@ -11,8 +11,17 @@ use crate::media::Offer;
 use crate::place::Place;
 use crate::query;
 use crate::state::{DicomWeb, blocking, negotiate};
+use crate::wado::answer::{Answer, Wishes};
 use crate::wado::frames::frame_list;
-use crate::wado::object;
+use crate::wado::{object, video};
+
+/// What is shown.
+enum Found {
+    /// A stream, as it is stored.
+    Video(Answer),
+    /// Frames of instances.
+    Pictures(Vec<InstanceEntry>),
+}
 
 /// What a rendered resource holds.
 enum Resource {
@@ -31,15 +40,30 @@ enum Resource {
 /// One picture is the body, or a part where the client wants parts. Several are parts, one for each frame; so are those
 /// of a study, a series or a list of frames for a client that accepts `image/jpeg` or `image/png` alone, since there is
 /// no other form for them. An instance of several frames has one, its first frame, which a client that says nothing
-/// gets too; and as `image/gif`, which moves, it is one picture, as is a list of frames.
+/// gets too; and as `image/gif`, which moves, it is one picture, as is a list of frames. A video is sent as it is stored.
 pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
     let list = match request.match_info().get("frames") {
         Some(list) => Some(frame_list(list, state.options.max_frames)?),
         None => None,
     };
     let is_instance = place.instance.is_some();
-    let data = state.clone();
-    let entries = blocking(move || object::entries(&data.archive, &place)).await?;
+    let wants_all = is_instance && list.is_none();
+    let (data, wishes) = (state.clone(), Wishes::of(&request)?);
+    let find = move || {
+        let entries = object::entries(&data.archive, &place)?;
+        let video = entries
+            .first()
+            .filter(|_| wants_all)
+            .and_then(|entry| Some((entry, video::media_type(&entry.transfer_syntax_uid)?)));
+        match video {
+            Some((entry, kind)) => video::rendered(&data, entry, kind, &wishes).map(Found::Video),
+            None => Ok(Found::Pictures(entries)),
+        }
+    };
+    let entries = match blocking(find).await? {
+        Found::Video(answer) => return Ok(answer.into_response()),
+        Found::Pictures(entries) => entries,
+    };
     let count = list.as_ref().map_or_else(|| pictures(&entries), Vec::len);
     let resource = match (&list, count) {
         _ if !is_instance => Resource::Instances,

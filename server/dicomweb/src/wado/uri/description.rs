@@ -11,6 +11,7 @@ use crate::wado::description::in_stretches;
 use crate::wado::instances::service::DICOM;
 use crate::wado::rendered::PICTURES;
 use crate::wado::rendered::parameters::MAX_VIEWPORT;
+use crate::wado::video;
 
 const NAMES: [&str; 14] = [
     "requestType",
@@ -70,6 +71,7 @@ pub fn parameters() -> [Parameter; 14] {
 /// <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_9.4>
 pub fn retrieve(id: &str) -> Operation {
     let mut offers = PICTURES.map(Offer::single).to_vec();
+    offers.extend(video::MEDIA_TYPES.map(Offer::single));
     offers.push(Offer::single(DICOM));
     let operation = operation("WADO-URI", id, "One instance, as a picture or as it is stored.")
         .query(&NAMES)

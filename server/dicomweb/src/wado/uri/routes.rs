@@ -11,12 +11,12 @@ use crate::error::{ArchiveSnafu, Error, NotFoundSnafu, Result};
 use crate::media::{Accept, Offer};
 use crate::query;
 use crate::state::{DicomWeb, blocking, not_acceptable};
-use crate::wado::answer;
+use crate::wado::answer::{self, Wishes};
 use crate::wado::instances::service::{self, DICOM};
 use crate::wado::instances::transcoded;
-use crate::wado::object;
 use crate::wado::rendered::parameters::{format, refused, warning};
-use crate::wado::rendered::{Form, PICTURES, PictureSource, answer};
+use crate::wado::rendered::{Form, PICTURES, PictureSource, answer as send_pictures};
+use crate::wado::{object, video};
 
 /// Sends one instance: as a picture, or the object.
 pub async fn retrieve(request: HttpRequest, state: Data<DicomWeb>) -> Result<HttpResponse> {
@@ -31,6 +31,7 @@ pub async fn retrieve(request: HttpRequest, state: Data<DicomWeb>) -> Result<Htt
     let offer = choose(&asked, &entry, has_pixels)?;
     match offer.media_type {
         DICOM => send_object(&request, &state, &asked, entry, &offer).await,
+        kind if video::MEDIA_TYPES.contains(&kind) => send_video(&request, state, entry, kind).await,
         _ => send_picture(state, asked, entry, offer.media_type).await,
     }
 }
@@ -49,11 +50,14 @@ fn find(state: &DicomWeb, asked: &Parameters) -> Result<InstanceEntry> {
 }
 
 /// The form that `contentType` prefers; without it JPEG for one frame, and the object itself for several frames or
-/// none (PS3.18 9.1.2.2.1).
+/// none (PS3.18 9.1.2.2.1). A video is itself, or the object, which comes first.
 fn choose(asked: &Parameters, entry: &InstanceEntry, has_pixels: bool) -> Result<Offer> {
     let is_picture = has_pixels && (entry.frames <= 1 || asked.frame.is_some());
     let object = Offer::single(DICOM).in_syntax(entry.transfer_syntax_uid.as_str());
-    let mut offers = PICTURES.map(Offer::single).to_vec();
+    let mut offers = match video::media_type(&entry.transfer_syntax_uid) {
+        Some(video) if asked.frame.is_none() => vec![Offer::single(video)],
+        _ => PICTURES.map(Offer::single).to_vec(),
+    };
     match is_picture {
         true => offers.push(object),
         false => offers.insert(0, object),
@@ -89,6 +93,17 @@ async fn send_object(
     }
 }
 
+async fn send_video(
+    request: &HttpRequest,
+    state: Data<DicomWeb>,
+    entry: InstanceEntry,
+    media_type: &'static str,
+) -> Result<HttpResponse> {
+    let wishes = Wishes::only(media_type, request);
+    let find = move || video::rendered(&state, &entry, media_type, &wishes);
+    Ok(blocking(find).await?.into_response())
+}
+
 async fn send_picture(
     state: Data<DicomWeb>,
     asked: Parameters,
@@ -110,5 +125,5 @@ async fn send_picture(
     let frames = if animated { None } else { Some(vec![asked.frame.unwrap_or(1)]) };
     let source = PictureSource { entries: vec![entry], may_lack: false, frames, options, animated };
     let warning = asked.annotation.as_deref().map(warning);
-    answer(state.as_ref().clone(), source, Form::Single, media_type, warning).await
+    send_pictures(state.as_ref().clone(), source, Form::Single, media_type, warning).await
 }
