@@ -56,7 +56,7 @@ pub struct Options {
     pub exemplars_per_slice: Option<usize>,
     /// Whether to propagate through the slices after the first pass.
     pub propagate: bool,
-    /// Whether small organs get a second pass on crops.
+    /// Whether labels are looked at again: small ones on crops, large ones with all exemplars.
     pub crop: bool,
     /// The order of propagation.
     pub slice_order: SliceOrder,
@@ -119,7 +119,7 @@ pub struct Tuning {
     pub rounds: usize,
     /// Weight of a closer look against all looks before it, 0..1.
     pub close_weight: f32,
-    /// Closer looks at a small label, each around where the ones before found it.
+    /// Closer looks at a small label, each around where the ones before found it; a large one gets the last one alone.
     pub close_looks: usize,
     /// Weight of the slices beside one against its own, where they look the same; only with propagation.
     pub agreement: f32,

@@ -257,8 +257,8 @@ impl Run<'_, '_> {
         propagate(&mut self.predictor, &mut self.conditions, looks, first, &self.line, tuning, steps)
     }
 
-    /// Further looks at small labels, on crops around where the looks before found them: every slice by itself,
-    /// since what propagation has to say it has said of the whole slices.
+    /// Further looks at labels, on crops around where the looks before found them; at a label that is too large for
+    /// that one more, at whole slices with all exemplars. Every slice by itself, since what propagation has to say it has said.
     fn look_closer(&mut self, labels: &mut [LabelBeliefs]) -> Result<()> {
         let tuning = &self.options.tuning;
         for number in 1..=tuning.close_looks {
@@ -267,7 +267,7 @@ impl Run<'_, '_> {
                 true => self.counts.close,
                 false => self.counts.whole,
             };
-            let looks = self.close_looks(labels, exemplars);
+            let looks = self.close_looks(labels, exemplars, number == tuning.close_looks);
             let count = looks.iter().flat_map(|look| &look.wanted).filter(|wanted| **wanted).count();
             let close = Steps::run(self.observer, Stage::CropPass, count, |steps| {
                 let mut close = vec![];
@@ -277,9 +277,6 @@ impl Run<'_, '_> {
                 }
                 Ok(close)
             })?;
-            if looks.is_empty() {
-                break; // nothing has changed: the next look would find nothing either
-            }
             for (look, beliefs) in looks.into_iter().zip(close) {
                 let seen = Seen::new(self.predictor.features.letterbox(look.view), beliefs);
                 labels[look.label].close.push(seen);
@@ -297,19 +294,24 @@ impl Run<'_, '_> {
         label.present = presence_along(&presence, &self.axis, self.options.tuning.presence);
     }
 
-    /// A crop around each small label.
-    fn close_looks(&mut self, labels: &[LabelBeliefs], exemplars: usize) -> Vec<Look> {
+    /// A crop around each small label; the last look at a large one is at whole slices.
+    fn close_looks(&mut self, labels: &[LabelBeliefs], exemplars: usize, is_last: bool) -> Vec<Look> {
         let spacing = self.target.volume.geometry.pixel_spacing;
         let spec = self.predictor.models.spec();
         let (shape, weight) = (self.target.volume.voxels.dim(), self.options.tuning.close_weight);
         let mut looks = vec![];
         for (label, (beliefs, found)) in labels.iter().zip(locate(labels, shape, weight)).enumerate() {
-            let region = found.and_then(|found| found.region(self.target.native(), spacing, &spec.memory));
-            let Some(region) = region else { continue };
-            let letterbox =
-                Letterbox::of_region(self.target.native(), region, spacing, spec.input.image_size);
-            let view = self.predictor.features.add_view(letterbox);
-            looks.push(Look { label, view, kind: View::Crop, exemplars, wanted: beliefs.present.clone() });
+            let Some(found) = found else { continue };
+            let (view, kind) = match found.region(self.target.native(), spacing, &spec.memory) {
+                Some(region) => {
+                    let size = spec.input.image_size;
+                    let letterbox = Letterbox::of_region(self.target.native(), region, spacing, size);
+                    (self.predictor.features.add_view(letterbox), View::Crop)
+                }
+                None if is_last => (WHOLE, View::Whole),
+                None => continue,
+            };
+            looks.push(Look { label, view, kind, exemplars, wanted: beliefs.present.clone() });
         }
         looks
     }

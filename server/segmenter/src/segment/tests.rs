@@ -59,6 +59,22 @@ fn an_organ_is_found_where_it_is_with_or_without_crops() {
 }
 
 #[test]
+fn the_last_look_has_all_exemplars_whether_an_organ_is_small_or_large() {
+    // Seven of sixteen columns are too many for a crop to show more.
+    for (size, crop, expected) in [(3, true, 4), (7, true, 4), (7, false, 0)] {
+        let models = FakeModels::new();
+        let (exemplar, mask) = phantom(6, 5.0, size);
+        let bank = bank_of(&models, "a", &exemplar, &mask);
+        models.attended.lock().unwrap().clear();
+        let result = run(&models, &bank, &exemplar, Options { crop, ..Options::default() });
+        assert!(dice(&result.mask(ORGAN).unwrap(), &mask.mapv(|value| value != 0)).unwrap() > 0.9);
+        let attended = models.attended.lock().unwrap();
+        let all = attended.iter().filter(|times| **times == [6; 4]).count();
+        assert_eq!(all, expected, "size {size}, crop {crop}: {attended:?}");
+    }
+}
+
+#[test]
 fn the_same_request_gives_the_same_result() {
     let models = FakeModels::new();
     let (exemplar, mask) = phantom(6, 5.0, 3);
