@@ -110,6 +110,11 @@ impl<'a> Conditions<'a> {
         Ok((!conditioning.memories.is_empty()).then_some(conditioning))
     }
 
+    /// Whether more exemplars than so many were selected for any slice of a label.
+    pub fn has_more_than(&self, exemplars: usize, label: usize) -> bool {
+        self.selections[label].iter().any(|selection| selection.exemplars.len() > exemplars)
+    }
+
     /// What a pointer so many slices away differs in time; none where the bundle uses no pointers.
     pub fn difference(&self, slices: usize) -> Option<f32> {
         self.spec.pointers.used.then(|| self.spec.pointer_difference(slices, self.slices))

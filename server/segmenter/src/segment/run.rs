@@ -258,7 +258,8 @@ impl Run<'_, '_> {
     }
 
     /// Further looks at labels, on crops around where the looks before found them; at a label that is too large for
-    /// that one more, at whole slices with all exemplars. Every slice by itself, since what propagation has to say it has said.
+    /// that one more, at whole slices, if there are exemplars that no look has seen yet. Every slice by itself, since what
+    /// propagation has to say it has said.
     fn look_closer(&mut self, labels: &mut [LabelBeliefs]) -> Result<()> {
         let tuning = &self.options.tuning;
         for number in 1..=tuning.close_looks {
@@ -308,7 +309,9 @@ impl Run<'_, '_> {
                     let letterbox = Letterbox::of_region(self.target.native(), region, spacing, size);
                     (self.predictor.features.add_view(letterbox), View::Crop)
                 }
-                None if is_last => (WHOLE, View::Whole),
+                None if is_last && self.conditions.has_more_than(self.counts.whole, label) => {
+                    (WHOLE, View::Whole)
+                }
                 None => continue,
             };
             looks.push(Look { label, view, kind, exemplars, wanted: beliefs.present.clone() });

@@ -75,6 +75,19 @@ fn the_last_look_has_all_exemplars_whether_an_organ_is_small_or_large() {
 }
 
 #[test]
+fn whole_slices_are_not_looked_at_again_with_the_same_exemplars() {
+    let calls = |crop: bool| {
+        let models = FakeModels::new();
+        let (exemplar, mask) = phantom(6, 5.0, 7);
+        let bank = bank_of(&models, "a", &exemplar, &mask);
+        models.attended.lock().unwrap().clear();
+        run(&models, &bank, &exemplar, Options { crop, exemplars_per_slice: Some(4), ..Options::default() });
+        models.attended.lock().unwrap().len()
+    };
+    assert_eq!(calls(true), calls(false));
+}
+
+#[test]
 fn the_same_request_gives_the_same_result() {
     let models = FakeModels::new();
     let (exemplar, mask) = phantom(6, 5.0, 3);
