@@ -48,7 +48,8 @@ class Cache:
 
     def refresh(self) -> None:
         """Takes in shards written since."""
-        for path in sorted(self.folder.glob("shard-???????.npz"))[self.part :: self.parts]:
+        shards = [path for path in self.folder.glob("shard-*.npz") if path.stem[6:].isdigit()]
+        for path in sorted(shards)[self.part :: self.parts]:
             if path.name not in self.known:
                 self.known.add(path.name)
                 with np.load(path) as file:
