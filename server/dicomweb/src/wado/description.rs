@@ -114,11 +114,8 @@ pub fn pixel_data(id: String, summary: &str) -> Operation {
 pub fn rendered(id: String, summary: &str) -> Operation {
     let types = PICTURES.into_iter().chain(video::MEDIA_TYPES);
     let offers = both_forms(types);
-    let stretch =
-        sent("The stretch of a video that `Range` asks for.", &video::MEDIA_TYPES.map(Offer::single), None)
-            .header("Content-Range", header("Which bytes these are, and of how many.", text()));
     picture(id, summary, &offers)
-        .response("206", stretch)
+        .response("206", stretch(&video::MEDIA_TYPES.map(Offer::single)))
         .failures(&[StatusCode::RANGE_NOT_SATISFIABLE])
         .build()
 }
@@ -153,12 +150,15 @@ fn retrieve(id: impl Into<String>, summary: &str) -> OperationBuilder {
 /// It answers in these forms; those of one part also the stretch of it that `Range` names.
 pub fn in_stretches(operation: OperationBuilder, description: &str, offers: &[Offer]) -> OperationBuilder {
     let single: Vec<Offer> = offers.iter().filter(|offer| !offer.multipart).cloned().collect();
-    let stretch = sent("The stretch that `Range` asks for.", &single, None)
-        .header("Content-Range", header("Which bytes these are, and of how many.", text()));
     operation
         .response("200", sent(description, offers, None))
-        .response("206", stretch)
+        .response("206", stretch(&single))
         .failures(&[StatusCode::RANGE_NOT_SATISFIABLE])
+}
+
+fn stretch(offers: &[Offer]) -> ResponseBuilder {
+    sent("The stretch that `Range` asks for.", offers, None)
+        .header("Content-Range", header("Which bytes these are, and of how many.", text()))
 }
 
 fn frame_offers() -> Vec<Offer> {

@@ -1,5 +1,7 @@
 //! Video: pixel data whose frames are coded as one stream (PS3.5 sections 8.2.5 to 8.2.8). It is sent as it is stored.
 
+use std::ops::Range;
+
 use engram_archive::{BulkValue, InstanceEntry};
 use snafu::ResultExt;
 
@@ -27,7 +29,7 @@ pub fn media_type(transfer_syntax: &str) -> Option<&'static str> {
 /// Where the stream of a video lies in its file: in all fragments but the offset table.
 pub fn segments(entry: &InstanceEntry, value: &BulkValue) -> Vec<Segment> {
     let BulkValue::Encapsulated { fragments, .. } = value else { return Vec::new() };
-    let segment = |range: &_| Segment::File { path: entry.path.clone(), range: Clone::clone(range) };
+    let segment = |range: &Range<u64>| Segment::File { path: entry.path.clone(), range: range.clone() };
     fragments.iter().map(segment).collect()
 }
 

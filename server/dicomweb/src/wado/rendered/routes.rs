@@ -10,7 +10,7 @@ use crate::error::{Result, TooManyPicturesSnafu};
 use crate::media::Offer;
 use crate::place::Place;
 use crate::query;
-use crate::state::{DicomWeb, blocking, negotiate};
+use crate::state::{DicomWeb, blocking};
 use crate::wado::answer::{Answer, Wishes};
 use crate::wado::frames::frame_list;
 use crate::wado::{object, video};
@@ -19,8 +19,8 @@ use crate::wado::{object, video};
 enum Found {
     /// A stream, as it is stored.
     Video(Answer),
-    /// Frames of instances.
-    Pictures(Vec<InstanceEntry>),
+    /// Frames of instances, in a form that is still to be chosen.
+    Pictures(Vec<InstanceEntry>, Wishes),
 }
 
 /// What a rendered resource holds.
@@ -57,12 +57,12 @@ pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place)
             .and_then(|entry| Some((entry, video::media_type(&entry.transfer_syntax_uid)?)));
         match video {
             Some((entry, kind)) => video::rendered(&data, entry, kind, &wishes).map(Found::Video),
-            None => Ok(Found::Pictures(entries)),
+            None => Ok(Found::Pictures(entries, wishes)),
         }
     };
-    let entries = match blocking(find).await? {
+    let (entries, wishes) = match blocking(find).await? {
         Found::Video(answer) => return Ok(answer.into_response()),
-        Found::Pictures(entries) => entries,
+        Found::Pictures(entries, wishes) => (entries, wishes),
     };
     let count = list.as_ref().map_or_else(|| pictures(&entries), Vec::len);
     let resource = match (&list, count) {
@@ -71,7 +71,7 @@ pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place)
         (Some(_), _) => Resource::FrameList,
         (None, _) => Resource::MultiFrame,
     };
-    let offer = negotiate(&request, &resource.offers())?;
+    let offer = wishes.choose(&resource.offers())?;
     let asked = asked(&query::pairs(request.query_string())?, offer.media_type)?;
 
     let is_gif = offer.media_type == "image/gif";
