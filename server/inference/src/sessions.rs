@@ -128,7 +128,8 @@ fn session(
         // Every graph has its own threads; while one computes, those of the others must not burn its cores.
         .with_intra_op_spinning(false)?
         // What attention and votes make of far and unlike places are the smallest numbers there are, with which
-        // processors reckon a hundred times slower; none of them matters beside 1.
+        // processors reckon a hundred times slower; none of them matters beside 1. It counts for the session's own
+        // threads, and for the owner's in the process's first session alone.
         .with_flush_to_zero()?
         // Shapes change from call to call, so a pattern of one call's memory does not fit the next. DirectML asks
         // for this, too.
