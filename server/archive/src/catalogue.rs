@@ -27,7 +27,7 @@ use std::{collections::BTreeSet, fs::File, path::Path};
 const FORMAT_MARK: &str = "format";
 
 /// Which records and indices are written; a catalogue of another is made anew.
-const FORMAT: &str = "3";
+const FORMAT: &str = "4";
 
 /// A study. It must stay within a few kilobytes: sled keeps large values badly.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ pub(crate) struct InstanceRecord {
     pub transfer_syntax_uid: String,
     pub size: u64,
     pub data_set_offset: u64,
-    pub data_set_sha256: String,
+    pub data_set_digest: String,
     pub instance_number: Option<i64>,
     pub frames: u32,
     pub native_pixels: Option<NativePixels>,

@@ -90,7 +90,7 @@ impl<'c> Draft<'c> {
             transfer_syntax_uid: inspected.transfer_syntax_uid.clone(),
             size: inspected.size,
             data_set_offset: inspected.data_set_offset,
-            data_set_sha256: hex(&inspected.data_set_sha256),
+            data_set_digest: hex(&inspected.data_set_digest),
             instance_number: json.text(tags::INSTANCE_NUMBER).parse().ok(),
             frames: json.text(tags::NUMBER_OF_FRAMES).parse().unwrap_or(1).max(1),
             native_pixels: inspected.pixel_data.clone().and_then(|value| native_pixels(json, value)),

@@ -73,8 +73,8 @@ pub struct InstanceEntry {
     pub size: u64,
     /// Where in the file the data set begins: after preamble, prefix and file meta information.
     pub data_set_offset: u64,
-    /// SHA-256 of the data set's bytes, as hexadecimal digits.
-    pub data_set_sha256: String,
+    /// BLAKE3 of the data set's bytes, as hexadecimal digits.
+    pub data_set_digest: String,
     /// InstanceNumber (0020,0013), where there is one.
     pub instance_number: Option<i64>,
     /// NumberOfFrames (0028,0008); 1 where it is absent.

@@ -19,7 +19,6 @@ use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use header::Encoding;
 use input::{Input, Seekable, Sequential};
 use json::JsonWriter;
-use sha2::{Digest, Sha256};
 use std::{
     fs::File,
     io::{self, BufReader, Read, Seek, SeekFrom},
@@ -61,7 +60,7 @@ pub(crate) struct Inspected {
     pub transfer_syntax_uid: String,
     pub size: u64,
     pub data_set_offset: u64,
-    pub data_set_sha256: [u8; 32],
+    pub data_set_digest: [u8; 32],
     pub json: DataSetJson,
     /// Where PixelData's value lies in the file, uncompressed and little endian.
     pub pixel_data: Option<Range<u64>>,
@@ -93,14 +92,14 @@ fn inspect_data_set(
     let json = writer.finish();
     refuse_missing_pixels(&json, size)?;
     let (uids, sop_class_uid) = identity(&json, meta)?;
-    let data_set_sha256 = digest(file, meta.data_set_offset).map_err(unreadable)?;
+    let data_set_digest = digest(file, meta.data_set_offset).map_err(unreadable)?;
     Ok(Inspected {
         uids,
         sop_class_uid,
         transfer_syntax_uid: meta.transfer_syntax_uid.clone(),
         size,
         data_set_offset: meta.data_set_offset,
-        data_set_sha256,
+        data_set_digest,
         json,
         pixel_data,
     })
@@ -240,16 +239,17 @@ fn identity(json: &DataSetJson, meta: &FileMeta) -> Result<(InstanceUids, String
     Ok((uids, sop_class_uid))
 }
 
-/// SHA-256 of the file's bytes from `offset` on.
+/// BLAKE3 of the file's bytes from `offset` on. Every object stored is read for it: SHA-256 was two thirds of what storing costs
+/// on processors without instructions for it, BLAKE3 a twentieth of that.
 pub(crate) fn digest(file: &mut File, offset: u64) -> io::Result<[u8; 32]> {
     file.seek(SeekFrom::Start(offset))?;
-    let mut hasher = Sha256::new();
+    let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 128 * 1024];
     loop {
         match file.read(&mut buffer)? {
             0 => return Ok(hasher.finalize().into()),
             count => hasher.update(buffer.get(..count).unwrap_or_default()),
-        }
+        };
     }
 }
 

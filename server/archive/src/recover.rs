@@ -266,7 +266,7 @@ fn check_series(
             Ok(_) if deep => {
                 let digest =
                     File::open(&path).and_then(|mut file| part10::digest(&mut file, record.data_set_offset));
-                if !matches!(digest, Ok(digest) if hex(&digest) == record.data_set_sha256) {
+                if !matches!(digest, Ok(digest) if hex(&digest) == record.data_set_digest) {
                     report.findings.push(Finding::WrongDigest(uids));
                 }
             }

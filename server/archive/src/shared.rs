@@ -56,7 +56,7 @@ impl Shared {
             transfer_syntax_uid: record.transfer_syntax_uid,
             size: record.size,
             data_set_offset: record.data_set_offset,
-            data_set_sha256: record.data_set_sha256,
+            data_set_digest: record.data_set_digest,
             instance_number: record.instance_number,
             frames: record.frames,
             native_pixels: record.native_pixels,

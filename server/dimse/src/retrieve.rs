@@ -121,7 +121,7 @@ mod tests {
             path: "object".into(),
             size: 0,
             data_set_offset: 0,
-            data_set_sha256: String::new(),
+            data_set_digest: String::new(),
             instance_number: None,
             frames: 1,
             native_pixels: None,

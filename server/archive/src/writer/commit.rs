@@ -118,7 +118,7 @@ impl Writer {
         let Some(record) = self.shared.catalogue.instance(&uids)? else { return Ok(None) };
         let is_same = uids == inspected.uids
             && record.transfer_syntax_uid == inspected.transfer_syntax_uid
-            && record.data_set_sha256 == hex(&inspected.data_set_sha256);
+            && record.data_set_digest == hex(&inspected.data_set_digest);
         Ok(Some(if is_same {
             Ok(StoreOutcome::AlreadyStored(self.shared.stored(uids, &record)?))
         } else {
@@ -180,7 +180,7 @@ impl Writer {
 fn is_same(one: &Inspected, other: &Inspected) -> bool {
     one.uids == other.uids
         && one.transfer_syntax_uid == other.transfer_syntax_uid
-        && one.data_set_sha256 == other.data_set_sha256
+        && one.data_set_digest == other.data_set_digest
 }
 
 /// What the rooms above are told of an instance that has just been stored.

@@ -92,7 +92,7 @@ fn kept(folder: &TempDir, made: &Rendition) -> Result<InstanceEntry> {
         transfer_syntax_uid: uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned(),
         size: made.part10.len() as u64,
         data_set_offset: data_set_offset(&made.part10).context(MadeObjectSnafu)? as u64,
-        data_set_sha256: String::new(),
+        data_set_digest: String::new(),
         instance_number: None,
         frames: 1,
         native_pixels: None,
