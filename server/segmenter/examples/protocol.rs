@@ -215,7 +215,8 @@ fn main() -> Result<()> {
     targets = targets.into_iter().skip(arguments.skip).step_by(step).take(arguments.targets).collect();
 
     let options_engine = EngineOptions { library: arguments.library.clone(), ..EngineOptions::default() };
-    let models = EngineModels::new(Engine::start(Bundle::open(&arguments.bundle)?, options_engine)?);
+    let engine = Engine::start(Bundle::open(&arguments.bundle)?, options_engine)?;
+    let models = EngineModels::new(engine.clone());
     let loaded: Vec<Loaded> = exemplars.iter().map(|name| load(&root, name)).collect::<Result<_>>()?;
     let labels: Vec<String> = match loaded.first() {
         Some(first) => first.masks.iter().map(|(label, _)| label.clone()).collect(),
@@ -232,6 +233,7 @@ fn main() -> Result<()> {
         baselines.insert(case.volume, &case.masks, &case.slices())?;
     }
     println!("{} exemplar volumes in {:.1} s", loaded.len(), start.elapsed().as_secs_f64());
+    let for_exemplars = engine.metrics().graphs;
 
     let mut scores: BTreeMap<String, Vec<TargetScore>> = BTreeMap::new();
     let mut seconds: BTreeMap<String, (f64, usize)> = BTreeMap::new();
@@ -307,6 +309,17 @@ fn main() -> Result<()> {
     let spent: Vec<String> =
         stages.iter().map(|(stage, spent)| format!("{} {spent:.1}", stage.name())).collect();
     println!("seconds by stage: {}", spent.join(", "));
+    let spent: Vec<String> = engine
+        .metrics()
+        .graphs
+        .iter()
+        .zip(&for_exemplars)
+        .map(|(all, before)| {
+            let (seconds, rows) = (all.seconds - before.seconds, all.rows - before.rows);
+            format!("{} {seconds:.1} ({rows} rows)", all.graph)
+        })
+        .collect();
+    println!("seconds by graph: {}", spent.join(", "));
     if arguments.variants.iter().any(|variant| variant == "sharing") {
         let targets: Vec<Loaded> = targets.iter().map(|name| load(&root, name)).collect::<Result<_>>()?;
         let exemplars: Vec<Case> = loaded.iter().map(Loaded::case).collect();
