@@ -21,7 +21,7 @@ use input::{Input, Seekable, Sequential};
 use json::JsonWriter;
 use std::{
     fs::File,
-    io::{self, BufReader, Read, Seek, SeekFrom},
+    io::{self, BufReader, Seek, SeekFrom},
     ops::Range,
 };
 
@@ -244,13 +244,8 @@ fn identity(json: &DataSetJson, meta: &FileMeta) -> Result<(InstanceUids, String
 pub(crate) fn digest(file: &mut File, offset: u64) -> io::Result<[u8; 32]> {
     file.seek(SeekFrom::Start(offset))?;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 128 * 1024];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hasher.finalize().into()),
-            count => hasher.update(buffer.get(..count).unwrap_or_default()),
-        };
-    }
+    hasher.update_reader(file)?;
+    Ok(hasher.finalize().into())
 }
 
 fn unreadable(source: io::Error) -> StoreError {
