@@ -22,7 +22,7 @@ from engram_train.train import HALF, weights
 OPSET = 17
 TOLERANCE = 1e-5  # of an output's largest number
 SMALL = 1024  # numbers; what is smaller stays as it is
-VERSION = "0.7.0"
+VERSION = "0.8.0"
 
 # How the runtime should use the bundle; chosen on the development protocols (log.md).
 USE = {
@@ -267,11 +267,16 @@ def rounded(model: Compact) -> Compact:
 
 
 def load_retrieval(model: Compact, fitted: Path | None) -> Retrieval:
-    """The descriptor over the model's own encoder."""
+    """The descriptor over the model's own encoder, `fitted` by engram_train.retrieval or as an
+    exported bundle has it."""
     encoder = copy.deepcopy(model.encoder)
     features = model.shape.features
     state = {"mean": torch.zeros(features), "components": torch.eye(Retrieval.COMPONENTS, features)}
-    if fitted:
+    if fitted and fitted.is_dir():
+        graph = onnx.load(fitted / "retrieval.onnx").graph
+        kept = {w.name: numpy_helper.to_array(w) for w in graph.initializer}
+        state = {name: torch.from_numpy(kept[name].copy()).squeeze() for name in state}
+    elif fitted:
         state = torch.load(fitted, map_location="cpu", weights_only=False)
     return Retrieval(encoder, model.shape, state["mean"], state["components"]).eval()
 
@@ -298,8 +303,8 @@ def store_halves(path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, help="from engram_train.train")
-    parser.add_argument("--retrieval", type=Path, help="from engram_train.retrieval")
+    parser.add_argument("--checkpoint", type=Path, help="from engram_train.train, or a bundle")
+    parser.add_argument("--retrieval", type=Path, help="from engram_train.retrieval, or a bundle")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder")
     parser.add_argument("--name", default="compact")
     parser.add_argument(

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.onnx.operators import shape_as_tensor
 
 from engram_train.anatomy import interpolation
 
@@ -188,9 +189,15 @@ def half_size(raw: Tensor) -> Tensor:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, plain: bool) -> Tensor:
-    """softmax(q k^T) v without scaling; [B,heads,Q,d], [B,heads,T,d], [B,heads,T,e]."""
+    """softmax(q k) v^T without scaling: [B,heads,Q,d], [B,heads,d,T], [B,heads,e,T] ->
+    [B,heads,Q,e]. Tokens stand in columns, as memories hold them. Values [B,1,e,T] serve all heads.
+    """
+    batch, heads, queries, _ = query.shape
     if plain:
-        return torch.softmax(query @ key.transpose(-1, -2), dim=-1) @ value
+        share = torch.softmax(query @ key, dim=-1)
+        share = share.reshape(batch, value.shape[1], -1, key.shape[-1])  # heads of shared values
+        return (share @ value.transpose(-1, -2)).reshape(batch, heads, queries, -1)
+    key, value = key.transpose(2, 3), value.transpose(2, 3).expand(-1, heads, -1, -1)
     missing = value.shape[-1] - query.shape[-1]
     if missing > 0:  # the fused kernel wants equal widths; zeros change no product
         query, key = F.pad(query, (0, missing)), F.pad(key, (0, missing))
@@ -232,24 +239,23 @@ class ReadOut(nn.Module):
         """query [B,key,h,h], memories [B,N,M,h,h], time i64 [B,N] -> [B,heads*value,h,h]."""
         shape, cells = self.shape, GRID * GRID
         batch, count = memories.shape[0], memories.shape[1]
-        keys, values = memories[:, :, : shape.learnt].split([shape.key, shape.value], dim=2)
+        learnt = memories[:, :, : shape.learnt].reshape(batch, count, -1, cells)
+        keys, values = learnt.split([shape.key, shape.value], dim=2)
         width = shape.key // shape.heads
         q = query.reshape(batch, shape.heads, width, cells).transpose(2, 3)
         k = keys.reshape(batch, count, shape.heads, width, cells)
-        k = k.permute(0, 2, 1, 4, 3)  # [B,heads,N,cells,width]
         scaled = self.position[None] * torch.exp(-self.log_sigma)[:, None, None]  # [heads,cells,2]
         half = -0.5 * scaled.square().sum(-1, keepdim=True)  # [heads,cells,1]
-        bias = self.time_bias[time].transpose(1, 2)  # [B,heads,N]
+        bias = self.time_bias[time]  # [B,N,heads]
         ones = torch.ones_like(half)
         near_q = torch.cat([scaled, ones], dim=-1)[None].expand(batch, -1, -1, -1)
         q = torch.cat([q * torch.exp(self.temperature)[:, None, None], near_q], dim=-1)
-        near_k = scaled[None, :, None].expand(batch, -1, count, -1, -1)
-        bias_k = half[None, :, None] + bias[..., None, None]
-        k = torch.cat([k, near_k, bias_k], dim=-1)
-        v = values.reshape(batch, count, shape.value, cells) + self.time_value[time][..., None]
-        v = v.transpose(2, 3)[:, None].expand(-1, shape.heads, -1, -1, -1)
-        k = k.reshape(batch, shape.heads, count * cells, width + 3)
-        v = v.reshape(batch, shape.heads, count * cells, shape.value)
+        near_k = scaled.transpose(1, 2).expand(batch, count, -1, -1, -1)
+        bias_k = half.transpose(1, 2) + bias[..., None, None]
+        k = torch.cat([k, near_k, bias_k], dim=3)  # [B,N,heads,width + 3,cells]
+        k = k.permute(0, 2, 3, 1, 4).reshape(batch, shape.heads, width + 3, count * cells)
+        v = values + self.time_value[time][..., None]
+        v = v.transpose(1, 2).reshape(batch, 1, shape.value, count * cells)
         out = attend(q, k, v, plain)  # [B,heads,cells,value]
         return out.transpose(2, 3).reshape(batch, -1, GRID, GRID)
 
@@ -268,8 +274,8 @@ class Pointwise(nn.Module):
 
 
 def split_heads(heads: int, x: Tensor) -> Tensor:
-    """[B,c,T] -> [B,heads,T,c/heads]"""
-    return x.reshape(x.shape[0], heads, x.shape[1] // heads, -1).transpose(2, 3)
+    """[B,c,T] -> [B,heads,c/heads,T]"""
+    return x.reshape(x.shape[0], heads, x.shape[1] // heads, -1)
 
 
 class CrossAttention(nn.Module):
@@ -293,18 +299,15 @@ class CrossAttention(nn.Module):
         scale = (channels // self.shape.heads) ** -0.5
 
         query = self.cross_q(self.cross_norm(x)).reshape(batch, channels, cells) + self.code
-        tokens = (
-            memories[:, :, : self.shape.learnt].reshape(batch, count, -1, cells).transpose(2, 3)
-        )
-        key, value = self.cross_kv(tokens).split(channels, dim=-1)  # [B,N,cells,c]
-        key = key + self.code.T + self.cross_time[time][:, :, None]
-        key = split_heads(
-            self.shape.heads, key.reshape(batch, count * cells, channels).transpose(1, 2)
-        )
-        value = split_heads(
-            self.shape.heads, value.reshape(batch, count * cells, channels).transpose(1, 2)
-        )
-        query = split_heads(self.shape.heads, query) * scale
+        query = split_heads(self.shape.heads, query).transpose(2, 3) * scale
+        tokens = memories[:, :, : self.shape.learnt].reshape(batch, count, -1, cells)
+        to_key, to_value = self.cross_kv.weight.split(channels)
+        key_bias, value_bias = self.cross_kv.bias.split(channels)
+        when = (self.cross_time[time] + key_bias)[..., None]
+        key = to_key @ tokens + when + self.code  # [B,N,c,cells]
+        value = to_value @ tokens + value_bias[:, None]
+        in_columns = [x.transpose(1, 2).reshape(batch, channels, -1) for x in (key, value)]
+        key, value = (split_heads(self.shape.heads, x) for x in in_columns)
         out = attend(query, key, value, plain).transpose(2, 3).reshape(batch, channels, GRID, GRID)
         return x + self.cross_out(out)
 
@@ -327,7 +330,8 @@ class SelfAttention(nn.Module):
         batch, channels, cells = x.shape[0], self.shape.cond, GRID * GRID
         scale = (channels // self.shape.heads) ** -0.5
         q, k, v = self.self_qkv(self.self_norm(x)).split(channels, dim=1)
-        q = split_heads(self.shape.heads, q.reshape(batch, channels, cells) + self.code) * scale
+        q = split_heads(self.shape.heads, q.reshape(batch, channels, cells) + self.code)
+        q = q.transpose(2, 3) * scale
         k = split_heads(self.shape.heads, k.reshape(batch, channels, cells) + self.code)
         v = split_heads(self.shape.heads, v.reshape(batch, channels, cells))
         out = attend(q, k, v, plain).transpose(2, 3).reshape(batch, channels, GRID, GRID)
@@ -426,9 +430,12 @@ class Vote(nn.Module):
 
     Likeness is that of small patches: of the intensity, of its mean around, and of how it stands
     out against that; nearness that of the place (non-local patch-based label fusion, Coupe et al.
-    2011). The kernel is Gaussian, and of the patches within reach every third of each row and
-    column votes.
+    2011). The kernel is Gaussian. Of the exemplars those vote that look most like the slice, and of
+    their patches within reach every third of each row and column, and of these every other one, as
+    the black squares of a chessboard lie.
     """
+
+    VOTERS = 8  # exemplars; all 24 do no better (log.md)
 
     SPREAD = 0.06  # of the kernel, in units of grey
     PLACE = 1.5  # grey that a whole side of the slice is worth
@@ -436,13 +443,27 @@ class Vote(nn.Module):
     STEP = 3  # pixels from voter to voter; denser ones change little (log.md)
     PATCH = 1  # pixels on each side of a patch's middle
     CONTRAST = 0.15  # grey that a standard deviation from the mean around is worth
-    DOUBT = 0.3  # voices of nobody, half for and half against: where little is alike, none decides
+    DOUBT = 0.156  # voices of nobody, half for, half against: where little is alike, none decides
     WEIGHT = 0.5  # of the vote against the network, in logits
     SIDE = IMAGE_SIZE // 2
 
     def __init__(self, shape: Shape):
         super().__init__()
         self.shape = shape
+
+    def voters(self, grey: Tensor, memories: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """What the memories that look most like a slice tell a vote, masks and intensities
+        [B,V,bins+grey,h,h], and which of them [B,V] are exemplars, not the slice's neighbours.
+        """
+        told = memories[:, :, self.shape.learnt - self.shape.bins :]
+        unlike = (told[:, :, self.shape.bins :] - grey[:, None]).square().sum(dim=(2, 3, 4))
+        is_exemplar = time == self.shape.time_indices - 1
+        barred = 2.0 * grey[0].numel()  # more than intensities in 0..1 can differ by
+        unlike = torch.where(is_exemplar, unlike, barred)
+        count = shape_as_tensor(unlike)[1].clamp(max=self.VOTERS)
+        unlike, chosen = torch.topk(unlike, count, dim=1, largest=False)
+        places = chosen[:, :, None, None, None].expand(-1, -1, *told.shape[2:])
+        return told.gather(1, places), unlike < barred
 
     @staticmethod
     def looks(grey: Tensor) -> Tensor:
@@ -457,29 +478,41 @@ class Vote(nn.Module):
         """`time` [N]: the temporal index of each memory. Exemplars alone vote: a slice's neighbours
         look so much like it that they would outvote them, right or wrong.
         """
-        shape, side, reach = self.shape, self.SIDE, self.REACH
-        batch, count = memories.shape[0], memories.shape[1]
-        may_vote = (time == shape.time_indices - 1).float()[None, :, None, None]
-        query = self.looks(F.pixel_shuffle(half_size(embed[:, shape.features :]), 4))[:, None]
-        bins, grey = memories[:, :, shape.learnt - shape.bins :].flatten(0, 1).chunk(2, dim=1)
-        looks = self.looks(F.pixel_shuffle(grey, 4)).reshape(batch, count, 3, side, side)
-        masks = F.pixel_shuffle(bins, 4).reshape(batch, count, side, side)
-        beyond = 9.0  # like nothing
-        looks = F.pad(looks, (reach, reach, reach, reach), value=beyond)
-        masks = F.pad(masks, (reach, reach, reach, reach))
+        side, reach, width = self.SIDE, self.REACH, 2 * self.PATCH + 1
+        grey = half_size(embed[:, self.shape.features :])
+        told, may_vote = self.voters(grey, memories, time)
+        batch = told.shape[0]
         sharpness = 0.5 / self.SPREAD**2
+        scale = (3 * sharpness) ** 0.5  # makes a mean over three looks the kernel's exponent
+        query = scale * self.looks(F.pixel_shuffle(grey, 4))[:, None]
+        bins, grey = told.flatten(0, 1).split([self.shape.bins, self.shape.grey], dim=1)
+        looks = self.looks(F.pixel_shuffle(grey, 4)).reshape(batch, -1, 3, side, side)
+        masks = F.pixel_shuffle(bins, 4).reshape(batch, -1, side, side)
+        beyond = 9.0  # like nothing
+        looks = scale * torch.where(may_vote[:, :, None, None, None], looks, beyond)
+        looks = F.pad(looks, (reach, reach, reach, reach), value=scale * beyond)
+        masks = F.pad(masks, (reach, reach, reach, reach))
         ayes, voices = 0.5 * self.DOUBT, self.DOUBT
-        for y in range(0, 2 * reach + 1, self.STEP):
-            for x in range(0, 2 * reach + 1, self.STEP):
-                away = ((y - reach) ** 2 + (x - reach) ** 2) * (self.PLACE / side) ** 2
-                unlike = (looks[..., y : y + side, x : x + side] - query).square().sum(dim=2)
-                unlike = F.avg_pool2d(
-                    unlike, 2 * self.PATCH + 1, 1, self.PATCH, count_include_pad=False
-                )
-                voice = torch.exp(-sharpness * (unlike + away)) * may_vote
-                voices = voices + voice.sum(dim=1)
-                ayes = ayes + (voice * masks[..., y : y + side, x : x + side]).sum(dim=1)
+        for y, x in self.shifts():
+            away = ((y - reach) ** 2 + (x - reach) ** 2) * (self.PLACE / side) ** 2
+            unlike = (looks[..., y : y + side, x : x + side] - query).square().flatten(0, 1)
+            unlike = F.avg_pool3d(
+                unlike[:, None],
+                (3, width, width),
+                stride=1,
+                padding=(0, self.PATCH, self.PATCH),
+                count_include_pad=False,
+            )
+            voice = torch.exp(-unlike).reshape(batch, -1, side, side)
+            near = math.exp(-sharpness * away)
+            voices = voices + near * voice.sum(dim=1)
+            ayes = ayes + near * (voice * masks[..., y : y + side, x : x + side]).sum(dim=1)
         return F.pixel_unshuffle((ayes / voices)[:, None], 4)
+
+    def shifts(self) -> list[tuple[int, int]]:
+        """Where the voting patches lie, (y, x) from the corner of what is within reach."""
+        steps = range(0, 2 * self.REACH + 1, self.STEP)
+        return [(y, x) for y in steps for x in steps if (y + x) // self.STEP % 2 == 0]
 
     def join(self, logits: Tensor, share: Tensor) -> Tensor:
         """The network's logits [B,1,S,S] and the vote [B,bins,h,h] as one."""

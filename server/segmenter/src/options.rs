@@ -30,7 +30,7 @@ impl Quality {
     fn tuning(self) -> Tuning {
         let balanced = Tuning::default();
         match self {
-            Self::Fast => Tuning { close_looks: 1, ..balanced },
+            Self::Fast => Tuning { close_looks: 1, large_look: false, ..balanced },
             Self::Balanced => balanced,
             Self::Best => Tuning { whole_share: 1.0, rounds: 1, close_looks: 3, ..balanced },
         }
@@ -119,8 +119,10 @@ pub struct Tuning {
     pub rounds: usize,
     /// Weight of a closer look against all looks before it, 0..1.
     pub close_weight: f32,
-    /// Closer looks at a small label, each around where the ones before found it; a large one gets the last one alone.
+    /// Closer looks at a small label, each around where the ones before found it.
     pub close_looks: usize,
+    /// Whether a label too large for that is looked at once more, on whole slices with all exemplars.
+    pub large_look: bool,
     /// Weight of the slices beside one against its own, where they look the same; only with propagation.
     pub agreement: f32,
     /// Difference of grey, in shares of the window, at which the slice beside one still counts by 0.6.
@@ -142,6 +144,7 @@ impl Default for Tuning {
             rounds: 0,
             close_weight: 0.9,
             close_looks: 2,
+            large_look: true,
             agreement: 1.0,
             agreement_spread: 0.05,
             presence: 0.5,

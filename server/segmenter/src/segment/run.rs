@@ -309,7 +309,10 @@ impl Run<'_, '_> {
                     let letterbox = Letterbox::of_region(self.target.native(), region, spacing, size);
                     (self.predictor.features.add_view(letterbox), View::Crop)
                 }
-                None if is_last && self.conditions.has_more_than(self.counts.whole, label) => {
+                None if self.options.tuning.large_look
+                    && is_last
+                    && self.conditions.has_more_than(self.counts.whole, label) =>
+                {
                     (WHOLE, View::Whole)
                 }
                 None => continue,
