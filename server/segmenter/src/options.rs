@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Quality {
-    /// Half the exemplars that the bundle recommends, one closer look, no propagation.
+    /// Half the exemplars that the bundle recommends, one closer look at small labels, no propagation.
     Fast,
     /// The exemplars that the bundle recommends, fewer of them where that costs little.
     #[default]
