@@ -153,24 +153,31 @@ def test_a_script_hears_of_it_signed_and_again_until_it_answers(house, pacs):
 def test_the_stream_of_events_tells_it_and_can_be_taken_up_again(house, pacs):
     house = house(node(pacs), rule())
     heard = []
+    open_to = threading.Event()
 
     def listen(last=None):
+        """Keeps what is told of this study, until its delivery ends: those it was taught with are told of as well."""
         headers = {"Last-Event-ID": last} if last else {}
         with house.api.get("/events", stream=True, headers=headers) as stream:
+            item = {}
             for line in stream.iter_lines(decode_unicode=True):
+                open_to.set()
                 name, _, value = line.partition(": ")
-                heard.append((name, value))
-                if value == "delivery_ended":
-                    return
+                item[name] = value
+                if line == "" and "data" in item:
+                    if json.loads(item["data"])["study"] == patients.uid(4, "study"):
+                        heard.append(item)
+                        if item["event"] == "delivery_ended":
+                            return
+                    item = {}
 
     listener = threading.Thread(target=listen)
     listener.start()
-    wait_for(lambda: heard, "the stream")
+    assert open_to.wait(30)
     house.send(*patients.images(4))
     listener.join(60)
-    assert [value for name, value in heard if name == "event"] == [
-        "study_complete", "segmentation_ended", "delivery_ended"]
-    first = next(value for name, value in heard if name == "id")
+    assert [item["event"] for item in heard] == ["study_complete", "segmentation_ended", "delivery_ended"]
+    first = heard[0]["id"]
     heard.clear()
     listen(first)
-    assert [value for name, value in heard if name == "event"] == ["segmentation_ended", "delivery_ended"]
+    assert [item["event"] for item in heard] == ["segmentation_ended", "delivery_ended"]
