@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.onnx.operators import shape_as_tensor
 
 from engram_train.anatomy import interpolation
 
@@ -430,12 +429,9 @@ class Vote(nn.Module):
 
     Likeness is that of small patches: of the intensity, of its mean around, and of how it stands
     out against that; nearness that of the place (non-local patch-based label fusion, Coupe et al.
-    2011). The kernel is Gaussian. Of the exemplars those vote that look most like the slice, and of
-    their patches within reach every third of each row and column, and of these every other one, as
-    the black squares of a chessboard lie.
+    2011). The kernel is Gaussian. Of the patches within reach every third of each row and column
+    votes, and of these every other one, as the black squares of a chessboard lie.
     """
-
-    VOTERS = 8  # exemplars; all 24 are no better, but by 0.003 on hippo-10 (log.md)
 
     SPREAD = 0.06  # of the kernel, in units of grey
     PLACE = 1.5  # grey that a whole side of the slice is worth
@@ -450,20 +446,6 @@ class Vote(nn.Module):
     def __init__(self, shape: Shape):
         super().__init__()
         self.shape = shape
-
-    def voters(self, grey: Tensor, memories: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """What the memories that look most like a slice tell a vote, masks and intensities
-        [B,V,bins+grey,h,h], and which of them [B,V] are exemplars, not the slice's neighbours.
-        """
-        told = memories[:, :, self.shape.learnt - self.shape.bins :]
-        unlike = (told[:, :, self.shape.bins :] - grey[:, None]).square().sum(dim=(2, 3, 4))
-        is_exemplar = time == self.shape.time_indices - 1
-        barred = 2.0 * grey[0].numel()  # more than intensities in 0..1 can differ by
-        unlike = torch.where(is_exemplar, unlike, barred)
-        count = shape_as_tensor(unlike)[1].clamp(max=self.VOTERS)
-        unlike, chosen = torch.topk(unlike, count, dim=1, largest=False)
-        places = chosen[:, :, None, None, None].expand(-1, -1, *told.shape[2:])
-        return told.gather(1, places), unlike < barred
 
     @staticmethod
     def looks(grey: Tensor) -> Tensor:
@@ -480,7 +462,8 @@ class Vote(nn.Module):
         """
         side, reach, width = self.SIDE, self.REACH, 2 * self.PATCH + 1
         grey = half_size(embed[:, self.shape.features :])
-        told, may_vote = self.voters(grey, memories, time)
+        told = memories[:, :, self.shape.learnt - self.shape.bins :]
+        may_vote = time == self.shape.time_indices - 1
         batch = told.shape[0]
         sharpness = 0.5 / self.SPREAD**2
         scale = (3 * sharpness) ** 0.5  # makes a mean over three looks the kernel's exponent
@@ -489,7 +472,7 @@ class Vote(nn.Module):
         looks = self.looks(F.pixel_shuffle(grey, 4)).reshape(batch, -1, 3, side, side)
         masks = F.pixel_shuffle(bins, 4).reshape(batch, -1, side, side)
         beyond = 9.0  # like nothing
-        looks = scale * torch.where(may_vote[:, :, None, None, None], looks, beyond)
+        looks = scale * torch.where(may_vote[:, None, None, None], looks, beyond)
         looks = F.pad(looks, (reach, reach, reach, reach), value=scale * beyond)
         masks = F.pad(masks, (reach, reach, reach, reach))
         ayes, voices = 0.5 * self.DOUBT, self.DOUBT
