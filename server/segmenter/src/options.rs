@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Quality {
-    /// Half the exemplars that the bundle recommends, one closer look at small labels, no propagation.
+    /// Two fifths of the exemplars that the bundle recommends, one closer look at small labels, no propagation.
     Fast,
     /// The exemplars that the bundle recommends, fewer of them where that costs little.
     #[default]
@@ -21,7 +21,7 @@ impl Quality {
     /// Exemplars a slice where a bundle recommends so many; whole slices get a share of them.
     pub(crate) fn exemplars(self, recommended: usize, whole_share: f32) -> Counts {
         let close = match self {
-            Self::Fast => recommended.div_ceil(2),
+            Self::Fast => (recommended * 2).div_ceil(5),
             Self::Balanced | Self::Best => recommended,
         };
         Counts { whole: (close as f32 * whole_share).ceil() as usize, close }
@@ -30,7 +30,7 @@ impl Quality {
     fn tuning(self) -> Tuning {
         let balanced = Tuning::default();
         match self {
-            Self::Fast => Tuning { close_looks: 1, large_look: false, ..balanced },
+            Self::Fast => Tuning { whole_share: 0.5, close_looks: 1, large_look: false, ..balanced },
             Self::Balanced => balanced,
             Self::Best => Tuning { whole_share: 1.0, rounds: 1, close_looks: 3, ..balanced },
         }
@@ -163,7 +163,7 @@ mod tests {
             let counts = quality.exemplars(24, quality.tuning().whole_share);
             (counts.whole, counts.close)
         };
-        assert_eq!(exemplars(Quality::Fast), (5, 12));
+        assert_eq!(exemplars(Quality::Fast), (5, 10));
         assert_eq!(exemplars(Quality::Balanced), (9, 24));
         assert_eq!(exemplars(Quality::Best), (24, 24));
         assert_eq!(Options::default(), Options::of(Quality::Balanced));

@@ -88,7 +88,7 @@ pub struct Options {
 /// As the library calls them.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Quality {
-    /// Half the exemplars that the bundle recommends, one closer look, no propagation.
+    /// Two fifths of the exemplars that the bundle recommends, one closer look, no propagation.
     Fast,
     /// The exemplars that the bundle recommends, fewer of them where that costs little.
     Balanced,

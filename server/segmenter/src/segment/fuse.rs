@@ -1,6 +1,5 @@
-//! Several predictions of one slice and label into one belief, and agreement along the axis.
+//! Several predictions of one slice and label into one belief.
 
-use super::line::Line;
 use super::predict::Prediction;
 use crate::crop::PixelBox;
 use crate::models::sigmoid;
@@ -69,27 +68,9 @@ pub(crate) fn fuse<'a>(predictions: impl IntoIterator<Item = &'a Prediction>) ->
     logits.map(|sum| Belief::new(&(sum / weights), presence / voices, iou / weights))
 }
 
-/// In which slices a label is: presence, None where nobody looked, weighed with that of the neighbours one step away,
-/// cut at `from`.
-pub(crate) fn presence_along(presence: &[Option<f32>], line: &Line, from: f32) -> Vec<bool> {
-    (0..presence.len())
-        .map(|slice| {
-            let Some(own) = presence[slice] else { return false };
-            let (mut sum, mut weight) = (2.0 * own, 2.0);
-            for other in line.beside(slice) {
-                sum += presence[other].unwrap_or(0.0);
-                weight += 1.0;
-            }
-            sum >= from * weight
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::SliceOrder;
-    use engram_imaging::VolumeGeometry;
     use ndarray::array;
 
     fn voice(logit: f32, score: f32, iou: f32) -> Prediction {
@@ -113,24 +94,5 @@ mod tests {
         let reach = Belief::new(&logits, 1.0, 1.0).reach();
         assert_eq!(reach, Some(PixelBox { rows: 1..3, columns: 1..3 }));
         assert_eq!(Belief::new(&-logits.mapv(f32::abs), 1.0, 1.0).reach(), None);
-    }
-
-    #[test]
-    fn a_lone_slice_is_dropped_and_a_hole_is_closed_but_not_across_a_gap() {
-        let heights = [0.0, 1.0, 2.0, 3.0, 9.0, 10.0];
-        let geometry = VolumeGeometry {
-            columns: 1,
-            rows: 1,
-            pixel_spacing: [1.0, 1.0],
-            orientation: [1.0, 0.0, 0.0, 0.0, 1.0, 0.0],
-            positions: heights.iter().map(|z| [0.0, 0.0, *z]).collect(),
-            spatial: true,
-        };
-        let line = Line::new(&geometry, 6, SliceOrder::Natural);
-        let along = |presence: [f32; 6]| presence_along(&presence.map(Some), &line, 0.5);
-        assert_eq!(along([0.0, 0.7, 0.0, 0.0, 0.0, 0.0]), [false; 6]);
-        assert_eq!(along([0.9, 0.3, 0.9, 0.9, 0.0, 0.0]), [true, true, true, true, false, false]);
-        assert_eq!(along([0.0, 0.0, 0.4, 0.4, 0.9, 0.9]), [false, false, false, false, true, true]);
-        assert_eq!(presence_along(&[None, None], &line, 0.5), [false, false]);
     }
 }

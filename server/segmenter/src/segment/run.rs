@@ -7,7 +7,7 @@ use super::conditions::{Conditions, Look, NEAREST_GIVEN};
 use super::consolidate::GivenMask;
 use super::features::{FeatureStore, WHOLE};
 use super::first_pass::{Table, first_pass};
-use super::fuse::{Belief, fuse, presence_along};
+use super::fuse::{Belief, fuse};
 use super::given::{self, ClickedSlice, Prompt};
 use super::line::Line;
 use super::locate::locate;
@@ -19,7 +19,7 @@ use crate::error::{NoClicksSnafu, NoLabelsSnafu, TooManyLabelsSnafu};
 use crate::exemplars::Exemplars;
 use crate::models::Models;
 use crate::observer::{Observer, Stage, Steps};
-use crate::options::Options;
+use crate::options::{Options, Tuning};
 use crate::result::Segmentation;
 use crate::target::Target;
 use engram_imaging::Volume;
@@ -289,10 +289,9 @@ impl Run<'_, '_> {
 
     /// On which slices a label is, by all looks so far.
     fn settle_presence(&self, label: &mut LabelBeliefs) {
-        let weight = self.options.tuning.close_weight;
-        let slices = self.target.slices();
-        let presence: Vec<Option<f32>> = (0..slices).map(|slice| label.presence(slice, weight)).collect();
-        label.present = presence_along(&presence, &self.axis, self.options.tuning.presence);
+        let Tuning { close_weight, presence, .. } = self.options.tuning;
+        let there = |slice| label.presence(slice, close_weight).is_some_and(|seen| seen >= presence);
+        label.present = (0..self.target.slices()).map(there).collect();
     }
 
     /// A crop around each small label; the last look at a large one is at whole slices.
