@@ -22,7 +22,7 @@ from engram_train.train import HALF, weights
 OPSET = 17
 TOLERANCE = 1e-5  # of an output's largest number
 SMALL = 1024  # numbers; what is smaller stays as it is
-VERSION = "0.8.1"
+VERSION = "0.8.2"
 
 # How the runtime should use the bundle; chosen on the development protocols (log.md).
 USE = {
