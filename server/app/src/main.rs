@@ -11,6 +11,7 @@ mod dimse;
 mod evaluate;
 mod guard;
 mod http;
+mod listen;
 mod montage;
 mod outgoing;
 mod phantom;

@@ -15,6 +15,7 @@ mod capabilities;
 mod data_set;
 mod delete;
 pub mod description;
+pub mod direct;
 mod error;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]

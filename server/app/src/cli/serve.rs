@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::http::Uri;
 use actix_web::middleware::{Condition, from_fn};
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use clap::Args;
 use engram_dicomweb::{DicomWeb, DicomWebOptions};
 use engram_dimse::Commitments;
@@ -18,8 +18,8 @@ use crate::config::{Config, mebibytes};
 use crate::guard::{self, AuditLog, Guard, Tokens};
 use crate::http::viewer::{self, Viewer};
 use crate::http::{compression, cors, page};
-use crate::tls::{self, Certificate};
-use crate::{dimse, http, outgoing};
+use crate::tls::Certificate;
+use crate::{dimse, http, listen, outgoing};
 
 /// Run the server.
 #[derive(Debug, Args)]
@@ -82,11 +82,7 @@ async fn serve(
         .with_observer(Arc::new(assembly::Observer(Arc::clone(&house.workflow))));
     let viewer = web::Data::new(viewer);
     let origins = config.server.cors_origins.clone();
-    let threads = match config.server.workers {
-        0 => std::thread::available_parallelism().map_or(2, usize::from),
-        n => n,
-    };
-    let server = HttpServer::new(move || {
+    let app = move || {
         let (dicomweb, state, nodes, tokens, viewer) =
             (dicomweb.clone(), state.clone(), nodes.clone(), tokens.clone(), viewer.clone());
         // The last to be wrapped stands before the others: preflights carry no token, so CORS comes first.
@@ -105,35 +101,15 @@ async fn serve(
             .configure(|services| viewer::configure(services, viewer))
             .configure(|services| engram_dicomweb::configure_wado_uri(services, dicomweb))
             .default_service(web::to(http::nowhere))
-    })
-    .workers(threads)
-    // An answer's last, short packet must not wait for the acknowledgement of those before it: 40 ms, where it did.
-    .tcp_nodelay(true)
-    .max_connections(config.limits.max_connections.div_ceil(threads).max(1))
-    .client_request_timeout(at_least_a_second(config.limits.request_head_seconds))
-    .tls_handshake_timeout(at_least_a_second(config.limits.request_head_seconds))
-    .keep_alive(Duration::from_secs(config.limits.keep_alive_seconds))
-    .shutdown_timeout(config.server.shutdown_seconds);
-    let bind = config.server.bind;
-    let bound = match &certificate {
-        None => server.bind(bind),
-        Some(certificate) => server.bind_rustls_0_23(bind, tls::server_config(Arc::clone(certificate))?),
     };
-    let server = bound.map_err(|error| {
-        Failure::say(format!(
-            "could not listen on {bind}: {error}. Is another program on that port? Choose one with --bind."
-        ))
-    })?;
-    for (address, scheme) in server.addrs_with_scheme() {
-        tracing::info!(%address, scheme, data = %config.storage.data.display(), "Engram listens: DICOMweb at /dicomweb, API at /api/v1");
-    }
+    let server = listen::start(config, certificate.as_ref(), app)?;
     warn_of_what_is_open(config);
     let is_another =
         |of_dimse: &Arc<Certificate>| !certificate.as_ref().is_some_and(|one| Arc::ptr_eq(one, of_dimse));
     let of_dimse = dimse.certificate.clone().filter(is_another);
     certificate.into_iter().chain(of_dimse).try_for_each(reload_on_hangup)?;
     take_leave_when_asked_to_stop(house.worklist.clone())?;
-    server.run().await.map_err(Failure::of)
+    server.await.map_err(Failure::of)
 }
 
 fn warn_of_what_is_open(config: &Config) {

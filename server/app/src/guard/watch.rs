@@ -11,6 +11,7 @@ use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
 use bytes::Bytes;
+use engram_dicomweb::direct::Outlet;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Guard;
@@ -218,6 +219,7 @@ fn watched<B: MessageBody + 'static>(
     if let Some(line) = &mut line {
         line.record.status = Some(response.status().as_u16());
     }
+    let outlet = Outlet::of(response.request()).cloned();
     response.map_body(|_, body| {
         let body = body.boxed();
         let left = match body.size() {
@@ -226,7 +228,8 @@ fn watched<B: MessageBody + 'static>(
             BodySize::Sized(length) => Some(length),
             BodySize::Stream => None,
         };
-        let mut watched = Watched { body, left, is_head, line, _place: place };
+        let direct = outlet.map(|outlet| (outlet.beyond_marks(), outlet));
+        let mut watched = Watched { body, left, is_head, direct, line, _place: place };
         watched.sent(0);
         watched
     })
@@ -239,6 +242,8 @@ pub struct Watched {
     left: Option<u64>,
     /// Whether it is read and never sent.
     is_head: bool,
+    /// Where the connection counts what it sends of files beside what the body yields, and what it had counted before.
+    direct: Option<(i64, Outlet)>,
     line: Option<Line>,
     _place: Option<OwnedSemaphorePermit>,
 }
@@ -249,6 +254,14 @@ impl Watched {
         if let Some(line) = &mut self.line {
             line.record.bytes += bytes;
             line.record.complete = self.left == Some(0);
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if let (Some(line), Some((before, outlet))) = (&mut self.line, &self.direct) {
+            line.record.bytes = line.record.bytes.saturating_add_signed(outlet.beyond_marks() - before);
         }
     }
 }

@@ -1,14 +1,17 @@
 //! Answers whose parts are all known before the first byte is sent.
 
-use actix_web::body::SizedStream;
+use std::{io, mem, vec};
+
+use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use snafu::ResultExt;
 
-use super::body::{Chunks, Segment, SegmentReader, read_ahead};
+use super::body::{Chunks, Piece, Segment, SegmentReader, are_long, read_ahead, sent_by};
 use super::range::{AskedRange, Stretch, stretch};
+use crate::direct::Outlet;
 use crate::error::{RangeNotSatisfiableSnafu, ReadFileSnafu, Result};
 use crate::media::Offer;
 use crate::multipart::MultipartWriter;
@@ -21,17 +24,23 @@ pub type Part = (String, Vec<Segment>);
 pub struct Wishes {
     accepted: Accepted,
     range: AskedRange,
+    /// That of a connection that can send files itself.
+    outlet: Option<Outlet>,
 }
 
 impl Wishes {
     /// Fails if the query string cannot be read.
     pub fn of(request: &HttpRequest) -> Result<Self> {
-        Ok(Self { accepted: Accepted::of(request)?, range: AskedRange::of(request) })
+        Ok(Self::accepting(Accepted::of(request)?, request))
     }
 
     /// A media type alone, where a request names it otherwise; and the range.
     pub fn only(media_type: &str, request: &HttpRequest) -> Self {
-        Self { accepted: Accepted::only(media_type), range: AskedRange::of(request) }
+        Self::accepting(Accepted::only(media_type), request)
+    }
+
+    fn accepting(accepted: Accepted, request: &HttpRequest) -> Self {
+        Self { accepted, range: AskedRange::of(request), outlet: Outlet::of(request).cloned() }
     }
 
     /// Chooses among `offers` what the client prefers, or says 406 with the list of them.
@@ -45,9 +54,17 @@ pub struct Answer {
     content_type: String,
     extent: Extent,
     length: u64,
-    /// What was read already.
-    first: Option<Bytes>,
-    rest: SegmentReader,
+    content: Content,
+}
+
+/// Where the bytes of an answer come from.
+enum Content {
+    /// From memory.
+    Memory(Bytes),
+    /// What was read already, and what is read while it is sent.
+    Read(Option<Bytes>, SegmentReader),
+    /// From files that the connection sends: what is open, and the rest.
+    Sent(Outlet, Vec<Piece>, vec::IntoIter<Segment>),
 }
 
 /// How much of what was asked for an answer holds.
@@ -65,26 +82,28 @@ impl Answer {
     /// asked for. `buffer_bytes` of files are in memory at a time, and as many ahead.
     pub fn new(wishes: &Wishes, offer: &Offer, parts: Vec<Part>, buffer_bytes: usize) -> Result<Self> {
         match <[Part; 1]>::try_from(parts) {
-            Ok([part]) if !offer.multipart => Self::single_part(&wishes.range, part, buffer_bytes),
-            Ok(one) => Ok(Self::multipart(offer, one.into(), buffer_bytes)),
-            Err(parts) => Ok(Self::multipart(offer, parts, buffer_bytes)),
+            Ok([part]) if !offer.multipart => Self::single_part(wishes, part, buffer_bytes),
+            Ok(one) => Ok(Self::multipart(wishes, offer, one.into(), buffer_bytes)),
+            Err(parts) => Ok(Self::multipart(wishes, offer, parts, buffer_bytes)),
         }
     }
 
-    fn single_part(range: &AskedRange, (content_type, content): Part, buffer_bytes: usize) -> Result<Self> {
+    fn single_part(wishes: &Wishes, (content_type, content): Part, buffer_bytes: usize) -> Result<Self> {
         let length = content.iter().map(Segment::length).sum();
-        Ok(match range.of_length(length) {
-            Stretch::Whole => Self::of(content_type, Extent::Whole, content, buffer_bytes),
+        let (extent, segments) = match wishes.range.of_length(length) {
+            Stretch::Whole => (Extent::Whole, content),
             Stretch::Part(range) => {
                 let content_range = format!("bytes {}-{}/{length}", range.start, range.end - 1);
-                let segments = stretch(content, &range);
-                Self::of(content_type, Extent::Stretch(content_range), segments, buffer_bytes)
+                (Extent::Stretch(content_range), stretch(content, &range))
             }
             Stretch::Nothing => return RangeNotSatisfiableSnafu { length }.fail(),
-        })
+        };
+        let length = segments.iter().map(Segment::length).sum();
+        let content = Content::of(segments, wishes, buffer_bytes);
+        Ok(Self { content_type, extent, length, content })
     }
 
-    fn multipart(offer: &Offer, parts: Vec<Part>, buffer_bytes: usize) -> Self {
+    fn multipart(wishes: &Wishes, offer: &Offer, parts: Vec<Part>, buffer_bytes: usize) -> Self {
         let writer = MultipartWriter::new();
         let mut segments = Vec::with_capacity(2 * parts.len() + 1);
         for (content_type, content) in parts {
@@ -92,33 +111,21 @@ impl Answer {
             segments.extend(content);
         }
         segments.push(Segment::Bytes(writer.end()));
-        Self::of(writer.content_type(offer.media_type), Extent::Parts, segments, buffer_bytes)
-    }
-
-    fn of(content_type: String, extent: Extent, mut segments: Vec<Segment>, buffer_bytes: usize) -> Self {
         let length = segments.iter().map(Segment::length).sum();
-        let first = match segments.as_slice() {
-            [Segment::Bytes(bytes)] => Some(bytes.clone()),
-            _ => None,
-        };
-        if first.is_some() {
-            segments.clear();
-        }
-        Self { content_type, extent, length, first, rest: SegmentReader::new(segments, buffer_bytes) }
+        let content = Content::of(segments, wishes, buffer_bytes);
+        Self { content_type: writer.content_type(offer.media_type), extent: Extent::Parts, length, content }
     }
 
-    /// Reads the first buffer. For those who may block already: what fits into it needs no second turn of the blocking pool,
-    /// and goes out at once with its headers; and what cannot be read has a status.
+    /// Reads the first buffer, or opens the first file. For those who may block already: what fits into the buffer needs
+    /// no second turn of the blocking pool, and goes out at once with its headers; and what cannot be read has a status.
     pub fn begun(mut self) -> Result<Self> {
-        if self.first.is_none() {
-            self.first = self.rest.next_chunk().context(ReadFileSnafu)?;
-        }
+        self.content.begin().context(ReadFileSnafu)?;
         Ok(self)
     }
 
     /// What is sent.
     pub fn into_response(self) -> HttpResponse {
-        let Self { content_type, extent, length, first, rest } = self;
+        let Self { content_type, extent, length, content } = self;
         let mut response = match extent {
             Extent::Stretch(_) => HttpResponse::PartialContent(),
             Extent::Parts | Extent::Whole => HttpResponse::Ok(),
@@ -130,13 +137,45 @@ impl Answer {
         if !matches!(extent, Extent::Parts) {
             response.insert_header((header::ACCEPT_RANGES, "bytes"));
         }
-        match first {
-            Some(all) if rest.is_at_end() => response.body(all),
-            first => {
+        match content {
+            Content::Memory(all) => response.body(all),
+            Content::Read(Some(all), rest) if rest.is_at_end() => response.body(all),
+            Content::Read(first, rest) => {
                 let first = stream::iter(first.map(Ok));
                 response.body(SizedStream::new(length, first.chain(read_ahead(rest))))
             }
+            Content::Sent(outlet, opened, rest) => {
+                // Shorter than it says, since the connection puts the files in.
+                response.no_chunking(length).body(BodyStream::new(sent_by(outlet, opened, rest)))
+            }
         }
+    }
+}
+
+impl Content {
+    fn of(mut segments: Vec<Segment>, wishes: &Wishes, buffer_bytes: usize) -> Self {
+        if let [Segment::Bytes(bytes)] = segments.as_mut_slice() {
+            return Self::Memory(mem::take(bytes));
+        }
+        match wishes.outlet.clone().filter(|_| are_long(&segments)) {
+            Some(outlet) => Self::Sent(outlet, vec![], segments.into_iter()),
+            None => Self::Read(None, SegmentReader::new(segments, buffer_bytes)),
+        }
+    }
+
+    /// Reads the first buffer, or opens what there is up to the first file. Blocks.
+    fn begin(&mut self) -> io::Result<()> {
+        match self {
+            Self::Memory(_) => {}
+            Self::Read(first, rest) => *first = rest.next_chunk()?,
+            Self::Sent(_, opened, rest) => {
+                while !matches!(opened.last(), Some(Piece::File(..))) {
+                    let Some(segment) = rest.next() else { break };
+                    opened.push(Piece::open(segment)?);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

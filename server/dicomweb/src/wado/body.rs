@@ -7,7 +7,12 @@ use std::path::{Path, PathBuf};
 
 use actix_web::rt::task::{JoinHandle, spawn_blocking};
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
+
+use crate::direct::Outlet;
+
+/// Bytes from which a stretch of a file is sent by the connection.
+const LONG: u64 = 64 << 10;
 
 /// One stretch of an answer.
 #[derive(Debug, Clone)]
@@ -74,6 +79,55 @@ pub fn read_range(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
     }
 }
 
+/// A piece of an answer whose files the connection sends.
+#[derive(Debug)]
+pub enum Piece {
+    /// In memory.
+    Bytes(Bytes),
+    /// A stretch of an open file.
+    File(File, Range<u64>),
+}
+
+impl Piece {
+    /// Opens the file that a segment is in. Blocks.
+    pub fn open(segment: Segment) -> io::Result<Self> {
+        Ok(match segment {
+            Segment::Bytes(bytes) => Self::Bytes(bytes),
+            Segment::File { path, range } => Self::File(File::open(path)?, range),
+        })
+    }
+}
+
+/// Whether files are in segments that are long enough to be sent by the connection: short ones are better read into one
+/// buffer.
+pub fn are_long(segments: &[Segment]) -> bool {
+    let files = segments.iter().filter(|segment| matches!(segment, Segment::File { .. }));
+    let (count, bytes) = files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.length()));
+    count > 0 && bytes >= count * LONG
+}
+
+/// Pieces that are open, then segments, as their connection sends them.
+pub fn sent_by(
+    outlet: Outlet,
+    opened: Vec<Piece>,
+    segments: impl IntoIterator<Item = Segment>,
+) -> impl Stream<Item = io::Result<Bytes>> {
+    let end = outlet.clone();
+    let rest = stream::iter(segments).then(async |segment| match segment {
+        Segment::Bytes(bytes) => Ok(Piece::Bytes(bytes)),
+        file => {
+            spawn_blocking(|| Piece::open(file)).await.map_err(io::Error::other)?.inspect_err(could_not_read)
+        }
+    });
+    let pieces = stream::iter(opened.into_iter().map(Ok)).chain(rest);
+    let marked = pieces.map(move |piece| match piece? {
+        Piece::Bytes(bytes) => Ok(bytes),
+        Piece::File(file, range) => Ok(outlet.leave(file, range)),
+    });
+    // The answer is not done before its files are sent.
+    marked.chain(stream::poll_fn(move |context| end.poll_sent(context).map(|()| None)))
+}
+
 type Reading<R> = JoinHandle<(R, io::Result<Option<Bytes>>)>;
 
 /// Reads one buffer ahead of what is being sent, where blocking is allowed.
@@ -82,10 +136,14 @@ pub fn read_ahead<R: Chunks>(reader: R) -> impl Stream<Item = io::Result<Bytes>>
         Ok((reader, Ok(Some(chunk)))) => Some((Ok(chunk), start(reader))),
         Ok((_, Ok(None))) => None,
         Ok((_, Err(error))) | Err(error) => {
-            tracing::error!(%error, "could not read a stored file while sending it");
+            could_not_read(&error);
             Some((Err(error), None))
         }
     })
+}
+
+fn could_not_read(error: &io::Error) {
+    tracing::error!(%error, "could not read a stored file while sending it");
 }
 
 /// `None` where it is known that there is nothing left to read.
