@@ -26,6 +26,8 @@ daemon off; pid {out}/nginx.pid; error_log {out}/nginx.log;
 events {{ }}
 http {{
   access_log off; sendfile on; tcp_nopush on;
+  # As Engram's: a client of Python's library takes longer to read this header than others.
+  default_type 'multipart/related; type="application/dicom"; boundary=none';
   server {{ listen 127.0.0.1:{port}; root {out}; location /data/ {{ alias {data}/; }} }}
 }}
 """
