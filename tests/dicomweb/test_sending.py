@@ -134,6 +134,8 @@ def test_a_slow_client_gets_all_of_a_series(server, stored):
     with Connection(server, SMALL_BUFFER) as connection:
         connection.ask(series, EVERY)
         time.sleep(0.3)
+        descriptors = [link.readlink() for link in Path(f"/proc/{server.process.pid}/fd").iterdir()]
+        assert 1 <= sum("objects" in link.parts for link in descriptors) <= 2, "files are opened as they are sent"
         answer = connection.answer()
         body = b""
         while piece := answer.read(1 << 20):

@@ -129,7 +129,8 @@ where
             .client_disconnect_timeout(DISCONNECT)
             .local_addr(address)
             .on_connect_ext(Connection::introduce)
-            .h1(map_config(app, |()| AppConfig::default()));
+            // The one way for others than `HttpServer` to say where the server is.
+            .h1(map_config(app, move |()| AppConfig::__priv_test_new(false, address.to_string(), address)));
         fn_service(async |socket: TcpStream| {
             // An answer's last, short packet must not wait for the acknowledgement of those before it: 40 ms, where it did.
             socket.set_nodelay(true)?;

@@ -98,9 +98,7 @@ impl Answer {
             }
             Stretch::Nothing => return RangeNotSatisfiableSnafu { length }.fail(),
         };
-        let length = segments.iter().map(Segment::length).sum();
-        let content = Content::of(segments, wishes, buffer_bytes);
-        Ok(Self { content_type, extent, length, content })
+        Ok(Self::of(content_type, extent, segments, wishes, buffer_bytes))
     }
 
     fn multipart(wishes: &Wishes, offer: &Offer, parts: Vec<Part>, buffer_bytes: usize) -> Self {
@@ -111,9 +109,18 @@ impl Answer {
             segments.extend(content);
         }
         segments.push(Segment::Bytes(writer.end()));
+        Self::of(writer.content_type(offer.media_type), Extent::Parts, segments, wishes, buffer_bytes)
+    }
+
+    fn of(
+        content_type: String,
+        extent: Extent,
+        segments: Vec<Segment>,
+        wishes: &Wishes,
+        buffer_bytes: usize,
+    ) -> Self {
         let length = segments.iter().map(Segment::length).sum();
-        let content = Content::of(segments, wishes, buffer_bytes);
-        Self { content_type: writer.content_type(offer.media_type), extent: Extent::Parts, length, content }
+        Self { content_type, extent, length, content: Content::of(segments, wishes, buffer_bytes) }
     }
 
     /// Reads the first buffer, or opens the first file. For those who may block already: what fits into the buffer needs

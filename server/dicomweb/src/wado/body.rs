@@ -1,6 +1,7 @@
 //! Answers made of stretches of files and of bytes in memory, read while they are sent.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -106,7 +107,7 @@ pub fn are_long(segments: &[Segment]) -> bool {
     count > 0 && bytes >= count * LONG
 }
 
-/// Pieces that are open, then segments, as their connection sends them.
+/// Pieces that are open, then segments, as their connection sends them: the next file is opened meanwhile.
 pub fn sent_by(
     outlet: Outlet,
     opened: Vec<Piece>,
@@ -120,9 +121,17 @@ pub fn sent_by(
         }
     });
     let pieces = stream::iter(opened.into_iter().map(Ok)).chain(rest);
-    let marked = pieces.map(move |piece| match piece? {
-        Piece::Bytes(bytes) => Ok(bytes),
-        Piece::File(file, range) => Ok(outlet.leave(file, range)),
+    let marked = pieces.then(move |piece| {
+        let outlet = outlet.clone();
+        async move {
+            match piece? {
+                Piece::Bytes(bytes) => Ok(bytes),
+                Piece::File(file, range) => {
+                    poll_fn(|context| outlet.poll_sent(context)).await;
+                    Ok(outlet.leave(file, range))
+                }
+            }
+        }
     });
     // The answer is not done before its files are sent.
     marked.chain(stream::poll_fn(move |context| end.poll_sent(context).map(|()| None)))
