@@ -10,11 +10,26 @@ use std::{
     collections::BTreeMap,
     path::Path,
     sync::{Arc, Weak},
+    thread,
+    time::{Duration, Instant},
 };
 
 fn open(folder: &Path, options: WorklistOptions) -> Worklist {
-    let db = sled::Config::new().path(folder.join("db")).open().unwrap();
+    let db = open_db(&folder.join("db"));
     Worklist::open(db.open_tree("worklist").unwrap(), &folder.join("worklist.journal"), options).unwrap()
+}
+
+/// sled lets go of its lock when its last thread ends, which may be a little after the last handle is dropped.
+fn open_db(folder: &Path) -> sled::Db {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        match sled::Config::new().path(folder).open() {
+            Err(error) if Instant::now() < deadline && error.to_string().contains("acquire lock") => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 /// Runs a test over a fresh worklist.
