@@ -1,5 +1,6 @@
 """Stored files that the connection sends by itself: pipelined requests, clients that read slowly or leave, HEAD."""
 
+import contextlib
 import json
 import socket
 import time
@@ -62,14 +63,18 @@ class Connection:
         return self.file
 
     def ask(self, path: str, accept: str = STORED, method: str = "GET", **headers: str):
-        lines = [f"{method} {path} HTTP/1.1", "Host: engram", f"Accept: {accept}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
-        self.socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        self.socket.sendall(request(path, accept, method, **headers))
 
     def answer(self, method: str = "GET") -> HTTPResponse:
         answer = HTTPResponse(self, method=method)
         answer.begin()
         return answer
+
+
+def request(path: str, accept: str = STORED, method: str = "GET", **headers: str) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: engram", f"Accept: {accept}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 def at(uid: str) -> str:
@@ -113,13 +118,13 @@ def test_the_connection_goes_on_after_head(server, stored):
 
 
 def test_a_head_behind_a_get_does_not_keep_the_connection(server, stored):
-    # actix-web answers what was asked before in the way of the last request that it read.
+    # actix-web answers what was asked before in the way of the last request that it read: without a body.
     uid = next(iter(stored))
     with Connection(server) as connection:
-        connection.ask(at(uid))
-        connection.ask(at(uid), method="HEAD")
-        while connection.file.read(1 << 16):
-            pass
+        connection.socket.sendall(request(at(uid)) + request(at(uid), method="HEAD", Connection="close"))
+        with contextlib.suppress(ConnectionResetError):
+            while connection.file.read(1 << 16):
+                pass
 
 
 def test_frames_of_an_instance(server, stored):
