@@ -5,6 +5,9 @@
 //! A body leaves a stretch of a file in the connection's [`Outlet`] and yields a mark in its place, [`MARK`] random bytes;
 //! where the connection meets the mark among what it is to write, it sends the stretch.
 //!
+//! Why: beside Orthanc in the same minutes an instance came to 3.8 instead of 2.3, a frame to 4.2 instead of 2.6; a series takes
+//! 1.3 times as long as from nginx instead of 2.3 times (`docs/dicomweb.md`, How fast).
+//!
 //! Files may have to come from disk, so they are sent where blocking is allowed, as far as the socket takes them at once.
 
 use std::collections::VecDeque;
