@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use engram_routing::Rule;
 use engram_segmenter::Quality;
@@ -405,6 +406,11 @@ impl Config {
 /// MiB to bytes, without overflow.
 pub fn mebibytes(n: u64) -> u64 {
     n.saturating_mul(1 << 20)
+}
+
+/// A time limit in seconds. No time at all would refuse everyone.
+pub fn at_least_a_second(seconds: u64) -> Duration {
+    Duration::from_secs(seconds.max(1))
 }
 
 #[cfg(test)]

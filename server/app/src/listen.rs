@@ -15,7 +15,7 @@ use actix_web::{App, Error, HttpServer};
 use engram_dicomweb::direct::Connection;
 
 use crate::cli::Failure;
-use crate::config::Config;
+use crate::config::{Config, at_least_a_second};
 use crate::tls::{self, Certificate};
 
 /// Connections that the system keeps until they are taken.
@@ -41,8 +41,7 @@ impl Limits {
         Self {
             threads,
             connections: config.limits.max_connections.div_ceil(threads).max(1),
-            // No time at all would refuse everyone.
-            head: Duration::from_secs(config.limits.request_head_seconds.max(1)),
+            head: at_least_a_second(config.limits.request_head_seconds),
             keep_alive: Duration::from_secs(config.limits.keep_alive_seconds),
             shutdown_seconds: config.server.shutdown_seconds,
         }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::http::Uri;
 use actix_web::middleware::{Condition, from_fn};
@@ -14,7 +13,7 @@ use engram_worklist::Worklist;
 
 use super::{Common, Failure};
 use crate::assembly::{self, House};
-use crate::config::{Config, mebibytes};
+use crate::config::{Config, at_least_a_second, mebibytes};
 use crate::guard::{self, AuditLog, Guard, Tokens};
 use crate::http::viewer::{self, Viewer};
 use crate::http::{compression, cors, page};
@@ -182,11 +181,6 @@ fn take_leave_when_asked_to_stop(worklist: Worklist) -> Result<(), Failure> {
 #[cfg(not(unix))]
 fn take_leave_when_asked_to_stop(_worklist: Worklist) -> Result<(), Failure> {
     Ok(())
-}
-
-/// No time at all would refuse everyone.
-fn at_least_a_second(seconds: u64) -> Duration {
-    Duration::from_secs(seconds.max(1))
 }
 
 fn dicomweb_options(config: &Config) -> DicomWebOptions {
