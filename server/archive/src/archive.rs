@@ -166,6 +166,12 @@ impl Archive {
         tickets.into_iter().map(StoreTicket::wait).collect()
     }
 
+    /// How often instances were added since the archive was opened. It grows before they can be found: while it stays what it
+    /// was, whatever can be found was received before.
+    pub fn additions(&self) -> u64 {
+        self.shared().additions()
+    }
+
     /// Searches studies, series or instances.
     ///
     /// # Errors

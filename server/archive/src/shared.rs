@@ -8,7 +8,7 @@ use crate::{
 };
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// Places, limits and the catalogue of one archive.
@@ -18,15 +18,31 @@ pub(crate) struct Shared {
     pub catalogue: Catalogue,
     pub options: ArchiveOptions,
     broken: AtomicBool,
+    additions: AtomicU64,
 }
 
 impl Shared {
     pub(crate) fn new(layout: Layout, catalogue: Catalogue, options: ArchiveOptions) -> Arc<Self> {
-        Arc::new(Shared { layout, catalogue, options, broken: AtomicBool::new(false) })
+        Arc::new(Shared {
+            layout,
+            catalogue,
+            options,
+            broken: AtomicBool::new(false),
+            additions: AtomicU64::new(0),
+        })
     }
 
     pub(crate) fn limits(&self) -> Limits {
         Limits::of(&self.options)
+    }
+
+    /// Said before instances are entered in the catalogue.
+    pub(crate) fn note_addition(&self) {
+        self.additions.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn additions(&self) -> u64 {
+        self.additions.load(Ordering::Acquire)
     }
 
     /// After a sync or a catalogue write failed, what is on the disk is not known: nothing more is written

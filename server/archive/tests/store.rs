@@ -54,7 +54,9 @@ fn the_same_data_set_is_stored_once_and_another_is_refused() {
     let mut other_meta = Vec::new();
     slice.object().with_meta(meta).unwrap().write_all(&mut other_meta).unwrap();
     assert_ne!(other_meta, slice.bytes());
+    assert_eq!(archive.additions(), 1);
     assert!(matches!(store(&archive, &other_meta), Ok(StoreOutcome::AlreadyStored(_))));
+    assert_eq!(archive.additions(), 1);
 
     let changed = Slice { fill: 8, ..slice.clone() };
     let failure = store(&archive, &changed.bytes()).unwrap_err();

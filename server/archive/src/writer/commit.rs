@@ -172,6 +172,7 @@ impl Writer {
         for (Placed { inspected, .. }, place) in placed.iter().zip(places) {
             draft.add(inspected, place)?;
         }
+        self.shared.note_addition();
         draft.apply()?;
         self.shared.catalogue.sync()
     }

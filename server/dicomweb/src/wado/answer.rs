@@ -14,8 +14,7 @@ use super::range::{AskedRange, Stretch, stretch};
 use crate::direct::Outlet;
 use crate::error::{RangeNotSatisfiableSnafu, ReadFileSnafu, Result};
 use crate::media::Offer;
-use crate::multipart::MultipartWriter;
-use crate::state::Accepted;
+use crate::state::{Accepted, DicomWeb};
 
 /// A `Content-Type`, and what is of it, in the order in which it is sent.
 pub type Part = (String, Vec<Segment>);
@@ -79,16 +78,16 @@ enum Extent {
 
 impl Answer {
     /// Parts in the form of `offer`: as `multipart/related`, or the one there is alone, or the stretch of it that was
-    /// asked for. `buffer_bytes` of files are in memory at a time, and as many ahead.
-    pub fn new(wishes: &Wishes, offer: &Offer, parts: Vec<Part>, buffer_bytes: usize) -> Result<Self> {
+    /// asked for. A buffer of files is in memory at a time, and as much ahead.
+    pub fn new(state: &DicomWeb, wishes: &Wishes, offer: &Offer, parts: Vec<Part>) -> Result<Self> {
         match <[Part; 1]>::try_from(parts) {
-            Ok([part]) if !offer.multipart => Self::single_part(wishes, part, buffer_bytes),
-            Ok(one) => Ok(Self::multipart(wishes, offer, one.into(), buffer_bytes)),
-            Err(parts) => Ok(Self::multipart(wishes, offer, parts, buffer_bytes)),
+            Ok([part]) if !offer.multipart => Self::single_part(state, wishes, part),
+            Ok(one) => Ok(Self::multipart(state, wishes, offer, one.into())),
+            Err(parts) => Ok(Self::multipart(state, wishes, offer, parts)),
         }
     }
 
-    fn single_part(wishes: &Wishes, (content_type, content): Part, buffer_bytes: usize) -> Result<Self> {
+    fn single_part(state: &DicomWeb, wishes: &Wishes, (content_type, content): Part) -> Result<Self> {
         let length = content.iter().map(Segment::length).sum();
         let (extent, segments) = match wishes.range.of_length(length) {
             Stretch::Whole => (Extent::Whole, content),
@@ -98,29 +97,30 @@ impl Answer {
             }
             Stretch::Nothing => return RangeNotSatisfiableSnafu { length }.fail(),
         };
-        Ok(Self::of(content_type, extent, segments, wishes, buffer_bytes))
+        Ok(Self::of(state, wishes, content_type, extent, segments))
     }
 
-    fn multipart(wishes: &Wishes, offer: &Offer, parts: Vec<Part>, buffer_bytes: usize) -> Self {
-        let writer = MultipartWriter::new();
+    fn multipart(state: &DicomWeb, wishes: &Wishes, offer: &Offer, parts: Vec<Part>) -> Self {
+        let writer = state.multipart();
         let mut segments = Vec::with_capacity(2 * parts.len() + 1);
         for (content_type, content) in parts {
             segments.push(Segment::Bytes(writer.part_start(&content_type, None)));
             segments.extend(content);
         }
         segments.push(Segment::Bytes(writer.end()));
-        Self::of(writer.content_type(offer.media_type), Extent::Parts, segments, wishes, buffer_bytes)
+        Self::of(state, wishes, writer.content_type(offer.media_type), Extent::Parts, segments)
     }
 
     fn of(
+        state: &DicomWeb,
+        wishes: &Wishes,
         content_type: String,
         extent: Extent,
         segments: Vec<Segment>,
-        wishes: &Wishes,
-        buffer_bytes: usize,
     ) -> Self {
         let length = segments.iter().map(Segment::length).sum();
-        Self { content_type, extent, length, content: Content::of(segments, wishes, buffer_bytes) }
+        let content = Content::of(segments, wishes, state.options.buffer_bytes);
+        Self { content_type, extent, length, content }
     }
 
     /// Reads the first buffer, or opens the first file. For those who may block already: what fits into the buffer needs
@@ -189,10 +189,10 @@ impl Content {
 /// Sends parts; files are read while they are sent.
 pub fn send(
     request: &HttpRequest,
+    state: &DicomWeb,
     offer: &Offer,
     parts: Vec<Part>,
-    buffer_bytes: usize,
 ) -> Result<HttpResponse> {
-    let answer = Answer::new(&Wishes::of(request)?, offer, parts, buffer_bytes)?;
+    let answer = Answer::new(state, &Wishes::of(request)?, offer, parts)?;
     Ok(answer.into_response())
 }

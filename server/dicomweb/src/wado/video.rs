@@ -48,7 +48,7 @@ pub fn rendered(
         return NotFoundSnafu { what: format!("pixel data of instance {}", entry.uids.sop_instance_uid) }
             .fail();
     }
-    Answer::new(wishes, &offer, vec![(media_type.to_owned(), segments)], state.options.buffer_bytes)?.begun()
+    Answer::new(state, wishes, &offer, vec![(media_type.to_owned(), segments)])?.begun()
 }
 
 #[cfg(test)]

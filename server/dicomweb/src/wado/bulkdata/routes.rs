@@ -82,7 +82,7 @@ pub async fn send_value(
     };
     let offer = negotiate(request, &offers)?;
     let part_type = part_type.unwrap_or_else(|| offer.media_type.to_owned());
-    answer::send(request, &offer, vec![(part_type, segments)], state.options.buffer_bytes)
+    answer::send(request, &state, &offer, vec![(part_type, segments)])
 }
 
 /// Finds the value at a path of an instance. `as_octets`: whether the client accepts `application/octet-stream`.

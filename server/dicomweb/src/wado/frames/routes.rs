@@ -1,7 +1,5 @@
 //! `GET /studies/{study}/series/{series}/instances/{instance}/frames/{list}`
 
-use std::sync::Arc;
-
 use actix_web::web::{Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use engram_archive::InstanceEntry;
@@ -29,10 +27,10 @@ pub async fn frames(request: HttpRequest, state: Data<DicomWeb>, place: Place) -
     let frames = match blocking(find).await? {
         Found::Native(frames) => frames,
         Found::Object { entry, list, wishes } => {
-            let options = Arc::clone(&state.options);
+            let data = state.clone();
             let read = move || {
-                let set = FrameSet::read_whole(&entry, first, &options)?;
-                Frames::wanted(set, list, &wishes, options.buffer_bytes)
+                let set = FrameSet::read_whole(&entry, first, &data.options)?;
+                Frames::wanted(&data, set, list, &wishes)
             };
             state.decoding(read).await?
         }
@@ -47,7 +45,7 @@ pub async fn send(
     set: FrameSet,
     list: Vec<usize>,
 ) -> Result<HttpResponse> {
-    Frames::wanted(set, list, &Wishes::of(request)?, state.options.buffer_bytes)?.send(request, state).await
+    Frames::wanted(state, set, list, &Wishes::of(request)?)?.send(request, state).await
 }
 
 /// Where the frames of an instance are.
@@ -64,7 +62,7 @@ impl Found {
         let Some(set) = FrameSet::native(&entry, &state.options) else {
             return Ok(Self::Object { entry: Box::new(entry), list, wishes });
         };
-        Ok(Self::Native(match Frames::wanted(set, list, &wishes, state.options.buffer_bytes)? {
+        Ok(Self::Native(match Frames::wanted(state, set, list, &wishes)? {
             Frames::Stored(answer) => Frames::Stored(answer.begun()?),
             made => made,
         }))
@@ -80,7 +78,7 @@ enum Frames {
 }
 
 impl Frames {
-    fn wanted(set: FrameSet, list: Vec<usize>, wishes: &Wishes, buffer_bytes: usize) -> Result<Self> {
+    fn wanted(state: &DicomWeb, set: FrameSet, list: Vec<usize>, wishes: &Wishes) -> Result<Self> {
         set.check_all(&list)?;
         let offer = wishes.choose(&set.offers(list.len()))?;
         let Some(stretches) = set.stretches(&list, &offer) else {
@@ -88,7 +86,7 @@ impl Frames {
         };
         let part_type = part_type(&offer);
         let parts = stretches.into_iter().map(|stretch| (part_type.clone(), vec![stretch])).collect();
-        Answer::new(wishes, &offer, parts, buffer_bytes).map(Self::Stored)
+        Answer::new(state, wishes, &offer, parts).map(Self::Stored)
     }
 
     async fn send(self, request: &HttpRequest, state: &DicomWeb) -> Result<HttpResponse> {
@@ -107,7 +105,7 @@ async fn send_made(
     list: Vec<usize>,
     offer: Offer,
 ) -> Result<HttpResponse> {
-    let (part_type, buffer_bytes) = (part_type(&offer), state.options.buffer_bytes);
+    let part_type = part_type(&offer);
     let mut list = list.into_iter();
     let Some(first) = list.next() else { return NotFoundSnafu { what: "frame" }.fail() };
     let form = offer.clone();
@@ -119,10 +117,10 @@ async fn send_made(
     let (set, first) = state.decoding(make_first).await?;
 
     if list.len() == 0 {
-        return answer::send(request, &offer, vec![(part_type, vec![Segment::Bytes(first)])], buffer_bytes);
+        return answer::send(request, state, &offer, vec![(part_type, vec![Segment::Bytes(first)])]);
     }
     let mut response = HttpResponse::Ok();
-    let writer = MultipartWriter::new();
+    let writer = state.multipart();
     response.content_type(writer.content_type(offer.media_type));
     let state = state.clone();
     let others = list.map(move |frame| read(state.clone(), set.clone(), frame, offer.clone()));

@@ -25,22 +25,22 @@ use crate::wado::zip::zip;
 /// is not stored in it is transcoded.
 pub async fn instances(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
     let (data, wishes) = (state.clone(), Wishes::of(&request)?);
-    let buffer_bytes = state.options.buffer_bytes;
-    let find = move || Found::at(&data, &place, wishes)?.decide(buffer_bytes);
+    let find = move || Found::at(&data, &place, wishes)?.decide(&data);
     let mut decision = blocking(find).await?;
     loop {
         let (found, offer, target) = match decision {
             Decision::Send(answer) => return Ok(answer.into_response()),
             Decision::Zip(entries) => {
-                return Ok(HttpResponse::Ok().content_type(ZIP).body(zip(entries, buffer_bytes)));
+                let zip = zip(entries, state.options.buffer_bytes);
+                return Ok(HttpResponse::Ok().content_type(ZIP).body(zip));
             }
             Decision::Transcode(found, offer, target) => (found, offer, target),
         };
         match transcoded::send(&request, &state, found.entries.clone(), target, &offer).await {
             // What the one instance cannot be sent as is no offer: perhaps the client accepts another.
             Err(Error::Transcode { source: Imaging::CannotHold { .. }, .. }) => {
-                let rest = found.without(&offer);
-                decision = blocking(move || rest.decide(buffer_bytes)).await?;
+                let (data, rest) = (state.clone(), found.without(&offer));
+                decision = blocking(move || rest.decide(&data)).await?;
             }
             answer => return answer,
         }
@@ -78,7 +78,7 @@ impl Found {
     }
 
     /// Reads the beginning of what is sent as it is stored.
-    fn decide(self, buffer_bytes: usize) -> Result<Decision> {
+    fn decide(self, state: &DicomWeb) -> Result<Decision> {
         let offer = self.wishes.choose(&self.offers)?;
         if offer.media_type == ZIP {
             return Ok(Decision::Zip(self.entries));
@@ -87,7 +87,7 @@ impl Found {
         if let Some(target) = target.filter(|_| offer.transcoded) {
             return Ok(Decision::Transcode(self, offer, target));
         }
-        let answer = Answer::new(&self.wishes, &offer, service::stored(&self.entries), buffer_bytes)?;
+        let answer = Answer::new(state, &self.wishes, &offer, service::stored(&self.entries))?;
         answer.begun().map(Decision::Send)
     }
 }

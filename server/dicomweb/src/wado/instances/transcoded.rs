@@ -38,9 +38,9 @@ pub async fn send(
     let buffer_bytes = state.options.buffer_bytes;
     if alone {
         let part = (part_type(first.transfer_syntax()), vec![segment(first)]);
-        return answer::send(request, offer, vec![part], buffer_bytes);
+        return answer::send(request, state, offer, vec![part]);
     }
-    let writer = MultipartWriter::new();
+    let writer = state.multipart();
     let mut response = HttpResponse::Ok();
     response.content_type(writer.content_type(DICOM));
     let state = state.clone();

@@ -5,7 +5,6 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::service::Parts;
 use crate::error::Result;
-use crate::multipart::MultipartWriter;
 use crate::place::Place;
 use crate::state::{DicomWeb, blocking, negotiate};
 use crate::wado::bulkdata::routes::send_value;
@@ -20,7 +19,7 @@ pub async fn pixeldata(request: HttpRequest, state: Data<DicomWeb>, place: Place
     let offer = negotiate(&request, &[Parts::offer()])?;
     let data = state.clone();
     let entries = blocking(move || object::entries(&data.archive, &place)).await?;
-    let writer = MultipartWriter::new();
+    let writer = state.multipart();
     let mut response = HttpResponse::Ok();
     response.content_type(writer.content_type(offer.media_type));
     let parts = Parts::new(state.as_ref().clone(), entries, writer, state.urls(&request));

@@ -36,7 +36,7 @@ pub async fn answer(
     response.content_type(match form {
         Form::Single => media_type.to_owned(),
         Form::Parts(urls) => {
-            let writer = MultipartWriter::new();
+            let writer = state.multipart();
             let content_type = writer.content_type(media_type);
             sender.framing = Some(Framing { writer, urls, media_type });
             content_type

@@ -82,7 +82,7 @@ async fn send_object(
     let stored = offer.transfer_syntax.as_deref().unwrap_or("*");
     let syntax = asked.transfer_syntax.as_deref().filter(|syntax| ![stored, "*"].contains(syntax));
     let Some(syntax) = syntax else {
-        return answer::send(request, offer, service::stored(&entries), state.options.buffer_bytes);
+        return answer::send(request, state, offer, service::stored(&entries));
     };
     let mut offers = service::offers(&entries);
     offers.retain(|offer| !offer.multipart);
