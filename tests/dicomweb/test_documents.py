@@ -47,3 +47,17 @@ def test_what_is_no_document_has_no_other_type(server):
     url = f"{server.dicomweb}/studies/{STUDY}/series/{ds.SeriesInstanceUID}/instances/{ds.SOPInstanceUID}/bulkdata/00420011"
     assert requests.get(url, headers={"Accept": "text/html"}, timeout=30).status_code == 406
     assert requests.get(url, headers={"Accept": "*/*"}, timeout=30).status_code == 200
+
+
+def test_a_document_is_rendered_as_what_it_is_without_padding(server):
+    odd = PDF + b"!"
+    ds = document(4, EncapsulatedPDFStorage, "application/pdf", odd + b"\0")
+    ds.EncapsulatedDocumentLength = len(odd)
+    DICOMwebClient(url=server.dicomweb).store_instances([ds])
+    instance = f"{server.dicomweb}/studies/{STUDY}/series/{ds.SeriesInstanceUID}/instances/{ds.SOPInstanceUID}"
+    asked = {"requestType": "WADO", "objectUID": ds.SOPInstanceUID}
+    for answer in (requests.get(f"{instance}/rendered", timeout=30), requests.get(f"{server.base}/wado", asked, timeout=30)):
+        assert (answer.status_code, answer.headers["Content-Type"], answer.content) == (200, "application/pdf", odd)
+    assert requests.get(f"{instance}/rendered", headers={"Accept": "image/png"}, timeout=30).status_code == 406
+    part = requests.get(f"{instance}/rendered", headers={"Range": "bytes=0-7"}, timeout=30)
+    assert (part.status_code, part.content) == (206, odd[:8])

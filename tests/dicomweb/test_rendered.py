@@ -83,8 +83,9 @@ def of(instance) -> str:
 
 
 def test_an_instance_is_shown_through_its_window(house, stored):
-    for kind in ("PNG", "GIF"):
-        answer = get(house, f"{of(stored[0])}/rendered", f"image/{kind.lower()}")
+    for kind, media_type in (("PNG", "image/png"), ("GIF", "image/gif"), ("JPEG2000", "image/jp2")):
+        answer = get(house, f"{of(stored[0])}/rendered", media_type)
+        assert answer.headers["Content-Type"] == media_type
         grey = picture(answer.content, kind)
         near(grey if grey.ndim == 2 else grey[..., 0], shown(stored[0]))
     jpeg = picture(get(house, f"{of(stored[0])}/rendered?quality=100").content, "JPEG")

@@ -174,8 +174,8 @@ pub enum Error {
         /// Why.
         source: serde_json::Error,
     },
-    /// An answer could not be written as XML.
-    #[snafu(display("could not write the answer as XML: {source}"))]
+    /// An answer could not be written as XML or HTML.
+    #[snafu(display("could not write the answer as XML or HTML: {source}"))]
     WriteXml {
         /// Why.
         source: std::io::Error,

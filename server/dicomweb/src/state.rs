@@ -1,11 +1,12 @@
 //! What every route needs.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use engram_archive::{Archive, InstanceUids};
 use engram_worklist::{AeTitle, Worklist};
+use parking_lot::Mutex;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::Semaphore;
 
@@ -60,7 +61,7 @@ impl DicomWeb {
     /// store. Python's clients, which make a regular expression of every new boundary, take 0.2 ms less for an answer.
     pub(crate) fn multipart(&self) -> MultipartWriter {
         let additions = self.archive.additions();
-        let mut framing = self.framing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut framing = self.framing.lock();
         if framing.0 != additions {
             *framing = (additions, MultipartWriter::new());
         }
@@ -191,8 +192,13 @@ impl Urls {
 
     /// What goes before `bulkdata/...` in an instance's BulkDataURIs.
     pub fn bulk_data(&self, uids: &InstanceUids) -> String {
+        format!("{}/", self.reference_to(uids))
+    }
+
+    /// An instance, for those that read the answer.
+    pub fn reference_to(&self, uids: &InstanceUids) -> String {
         format!(
-            "{}/studies/{}/series/{}/instances/{}/",
+            "{}/studies/{}/series/{}/instances/{}",
             self.reference, uids.study_instance_uid, uids.series_instance_uid, uids.sop_instance_uid
         )
     }

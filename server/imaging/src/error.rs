@@ -168,6 +168,13 @@ pub enum Error {
         source: crate::codec::CodecError,
     },
 
+    /// JPEG 2000 encoding failed.
+    #[snafu(display("could not encode the picture as JPEG 2000: {source}"))]
+    EncodeJpeg2000 {
+        /// The codec's complaint.
+        source: crate::codec::CodecError,
+    },
+
     /// PNG encoding failed.
     #[snafu(display("could not encode the picture"))]
     EncodePicture {

@@ -19,6 +19,7 @@ mod device;
 mod engine;
 mod error;
 mod graph;
+mod heap;
 mod manifest;
 mod metrics;
 mod provider;

@@ -12,6 +12,7 @@ use ort::{Error as OrtError, ErrorCode};
 use snafu::ResultExt;
 
 use crate::error::LoadGraphSnafu;
+use crate::heap;
 use crate::provider;
 use crate::request::{Answer, Failure, Tensor};
 use crate::signature::{Dim, Dims, Port, Signature};
@@ -70,6 +71,7 @@ impl Sessions {
                 }
             }
         }
+        heap::give_back();
         Ok(Self { graphs })
     }
 }

@@ -6,7 +6,7 @@ use utoipa::openapi::ResponseBuilder;
 use utoipa::openapi::path::{Operation, OperationBuilder, Parameter};
 use utoipa::openapi::schema::ArrayBuilder;
 
-use super::bulkdata::routes::DOCUMENT_TYPES;
+use super::document::{self, encapsulated};
 use super::frames::OCTETS;
 use super::instances::service::{DICOM, ZIP};
 use super::rendered::PICTURES;
@@ -96,7 +96,7 @@ pub fn frames(id: &str, summary: &str) -> Operation {
 /// <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1.1.5>
 pub fn bulk_data(id: &str, summary: &str) -> Operation {
     let mut offers = pixel_offers();
-    offers.extend(both_forms(DOCUMENT_TYPES));
+    offers.extend(both_forms(encapsulated::MEDIA_TYPES));
     let sent = "The value; of compressed pixel data the frames; a video or a document as what it is.";
     in_stretches(retrieve(id, summary), sent, &offers).build()
 }
@@ -112,10 +112,11 @@ pub fn pixel_data(id: String, summary: &str) -> Operation {
 ///
 /// <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1.1.3>
 pub fn rendered(id: String, summary: &str) -> Operation {
-    let types = PICTURES.into_iter().chain(video::MEDIA_TYPES);
-    let offers = both_forms(types);
+    let whole = video::MEDIA_TYPES.into_iter().chain(document::every_media_type());
+    let offers = both_forms(PICTURES.into_iter().chain(whole.clone()));
+    let whole: Vec<Offer> = whole.map(Offer::single).collect();
     picture(id, summary, &offers)
-        .response("206", stretch(&video::MEDIA_TYPES.map(Offer::single)))
+        .response("206", stretch(&whole))
         .failures(&[StatusCode::RANGE_NOT_SATISFIABLE])
         .build()
 }

@@ -6,6 +6,7 @@ mod answer;
 mod body;
 pub mod bulkdata;
 pub mod description;
+mod document;
 pub mod frames;
 pub mod instances;
 pub mod metadata;

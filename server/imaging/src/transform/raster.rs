@@ -2,8 +2,10 @@
 
 use super::display::display;
 use super::{Animation, Picture, PictureFormat, Region, RenderOptions, Window};
-use crate::codec::jpeg::encode_picture;
-use crate::error::{BadOptionSnafu, EncodeJpegSnafu, EncodePictureSnafu, Result, TooLargeSnafu};
+use crate::codec::{jpeg, jpeg2000};
+use crate::error::{
+    BadOptionSnafu, EncodeJpeg2000Snafu, EncodeJpegSnafu, EncodePictureSnafu, Result, TooLargeSnafu,
+};
 use crate::pixels::{DecodeLimits, PixelReader};
 use dicom_object::DefaultDicomObject;
 use image::codecs::png::PngEncoder;
@@ -90,6 +92,8 @@ impl Raster {
     /// # Errors
     /// Those of the encoder.
     pub fn encode(&self, format: PictureFormat) -> Result<Picture> {
+        let size = [self.width(), self.height()].map(|side| side as usize);
+        let components = usize::from(self.image.color().channel_count());
         let mut bytes = Vec::new();
         let media_type = match format {
             PictureFormat::Png => {
@@ -97,11 +101,14 @@ impl Raster {
                 "image/png"
             }
             PictureFormat::Jpeg { quality } => {
-                let size = [self.width(), self.height()].map(|side| side as usize);
-                let components = usize::from(self.image.color().channel_count());
-                bytes = encode_picture(self.image.as_bytes(), size, components, quality)
+                bytes = jpeg::encode_picture(self.image.as_bytes(), size, components, quality)
                     .context(EncodeJpegSnafu)?;
                 "image/jpeg"
+            }
+            PictureFormat::Jpeg2000 => {
+                bytes = jpeg2000::encode_picture(self.image.as_bytes(), size, components)
+                    .context(EncodeJpeg2000Snafu)?;
+                "image/jp2"
             }
             PictureFormat::Gif => {
                 let mut animation = Animation::still(self)?;

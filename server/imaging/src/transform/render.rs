@@ -15,6 +15,8 @@ pub enum PictureFormat {
         /// 1 to 100.
         quality: u8,
     },
+    /// `image/jp2`, lossless.
+    Jpeg2000,
     /// `image/gif`: grey exactly, colour in 256 of its colours.
     Gif,
 }
@@ -52,7 +54,7 @@ impl Default for RenderOptions {
 pub struct Picture {
     /// Encoded picture.
     pub bytes: Vec<u8>,
-    /// `image/png`, `image/jpeg` or `image/gif`.
+    /// `image/png`, `image/jpeg`, `image/jp2` or `image/gif`.
     pub media_type: &'static str,
     /// Width in pixels.
     pub width: u32,

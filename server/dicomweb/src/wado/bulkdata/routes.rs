@@ -16,6 +16,7 @@ use crate::place::Place;
 use crate::state::{DicomWeb, negotiate};
 use crate::wado::answer;
 use crate::wado::body::{Segment, read_range};
+use crate::wado::document::{encapsulated, guarded};
 use crate::wado::frames::{FrameSet, routes::send};
 use crate::wado::{PIXEL_DATA, object, video};
 
@@ -35,13 +36,6 @@ pub struct Video {
     transfer_syntax: String,
     segments: Vec<Segment>,
 }
-
-/// EncapsulatedDocument (0042,0011) as a path.
-const DOCUMENT: &str = "00420011";
-/// MIMETypeOfEncapsulatedDocument (0042,0012) in the DICOM JSON model.
-const DOCUMENT_TYPE: &str = "00420012";
-/// What documents can be (PS3.3 section A.45), as the attribute may say it in any case.
-pub const DOCUMENT_TYPES: [&str; 5] = ["application/pdf", "text/xml", "model/stl", "model/obj", "model/mtl"];
 
 /// Sends one value as `application/octet-stream`, little endian; a document also as what it is. Pixel data that is compressed, or that the client
 /// accepts only so, goes out as [`frames`](crate::wado::frames) sends it, a part for each frame.
@@ -63,7 +57,8 @@ pub async fn send_value(
     let data = state.clone();
     let find = move || {
         let entry = object::entry(&data.archive, &place)?;
-        let document = if path == DOCUMENT { document_type(&data, &entry)? } else { None };
+        let document =
+            if path == encapsulated::PATH { encapsulated::media_type(&data.archive, &entry)? } else { None };
         Ok((find(&data, &entry, &path, as_octets)?, document))
     };
     let (found, document) = state.decoding(find).await?;
@@ -82,7 +77,7 @@ pub async fn send_value(
     };
     let offer = negotiate(request, &offers)?;
     let part_type = part_type.unwrap_or_else(|| offer.media_type.to_owned());
-    answer::send(request, &state, &offer, vec![(part_type, segments)])
+    answer::send(request, &state, &offer, vec![(part_type, segments)]).map(guarded)
 }
 
 /// Finds the value at a path of an instance. `as_octets`: whether the client accepts `application/octet-stream`.
@@ -109,13 +104,6 @@ pub fn find(state: &DicomWeb, entry: &InstanceEntry, path: &str, as_octets: bool
         BulkValue::Inflated(bytes) => Segment::Bytes(bytes.into()),
         BulkValue::Encapsulated { .. } => Segment::Bytes(Bytes::new()),
     }))
-}
-
-/// The media type of the document that an instance encapsulates, if it is one that documents have.
-fn document_type(state: &DicomWeb, entry: &InstanceEntry) -> Result<Option<&'static str>> {
-    let attributes = object::attributes(&state.archive, entry)?.unwrap_or_default();
-    let told = attributes.get(DOCUMENT_TYPE).and_then(|element| element.get("Value")?.get(0)?.as_str());
-    Ok(DOCUMENT_TYPES.into_iter().find(|known| told.is_some_and(|told| told.eq_ignore_ascii_case(known))))
 }
 
 /// A big endian value in little endian.

@@ -13,4 +13,4 @@ pub use answer::{Form, answer};
 pub use pictures::PictureSource;
 
 /// What a picture can be, what the client gets by default first (PS3.18 Table 8.7.4-1).
-pub const PICTURES: [&str; 3] = ["image/jpeg", "image/png", "image/gif"];
+pub const PICTURES: [&str; 4] = ["image/jpeg", "image/png", "image/jp2", "image/gif"];

@@ -59,6 +59,7 @@ pub fn asked(pairs: &[(String, String)], media_type: &str) -> Result<Asked> {
 pub fn format(media_type: &str, quality: Option<u8>) -> PictureFormat {
     match media_type {
         "image/png" => PictureFormat::Png,
+        "image/jp2" => PictureFormat::Jpeg2000,
         "image/gif" => PictureFormat::Gif,
         _ => PictureFormat::Jpeg { quality: quality.unwrap_or(DEFAULT_QUALITY) },
     }
@@ -162,6 +163,7 @@ mod tests {
         assert_eq!(options.format, PictureFormat::Jpeg { quality: 7 });
         assert_eq!(read("accept=image/png&iccprofile=no", "image/png").unwrap(), RenderOptions::default());
         assert_eq!(read("", "image/gif").unwrap().format, PictureFormat::Gif);
+        assert_eq!(read("quality=7", "image/jp2").unwrap().format, PictureFormat::Jpeg2000);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::place::Place;
 use crate::query;
 use crate::state::{DicomWeb, blocking};
 use crate::wado::answer::{Answer, Wishes};
+use crate::wado::document::{self, Document, Links};
 use crate::wado::frames::frame_list;
 use crate::wado::{object, video};
 
@@ -19,6 +20,8 @@ use crate::wado::{object, video};
 enum Found {
     /// A stream, as it is stored.
     Video(Answer),
+    /// A report, or a file in an object.
+    Document(Answer),
     /// Frames of instances, in a form that is still to be chosen.
     Pictures(Vec<InstanceEntry>, Wishes),
 }
@@ -35,12 +38,13 @@ enum Resource {
     Instances,
 }
 
-/// Sends pictures (PS3.18 Table 8.7.4-1): JPEG unless the client asks for PNG or GIF.
+/// Sends pictures (PS3.18 Table 8.7.4-1): JPEG unless the client asks for PNG, JPEG 2000 or GIF.
 ///
 /// One picture is the body, or a part where the client wants parts. Several are parts, one for each frame; so are those
-/// of a study, a series or a list of frames for a client that accepts `image/jpeg` or `image/png` alone, since there is
-/// no other form for them. An instance of several frames has one, its first frame, which a client that says nothing
-/// gets too; and as `image/gif`, which moves, it is one picture, as is a list of frames. A video is sent as it is stored.
+/// of a study, a series or a list of frames for a client that accepts `image/jpeg`, `image/png` or `image/jp2` alone, since there
+/// is no other form for them. An instance of several frames has one, its first frame, which a client that says nothing
+/// gets too; and as `image/gif`, which moves, it is one picture, as is a list of frames. A video is sent as it is stored, a
+/// document as [`document`] makes it.
 pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
     let list = match request.match_info().get("frames") {
         Some(list) => Some(frame_list(list, state.options.max_frames)?),
@@ -49,19 +53,20 @@ pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place)
     let is_instance = place.instance.is_some();
     let wants_all = is_instance && list.is_none();
     let (data, wishes) = (state.clone(), Wishes::of(&request)?);
+    let links = Links::Resources(state.urls(&request));
     let find = move || {
         let entries = object::entries(&data.archive, &place)?;
-        let video = entries
-            .first()
-            .filter(|_| wants_all)
-            .and_then(|entry| Some((entry, video::media_type(&entry.transfer_syntax_uid)?)));
-        match video {
-            Some((entry, kind)) => video::rendered(&data, entry, kind, &wishes).map(Found::Video),
+        match entries.first().filter(|_| wants_all) {
+            Some(entry) => match whole(&data, entry, &links, &wishes)? {
+                Some(found) => Ok(found),
+                None => Ok(Found::Pictures(entries, wishes)),
+            },
             None => Ok(Found::Pictures(entries, wishes)),
         }
     };
     let (entries, wishes) = match blocking(find).await? {
         Found::Video(answer) => return Ok(answer.into_response()),
+        Found::Document(answer) => return Ok(document::guarded(answer.into_response())),
         Found::Pictures(entries, wishes) => (entries, wishes),
     };
     let count = list.as_ref().map_or_else(|| pictures(&entries), Vec::len);
@@ -90,6 +95,17 @@ pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place)
     let warning = asked.warning();
     let source = PictureSource { entries, may_lack: !is_instance, frames, options: asked.options, animated };
     answer(state.as_ref().clone(), source, form, offer.media_type, warning).await
+}
+
+/// A video or a document; `None` for what pictures are made of.
+fn whole(state: &DicomWeb, entry: &InstanceEntry, links: &Links, wishes: &Wishes) -> Result<Option<Found>> {
+    if let Some(kind) = video::media_type(&entry.transfer_syntax_uid) {
+        return video::rendered(state, entry, kind, wishes).map(|video| Some(Found::Video(video)));
+    }
+    match Document::of(&state.archive, entry)? {
+        Some(document) => Ok(Some(Found::Document(document.rendered(state, entry, links, wishes)?))),
+        None => Ok(None),
+    }
 }
 
 fn pictures(entries: &[InstanceEntry]) -> usize {

@@ -16,7 +16,7 @@ use crate::wado::rendered::{Form, PICTURES, PictureSource, answer};
 /// Width and height that a thumbnail fits into, in pixels, where the client gives no `viewport`.
 const DEFAULT_VIEWPORT: (u32, u32) = (128, 128);
 
-/// Sends one picture: JPEG unless the client asks for PNG or GIF.
+/// Sends one picture: JPEG unless the client asks for PNG, JPEG 2000 or GIF.
 pub async fn thumbnail(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
     let offer = negotiate(&request, &PICTURES.map(Offer::single))?;
     let mut asked = asked(&query::pairs(request.query_string())?, offer.media_type)?;

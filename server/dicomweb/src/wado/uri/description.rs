@@ -8,6 +8,7 @@ use crate::description::{Describe, operation, query_parameter, text, whole};
 use crate::media::Offer;
 use crate::place::UID;
 use crate::wado::description::in_stretches;
+use crate::wado::document;
 use crate::wado::instances::service::DICOM;
 use crate::wado::rendered::PICTURES;
 use crate::wado::rendered::parameters::MAX_VIEWPORT;
@@ -71,11 +72,12 @@ pub fn parameters() -> [Parameter; 14] {
 /// <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_9.4>
 pub fn retrieve(id: &str) -> Operation {
     let mut offers = PICTURES.map(Offer::single).to_vec();
-    offers.extend(video::MEDIA_TYPES.map(Offer::single));
+    offers.extend(video::MEDIA_TYPES.into_iter().chain(document::every_media_type()).map(Offer::single));
     offers.push(Offer::single(DICOM));
-    let operation = operation("WADO-URI", id, "One instance, as a picture or as it is stored.")
-        .query(&NAMES)
-        .query(&["annotation"])
-        .failures(&[StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::NOT_ACCEPTABLE]);
+    let operation =
+        operation("WADO-URI", id, "One instance, as a picture, as a document or as it is stored.")
+            .query(&NAMES)
+            .query(&["annotation"])
+            .failures(&[StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::NOT_ACCEPTABLE]);
     in_stretches(operation, "The instance.", &offers).build()
 }

@@ -12,6 +12,7 @@ use crate::media::{Accept, Offer};
 use crate::query;
 use crate::state::{DicomWeb, blocking, not_acceptable};
 use crate::wado::answer::{self, Wishes};
+use crate::wado::document::{Document, Links, guarded};
 use crate::wado::instances::service::{self, DICOM};
 use crate::wado::instances::transcoded;
 use crate::wado::rendered::parameters::{format, refused, warning};
@@ -22,17 +23,19 @@ use crate::wado::{object, video};
 pub async fn retrieve(request: HttpRequest, state: Data<DicomWeb>) -> Result<HttpResponse> {
     let asked = parameters(&query::pairs(request.query_string())?)?;
     let (data, wanted) = (state.clone(), asked.clone());
-    let (entry, has_pixels) = blocking(move || {
+    let (entry, has_pixels, document) = blocking(move || {
         let entry = find(&data, &wanted)?;
         let has_pixels = object::has_pixels(&data.archive, &entry)?;
-        Ok((entry, has_pixels))
+        let document = Document::of(&data.archive, &entry)?;
+        Ok((entry, has_pixels, document))
     })
     .await?;
-    let offer = choose(&asked, &entry, has_pixels)?;
-    match offer.media_type {
-        DICOM => send_object(&request, &state, &asked, entry, &offer).await,
-        kind if video::MEDIA_TYPES.contains(&kind) => send_video(&request, state, entry, kind).await,
-        _ => send_picture(state, asked, entry, offer.media_type).await,
+    let offer = choose(&asked, &entry, has_pixels, document)?;
+    match (offer.media_type, document) {
+        (DICOM, _) => send_object(&request, &state, &asked, entry, &offer).await,
+        (kind, Some(document)) => send_document(&request, state, entry, document, kind).await,
+        (kind, None) if video::MEDIA_TYPES.contains(&kind) => send_video(&request, state, entry, kind).await,
+        (kind, None) => send_picture(state, asked, entry, kind).await,
     }
 }
 
@@ -50,15 +53,22 @@ fn find(state: &DicomWeb, asked: &Parameters) -> Result<InstanceEntry> {
 }
 
 /// The form that `contentType` prefers; without it JPEG for one frame, and the object itself for several frames or
-/// none (PS3.18 9.1.2.2.1). A video is itself, or the object, which comes first.
-fn choose(asked: &Parameters, entry: &InstanceEntry, has_pixels: bool) -> Result<Offer> {
+/// none (PS3.18 9.1.2.2.1). A video is itself, or the object, which comes first; a document what
+/// [`Document::media_types`] names first.
+fn choose(
+    asked: &Parameters,
+    entry: &InstanceEntry,
+    has_pixels: bool,
+    document: Option<Document>,
+) -> Result<Offer> {
     let is_picture = has_pixels && (entry.frames <= 1 || asked.frame.is_some());
     let object = Offer::single(DICOM).in_syntax(entry.transfer_syntax_uid.as_str());
-    let mut offers = match video::media_type(&entry.transfer_syntax_uid) {
-        Some(video) if asked.frame.is_none() => vec![Offer::single(video)],
+    let mut offers = match (document, video::media_type(&entry.transfer_syntax_uid)) {
+        (Some(document), _) => document.media_types(&Links::Queries).into_iter().map(Offer::single).collect(),
+        (None, Some(video)) if asked.frame.is_none() => vec![Offer::single(video)],
         _ => PICTURES.map(Offer::single).to_vec(),
     };
-    match is_picture {
+    match is_picture || document.is_some() {
         true => offers.push(object),
         false => offers.insert(0, object),
     }
@@ -91,6 +101,18 @@ async fn send_object(
         Some((offer, target)) => transcoded::send(request, state, entries.into(), target, offer).await,
         None => Err(not_acceptable(format!("{DICOM}; transfer-syntax={syntax}"), &offers)),
     }
+}
+
+async fn send_document(
+    request: &HttpRequest,
+    state: Data<DicomWeb>,
+    entry: InstanceEntry,
+    document: Document,
+    media_type: &'static str,
+) -> Result<HttpResponse> {
+    let wishes = Wishes::only(media_type, request);
+    let write = move || document.rendered(&state, &entry, &Links::Queries, &wishes);
+    Ok(guarded(blocking(write).await?.into_response()))
 }
 
 async fn send_video(

@@ -3,6 +3,8 @@
 
 mod decode;
 mod encode;
+mod jp2;
 
 pub(crate) use decode::decode;
 pub(crate) use encode::encode;
+pub(crate) use jp2::encode_picture;

@@ -1,0 +1,197 @@
+//! Documents, as people read them: structured reports as HTML, plain text or XML, and what is encapsulated as what it is.
+//! The category "Text" of PS3.18 Table 8.7.4-1.
+//!
+//! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_8.7.4>
+
+mod dataset;
+pub mod encapsulated;
+mod html;
+mod plain;
+mod report;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{self, HeaderValue};
+use engram_archive::{Archive, InstanceEntry, InstanceUids};
+use snafu::ResultExt;
+
+use super::answer::{Answer, Wishes};
+use super::body::Segment;
+use super::object;
+use crate::error::{ArchiveSnafu, NotFoundSnafu, Result, WriteXmlSnafu};
+use crate::media::Offer;
+use crate::native_model;
+use crate::state::{DicomWeb, Urls};
+use report::{Reference, Report};
+
+/// What a structured report can be, what the client gets by default first.
+const REPORT: [&str; 3] = [HTML, PLAIN, XML];
+
+const HTML: &str = "text/html";
+const PLAIN: &str = "text/plain";
+const XML: &str = "text/xml";
+
+/// A page runs nothing and loads nothing: what it says is what someone sent.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'";
+
+/// Everything that documents can be.
+pub fn every_media_type() -> Vec<&'static str> {
+    let mut types = REPORT.to_vec();
+    types.extend(encapsulated::MEDIA_TYPES.into_iter().filter(|kind| !REPORT.contains(kind)));
+    types
+}
+
+/// How what a report refers to is reached.
+#[derive(Debug, Clone)]
+pub enum Links {
+    /// By WADO-RS, at these URLs.
+    Resources(Urls),
+    /// By WADO-URI, where the request came to.
+    Queries,
+}
+
+impl Links {
+    fn to(&self, uids: &InstanceUids, frames: &[u32]) -> String {
+        let listed = frames.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        match self {
+            Self::Resources(urls) if frames.is_empty() => format!("{}/rendered", urls.reference_to(uids)),
+            Self::Resources(urls) => format!("{}/frames/{listed}/rendered", urls.reference_to(uids)),
+            Self::Queries => {
+                let InstanceUids { study_instance_uid, series_instance_uid, sop_instance_uid } = uids;
+                let frame = frames.first().map(|frame| format!("&frameNumber={frame}")).unwrap_or_default();
+                format!(
+                    "?requestType=WADO&studyUID={study_instance_uid}&seriesUID={series_instance_uid}\
+                     &objectUID={sop_instance_uid}{frame}"
+                )
+            }
+        }
+    }
+}
+
+/// The kinds of documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Document {
+    /// A tree of content items (PS3.3 A.35).
+    Report,
+    /// A file in an object (PS3.3 A.45), of that media type.
+    Encapsulated(&'static str),
+}
+
+impl Document {
+    /// What an instance is, by its SOP class; `None` where it is no document, or one of a media type that documents do not
+    /// have.
+    pub fn of(archive: &Archive, entry: &InstanceEntry) -> Result<Option<Self>> {
+        match class(&entry.sop_class_uid) {
+            Some("88") => Ok(Some(Self::Report)),
+            Some("104") => Ok(encapsulated::media_type(archive, entry)?.map(Self::Encapsulated)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The media types it can be sent as, what the client gets by default first. Bulk data, which XML may refer to, is no
+    /// affair of WADO-URI.
+    pub fn media_types(self, links: &Links) -> Vec<&'static str> {
+        match (self, links) {
+            (Self::Report, Links::Resources(_)) => REPORT.to_vec(),
+            (Self::Report, Links::Queries) => vec![HTML, PLAIN],
+            (Self::Encapsulated(media_type), _) => vec![media_type],
+        }
+    }
+
+    /// The document in the form that the client prefers, to be [`guarded`]. Plain blocking calls.
+    ///
+    /// # Errors
+    /// 406 where the client accepts none of its forms; 404 where there is no document in the object.
+    pub fn rendered(
+        self,
+        state: &DicomWeb,
+        entry: &InstanceEntry,
+        links: &Links,
+        wishes: &Wishes,
+    ) -> Result<Answer> {
+        let forms: [fn(&'static str) -> Offer; 2] = [Offer::single, Offer::multipart];
+        let offers: Vec<Offer> =
+            forms.into_iter().flat_map(|form| self.media_types(links).into_iter().map(form)).collect();
+        let offer = wishes.choose(&offers)?;
+        let part = match self {
+            Self::Encapsulated(media_type) => {
+                (media_type.to_owned(), vec![encapsulated::content(state, entry)?])
+            }
+            Self::Report => {
+                let bytes = written(&state.archive, entry, links, offer.media_type)?;
+                (format!("{}; charset=utf-8", offer.media_type), vec![Segment::Bytes(bytes.into())])
+            }
+        };
+        Answer::new(state, wishes, &offer, vec![part])?.begun()
+    }
+}
+
+/// What follows the root of the storage SOP classes up to the next dot.
+fn class(sop_class_uid: &str) -> Option<&str> {
+    sop_class_uid.strip_prefix("1.2.840.10008.5.1.4.1.1.")?.split('.').next()
+}
+
+/// An answer with what keeps a browser from running any of it: from taking it for something else, and pages from more than
+/// being shown. Viewers of other documents, which a policy may stop, have their own bounds.
+pub fn guarded(mut response: HttpResponse) -> HttpResponse {
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/")) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    }
+    response
+}
+
+/// A report in one of the forms of [`REPORT`].
+fn written(archive: &Archive, entry: &InstanceEntry, links: &Links, media_type: &str) -> Result<Vec<u8>> {
+    if media_type == XML {
+        return native_model::write(&json(archive, entry, links)?).context(WriteXmlSnafu);
+    }
+    let report = Report::read(&object::attributes(archive, entry)?.unwrap_or_default());
+    if media_type == PLAIN {
+        return Ok(plain::write(&report).into_bytes());
+    }
+    html::write(&report, &|reference| link(archive, links, reference)).context(WriteXmlSnafu)
+}
+
+/// An instance as one DICOM JSON object.
+fn json(archive: &Archive, entry: &InstanceEntry, links: &Links) -> Result<Vec<u8>> {
+    let InstanceUids { study_instance_uid, series_instance_uid, sop_instance_uid } = &entry.uids;
+    let bulk_data = |uids: &InstanceUids| match links {
+        Links::Resources(urls) => urls.bulk_data(uids),
+        Links::Queries => String::new(),
+    };
+    let found = archive
+        .metadata_objects(study_instance_uid, Some(series_instance_uid), Some(sop_instance_uid), &bulk_data)
+        .context(ArchiveSnafu)?;
+    match found.and_then(|mut objects| objects.next()) {
+        Some(json) => json.context(ArchiveSnafu),
+        None => NotFoundSnafu { what: format!("instance {sop_instance_uid}") }.fail(),
+    }
+}
+
+/// Where what a report refers to can be seen, if it is here.
+fn link(archive: &Archive, links: &Links, reference: &Reference) -> Option<String> {
+    let entry = archive.find_instance(&reference.sop_instance_uid).ok().flatten()?;
+    Some(links.to(&entry.uids, &reference.frames))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dicom_dictionary_std::uids;
+
+    #[test]
+    fn documents_are_told_by_their_sop_class() {
+        for (sop_class, expected) in [
+            (uids::BASIC_TEXT_SR_STORAGE, Some("88")),
+            (uids::COMPREHENSIVE3_DSR_STORAGE, Some("88")),
+            (uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE, Some("88")),
+            (uids::ENCAPSULATED_PDF_STORAGE, Some("104")),
+            (uids::ENCAPSULATED_CDA_STORAGE, Some("104")),
+            (uids::CT_IMAGE_STORAGE, Some("2")),
+            ("88", None),
+        ] {
+            assert_eq!(class(sop_class), expected, "{sop_class}");
+        }
+    }
+}
