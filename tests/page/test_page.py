@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pydicom
 import pytest
+from pydicom.data import get_testdata_file
 
 import patients
 from engram_api import Api, masks_of
@@ -305,6 +306,17 @@ def test_a_stored_segmentation_is_shown_over_its_images(api, visit):
     any_label = np.any([mask[index] for mask in masks_of(seg, patients.images(1)).values()], axis=0)
     assert any_label.any() and np.array_equal(page.overlay(SIZE, SIZE)[..., 3] > 0, any_label)
     page.says("In the bank")
+    assert page.wrong == []
+
+
+def test_a_report_is_read_and_opened_by_itself(api, visit):
+    report = pydicom.dcmread(get_testdata_file("test-SR.dcm"))
+    api.store(report)
+    page = visit(api.base).open(f"series/{report.StudyInstanceUID}/{report.SeriesInstanceUID}")
+    page.says("Inferred Sample Text")
+    page.page.get_by_role("link", name="Open by itself").click()
+    page.page.get_by_role("heading", name="Diagnosis").wait_for()
+    assert page.page.url.endswith(f"{report.SOPInstanceUID}/rendered")
     assert page.wrong == []
 
 

@@ -63,6 +63,9 @@ export const patient = (dataset) => text(dataset, "PatientName") || text(dataset
 export const isImage = (modality) =>
   !["SEG", "RTSTRUCT", "RTPLAN", "RTDOSE", "SR", "PR", "KO", "REG", "DOC", "AU", "ECG"].includes(modality);
 
+/** What people read: structured reports, key object notes, encapsulated documents. */
+export const isDocument = (modality) => ["SR", "KO", "DOC"].includes(modality);
+
 /** The slices of a series from its instances' data sets, in the order they lie: along the normal, else by number. */
 export function slicesOf(instances) {
   const slices = instances.flatMap((dataset) => {

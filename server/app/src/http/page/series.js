@@ -1,8 +1,8 @@
 // A series: its slices, and the segments over them where it is a segmentation.
 
-import { api, search, searchAll } from "./api.js";
+import { api, ask, place, search, searchAll } from "./api.js";
 import { approval } from "./approval.js";
-import { date, GEOMETRY, isImage, patient, slicesOf, text } from "./dicom.js";
+import { date, GEOMETRY, isDocument, isImage, patient, slicesOf, text } from "./dicom.js";
 import { action, facts, h } from "./dom.js";
 import { Masks } from "./masks.js";
 import { askForSegmentation } from "./segment.js";
@@ -42,10 +42,11 @@ export async function series({ names: [study, uid], signal }) {
       told,
     );
   }
-  const viewing =
-    modality === "SEG"
-      ? await ofSegmentation(study, uid, side, signal)
-      : await ofImages(study, uid, modality, null, signal);
+  const viewing = await (modality === "SEG"
+    ? ofSegmentation(study, uid, side, signal)
+    : isDocument(modality)
+      ? ofDocuments(study, uid, signal)
+      : ofImages(study, uid, modality, null, signal));
   return h(
     "section",
     {},
@@ -66,6 +67,34 @@ async function ofImages(study, uid, modality, masks, signal) {
   const viewport = stack({ study, series: uid, modality, slices, masks, signal });
   viewport.redraw();
   return viewport.elements;
+}
+
+/** What each says, and where it is a page of its own. */
+async function ofDocuments(study, uid, signal) {
+  const instances = await searchAll(`/studies/${study}/series/${uid}/instances`, {}, { signal });
+  const places = instances.map((instance) => place(study, uid, text(instance, "SOPInstanceUID")));
+  return Promise.all(places.map((instance) => ofDocument(instance, signal)));
+}
+
+async function ofDocument(instance, signal) {
+  const href = `${instance}/rendered`;
+  const said = await asText(href, signal);
+  return h(
+    "article",
+    { class: "panel" },
+    h("p", {}, h("a", { href }, "Open by itself")),
+    said === null ? null : h("pre", { class: "said" }, said),
+  );
+}
+
+/** A document as text; null where it is another kind of file. */
+async function asText(href, signal) {
+  try {
+    return await (await ask(href, { headers: { Accept: "text/plain" }, signal })).text();
+  } catch (problem) {
+    if (problem.status === 406) return null;
+    throw problem;
+  }
 }
 
 /** The first SEG of the series over the series that it was made on. */
