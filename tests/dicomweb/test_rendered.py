@@ -148,6 +148,9 @@ def test_viewports_cut_and_scale(house, stored):
     near(cut, whole[3:13, 2:10])
     rest = picture(get(house, f"{of(stored[0])}/rendered?viewport=8,10,4,6", "image/png").content)
     near(rest, whole[6:, 4:])
+    for sides, expected in (("-8,10", cut[:, ::-1]), ("8,-10", cut[::-1]), ("-8,-10", cut[::-1, ::-1])):
+        mirrored = picture(get(house, f"{of(stored[0])}/rendered?viewport=8,10,2,3,{sides}", "image/png").content)
+        assert np.array_equal(mirrored, expected)
     assert picture(get(house, f"{of(stored[0])}/rendered?viewport=100,32", "image/png").content).shape == (32, 24)
 
 

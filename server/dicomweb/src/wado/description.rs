@@ -49,8 +49,10 @@ pub fn parameters() -> [Parameter; 7] {
         query_parameter(
             "viewport",
             "`width,height` in pixels that the picture is to fit into, and perhaps the region of the image to show: \
-             `,left,top,width,height`.",
-            text().pattern(Some(r"^[0-9]+(\.[0-9]+)?,[0-9]+(\.[0-9]+)?(,([0-9]+(\.[0-9]+)?)?){0,4}$")),
+             `,left,top,width,height`; a negative width or height mirrors it.",
+            text().pattern(Some(
+                r"^[0-9]+(\.[0-9]+)?,[0-9]+(\.[0-9]+)?(,([0-9]+(\.[0-9]+)?)?(,([0-9]+(\.[0-9]+)?)?(,(-?[0-9]+(\.[0-9]+)?)?){0,2})?)?$",
+            )),
         ),
         query_parameter("quality", "Quality of a JPEG.", whole(1, 100)),
         query_parameter("iccprofile", "No profile is sent.", text().enum_values(Some(["no"]))),

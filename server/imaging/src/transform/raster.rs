@@ -68,13 +68,20 @@ impl Raster {
         Self { image: image.into() }
     }
 
-    /// The picture as `options` want to see it: cut to the region, scaled to fit the viewport.
+    /// The picture as `options` want to see it: cut to the region, mirrored, scaled to fit the viewport.
     ///
     /// # Errors
     /// A region outside the picture, an empty viewport, or one whose picture exceeds the limit.
     pub fn viewed(mut self, options: &RenderOptions, limits: DecodeLimits) -> Result<Self> {
         if let Some(region) = options.region {
             self.image = cut(&self.image, region)?;
+        }
+        let [across, down] = options.mirrored;
+        if across {
+            self.image = self.image.fliph();
+        }
+        if down {
+            self.image = self.image.flipv();
         }
         if let Some(viewport) = options.viewport {
             self.image = fit(&self.image, viewport, limits)?;

@@ -41,11 +41,13 @@ pub struct RenderOptions {
     pub viewport: Option<(u32, u32)>,
     /// Region of the frame to show.
     pub region: Option<Region>,
+    /// Whether it is mirrored from left to right, and from top to bottom.
+    pub mirrored: [bool; 2],
 }
 
 impl Default for RenderOptions {
     fn default() -> Self {
-        Self { format: PictureFormat::Png, window: None, viewport: None, region: None }
+        Self { format: PictureFormat::Png, window: None, viewport: None, region: None, mirrored: [false; 2] }
     }
 }
 

@@ -226,6 +226,8 @@ fn class_name(uid: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wado::document::{html, plain};
+    use proptest::prelude::*;
     use serde_json::json;
 
     /// A report of one item.
@@ -303,5 +305,64 @@ mod tests {
         }
         let report = Report::read(json!({}).as_object().unwrap());
         assert_eq!((report.title.as_str(), report.heading.len()), ("Structured Report", 0));
+    }
+
+    /// Values of the kinds that JSON has, where a report would have any.
+    fn values(items: BoxedStrategy<Json>) -> BoxedStrategy<Json> {
+        let words = prop_oneof![
+            Just("CONTAINER"),
+            Just("NUM"),
+            Just("IMAGE"),
+            Just("SCOORD"),
+            Just("CONTINUOUS"),
+            Just("\r<&")
+        ];
+        let value = prop_oneof![
+            words.prop_map(Json::from),
+            any::<f64>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            Just(Json::Null),
+            Just(json!({ "Alphabetic": "^^" })),
+            items,
+        ];
+        proptest::collection::vec(value, 0..3).prop_map(Json::from).boxed()
+    }
+
+    /// Data sets of some of the attributes that are read.
+    fn data_sets() -> BoxedStrategy<Json> {
+        const TAGS: [&str; 12] = [
+            tag::CONTENT,
+            tag::CONTENT,
+            tag::VALUE_TYPE,
+            tag::VALUE_TYPE,
+            tag::CONCEPT_NAME,
+            tag::CONTINUITY,
+            tag::REFERENCED_ITEM,
+            tag::REFERENCED_SOP,
+            tag::GRAPHIC_DATA,
+            "0040A300",
+            "0040A30A",
+            "0040A120",
+        ];
+        Just(json!({}))
+            .boxed()
+            .prop_recursive(4, 64, 4, |items| {
+                let attribute = (proptest::sample::select(TAGS.to_vec()), values(items));
+                proptest::collection::btree_map(attribute.0, attribute.1, 0..5).prop_map(|set| {
+                    set.into_iter()
+                        .map(|(tag, values)| (tag, json!({ "vr": "UN", "Value": values })))
+                        .collect()
+                })
+            })
+            .boxed()
+    }
+
+    proptest! {
+        #[test]
+        fn no_report_panics(set in data_sets()) {
+            let report = Report::read(set.as_object().unwrap());
+            plain::write(&report);
+            html::write(&report, &|_| None).unwrap();
+        }
     }
 }

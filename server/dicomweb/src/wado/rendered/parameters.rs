@@ -44,7 +44,10 @@ pub fn asked(pairs: &[(String, String)], media_type: &str) -> Result<Asked> {
             "annotation" => unsupported = Some(annotation(value)?),
             "window" => options.window = Some(window(value).ok_or_else(|| refused(WINDOW))?),
             "viewport" => {
-                (options.viewport, options.region) = viewport(value).ok_or_else(|| refused(VIEWPORT))?;
+                let viewport = viewport(value).ok_or_else(|| refused(VIEWPORT))?;
+                options.viewport = Some(viewport.size);
+                options.region = viewport.region;
+                options.mirrored = viewport.mirrored;
             }
             "quality" => quality = Some(percent(value).ok_or_else(|| refused(QUALITY))?),
             "iccprofile" if value != "no" => return Err(refused(ICC_PROFILE)),
@@ -68,7 +71,8 @@ pub fn format(media_type: &str, quality: Option<u8>) -> PictureFormat {
 const ANNOTATION: &str =
     "`annotation` must be a list of words separated by commas, such as patient,technique";
 const WINDOW: &str = "`window` must be center,width[,linear|linear-exact|sigmoid] with a positive width";
-const VIEWPORT: &str = "`viewport` must be width,height[,left,top,width,height] within 16384 pixels a side";
+const VIEWPORT: &str =
+    "`viewport` must be width,height[,left,top,[-]width,[-]height] within 16384 pixels a side";
 const QUALITY: &str = "`quality` must be a whole number from 1 to 100";
 const ICC_PROFILE: &str = "`iccprofile` must be no: pictures are sent without an ICC profile";
 
@@ -109,25 +113,52 @@ fn window(text: &str) -> Option<Window> {
     Window::new(center, width, function).filter(|_| fields.next().is_none())
 }
 
-type Viewport = (Option<(u32, u32)>, Option<Region>);
+/// The viewport, and what of the image is shown in it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Viewport {
+    /// Width and height.
+    size: (u32, u32),
+    region: Option<Region>,
+    /// From left to right, and from top to bottom.
+    mirrored: [bool; 2],
+}
 
-/// PS3.18 8.3.5.1.3: size of the viewport, and the region of the image shown in it. What is left out between the
-/// commas is 0 for left and top, and up to the image's edge for width and height.
+/// PS3.18 8.3.5.1.3. What is left out between the commas is 0 for left and top, and up to the image's edge for the region's
+/// width and height; where one of these is negative, the region is mirrored.
 fn viewport(text: &str) -> Option<Viewport> {
     let mut fields = text.split(',').map(|field| match field.trim() {
         "" => Some(None),
-        field => pixels(field).map(Some),
+        field => signed_pixels(field).map(Some),
     });
     let mut next = || fields.next().unwrap_or(Some(None));
     let (width, height) = (next()??, next()??);
     let (left, top, across, down) = (next()?, next()?, next()?, next()?);
-    if fields.next().is_some() || [Some(width), Some(height), across, down].contains(&Some(0)) {
+    let is_mirrored = |side: Option<(u32, bool)>| side.is_some_and(|(_, is_negative)| is_negative);
+    let is_empty = |side: Option<(u32, bool)>| side.is_some_and(|(pixels, _)| pixels == 0);
+    let sides = [Some(width), Some(height), across, down];
+    if fields.next().is_some()
+        || sides.into_iter().any(is_empty)
+        || [Some(width), Some(height), left, top].into_iter().any(is_mirrored)
+    {
         return None;
     }
     let whole = [left, top, across, down] == [None; 4];
-    let edge = |side: Option<u32>| side.unwrap_or(u32::MAX);
-    let region = Region::Pixels(left.unwrap_or(0), top.unwrap_or(0), edge(across), edge(down));
-    Some((Some((width, height)), (!whole).then_some(region)))
+    let pixels = |side: Option<(u32, bool)>, otherwise| side.map_or(otherwise, |(pixels, _)| pixels);
+    let region =
+        Region::Pixels(pixels(left, 0), pixels(top, 0), pixels(across, u32::MAX), pixels(down, u32::MAX));
+    Some(Viewport {
+        size: (width.0, height.0),
+        region: (!whole).then_some(region),
+        mirrored: [across, down].map(is_mirrored),
+    })
+}
+
+/// A number of pixels, and whether a minus sign stands before it.
+fn signed_pixels(text: &str) -> Option<(u32, bool)> {
+    match text.strip_prefix('-') {
+        Some(rest) => pixels(rest).map(|pixels| (pixels, true)),
+        None => pixels(text).map(|pixels| (pixels, false)),
+    }
 }
 
 fn pixels(text: &str) -> Option<u32> {
@@ -175,7 +206,21 @@ mod tests {
             ("8,8,2", Some(Region::Pixels(2, 0, u32::MAX, u32::MAX))),
             ("8,8,2,3,,6", Some(Region::Pixels(2, 3, u32::MAX, 6))),
         ] {
-            assert_eq!(viewport(text), Some((Some((8, 8)), region)), "{text}");
+            assert_eq!(
+                viewport(text),
+                Some(Viewport { size: (8, 8), region, mirrored: [false; 2] }),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn negative_sides_mirror() {
+        for (text, mirrored) in
+            [("8,8,1,1,-5,6", [true, false]), ("8,8,1,1,5,-6", [false, true]), ("8,8,1,1,-5,-6", [true; 2])]
+        {
+            let region = Some(Region::Pixels(1, 1, 5, 6));
+            assert_eq!(viewport(text), Some(Viewport { size: (8, 8), region, mirrored }), "{text}");
         }
     }
 
@@ -204,6 +249,9 @@ mod tests {
             "viewport=,2",
             "viewport=1,1,1,1,1,1,1",
             "viewport=1,1,-1",
+            "viewport=-1,1",
+            "viewport=1,1,0,0,--1,1",
+            "viewport=1,1,0,0,-0,1",
             "viewport=99999,1",
             "viewport=1,1,0,0,0,1",
             "quality=0",

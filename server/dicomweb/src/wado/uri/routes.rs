@@ -143,6 +143,7 @@ async fn send_picture(
         window: asked.window,
         viewport: asked.viewport,
         region: asked.region,
+        mirrored: [false; 2],
     };
     let frames = if animated { None } else { Some(vec![asked.frame.unwrap_or(1)]) };
     let source = PictureSource { entries: vec![entry], may_lack: false, frames, options, animated };
