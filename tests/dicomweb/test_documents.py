@@ -4,7 +4,7 @@ import pytest
 import requests
 from dicomweb_client.api import DICOMwebClient
 from pydicom.dataset import Dataset
-from pydicom.uid import EncapsulatedPDFStorage, EncapsulatedSTLStorage
+from pydicom.uid import EncapsulatedCDAStorage, EncapsulatedPDFStorage, EncapsulatedSTLStorage
 
 from small_ct import make_ct
 
@@ -61,3 +61,24 @@ def test_a_document_is_rendered_as_what_it_is_without_padding(server):
     assert requests.get(f"{instance}/rendered", headers={"Accept": "image/png"}, timeout=30).status_code == 406
     part = requests.get(f"{instance}/rendered", headers={"Range": "bytes=0-7"}, timeout=30)
     assert (part.status_code, part.content) == (206, odd[:8])
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_a_long_text_comes_whole_and_runs_nothing(server, encoding):
+    cda = b"<ClinicalDocument>" + b"words, and more words. " * 12_000 + b"</ClinicalDocument>"
+    cda += b" " * (len(cda) % 2 == 0)
+    ds = document(5, EncapsulatedCDAStorage, "text/xml", cda + b"\0")
+    DICOMwebClient(url=server.dicomweb).store_instances([ds])
+    instance = f"{server.dicomweb}/studies/{STUDY}/series/{ds.SeriesInstanceUID}/instances/{ds.SOPInstanceUID}"
+    headers = {"Accept": "text/xml", "Accept-Encoding": encoding}
+    for url, asked, expected in (
+        (f"{instance}/rendered", {}, cda),
+        (f"{server.base}/wado", {"requestType": "WADO", "objectUID": ds.SOPInstanceUID}, cda),
+        (f"{instance}/bulkdata/00420011", {}, cda + b"\0"),
+    ):
+        answer = requests.get(url, asked, headers=headers, timeout=30)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/xml")
+        assert answer.headers.get("Content-Encoding", "identity") == encoding
+        assert answer.content == expected
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"

@@ -139,13 +139,15 @@ def make_report(image: Dataset) -> Dataset:
         item.RelationshipType, item.ValueType, item.ConceptNameCodeSequence = "CONTAINS", value_type, code(name)
         return item
 
-    text, here, elsewhere = item("TEXT", "Finding"), item("IMAGE", "Image"), item("IMAGE", "Another")
+    text, here, elsewhere, itself = (item(*told) for told in (
+        ("TEXT", "Finding"), ("IMAGE", "Image"), ("IMAGE", "Another"), ("COMPOSITE", "Itself")))
     text.TextValue = "<script>alert(1)</script> & more"
-    for referring, uid in ((here, image.SOPInstanceUID), (elsewhere, "2.25.404")):
+    for referring, uid in ((here, image.SOPInstanceUID), (elsewhere, "2.25.404"), (itself, ds.SOPInstanceUID)):
         reference = Dataset()
         reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = image.SOPClassUID, uid
         referring.ReferencedSOPSequence = [reference]
-    ds.ConceptNameCodeSequence, ds.ContentSequence = code("A report"), [text, here, elsewhere]
+    here.ReferencedSOPSequence[0].ReferencedFrameNumber = [1, 2]
+    ds.ConceptNameCodeSequence, ds.ContentSequence = code("A report"), [text, here, elsewhere, itself]
     return ds
 
 
@@ -157,10 +159,12 @@ def test_a_report_links_to_the_images_that_are_here(server):
     assert page.text.split()[:2] == ["A", "report"] and "<script>alert(1)</script> & more" in page.text
     assert "<script" not in answer.text
     assert "Another: CT Image 2.25.404" in squeezed(page.text)
-    (link,) = page.links
-    shown = get(requests.compat.urljoin(answer.url, link), "image/png")
+    to_image, to_itself = (requests.compat.urljoin(answer.url, link) for link in page.links)
+    assert to_image.endswith("/frames/1/rendered"), "of several frames the first"
+    shown = get(to_image, "image/png")
     assert picture(shown.content, "PNG").shape == (16, 12)
     assert shown.content == get(f"{image_url}/rendered", "image/png").content
+    assert get(to_itself).content == answer.content
 
 
 def test_a_report_by_wado_uri(server):
@@ -172,7 +176,7 @@ def test_a_report_by_wado_uri(server):
         answer = get(f"{base}/wado", **asked)
         page = Page(answer.text)
         assert page.text == Page(get(f"{url}/rendered").text).text
-        (link,) = page.links
+        link, _ = page.links
         assert picture(get(requests.compat.urljoin(answer.url, link), "image/jpeg").content, "JPEG").shape == (16, 12)
     assert get(f"{server.base}/wado", **asked, contentType="text/plain").text.startswith("A report\n========\n")
     assert get(f"{server.base}/wado", **asked, contentType="application/dicom").content[128:132] == b"DICM"

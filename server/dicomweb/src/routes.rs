@@ -162,10 +162,7 @@ fn pictures() -> impl Iterator<Item = Resource> {
     let frames = ("Frames", below(INSTANCE, "frames/{frames}"));
     let levels = LEVELS.into_iter().map(|(level, path)| (level, path.to_owned())).chain([frames]);
     levels.flat_map(|(level, path)| {
-        let rendered = wado::description::rendered(
-            format!("RetrieveRendered{level}"),
-            "Frames as pictures; a video or a document as what it is.",
-        );
+        let rendered = wado::description::rendered(format!("RetrieveRendered{level}"), path == INSTANCE);
         let thumbnail =
             wado::description::thumbnail(format!("Retrieve{level}Thumbnail"), "One small picture.");
         [

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
-/// Writes the delimiters and part headers of one `multipart/related` body. Every length is known beforehand,
+/// Writes the delimiters and part headers of `multipart/related` bodies. Every length is known beforehand,
 /// so that an answer can carry its `Content-Length`, and a client notices when it was cut short.
 #[derive(Debug, Clone)]
 pub struct MultipartWriter {

@@ -119,7 +119,9 @@ impl Answer {
         segments: Vec<Segment>,
     ) -> Self {
         let length = segments.iter().map(Segment::length).sum();
-        let content = Content::of(segments, wishes, state.options.buffer_bytes);
+        // What may be compressed on its way must pass through it.
+        let outlet = wishes.outlet.clone().filter(|_| !may_be_compressed(&content_type));
+        let content = Content::of(segments, outlet, state.options.buffer_bytes);
         Self { content_type, extent, length, content }
     }
 
@@ -160,11 +162,11 @@ impl Answer {
 }
 
 impl Content {
-    fn of(mut segments: Vec<Segment>, wishes: &Wishes, buffer_bytes: usize) -> Self {
+    fn of(mut segments: Vec<Segment>, outlet: Option<Outlet>, buffer_bytes: usize) -> Self {
         if let [Segment::Bytes(bytes)] = segments.as_mut_slice() {
             return Self::Memory(mem::take(bytes));
         }
-        match wishes.outlet.clone().filter(|_| are_long(&segments)) {
+        match outlet.filter(|_| are_long(&segments)) {
             Some(outlet) => Self::Sent(outlet, vec![], segments.into_iter()),
             None => Self::Read(None, SegmentReader::new(segments, buffer_bytes)),
         }
@@ -184,6 +186,11 @@ impl Content {
         }
         Ok(())
     }
+}
+
+/// Whether the server around may compress an answer of that type: text. Connections send files past that.
+fn may_be_compressed(content_type: &str) -> bool {
+    content_type.starts_with("text/")
 }
 
 /// Sends parts; files are read while they are sent.

@@ -113,11 +113,15 @@ pub fn pixel_data(id: String, summary: &str) -> Operation {
 /// Rendered (PS3.18 10.4.1.1.3).
 ///
 /// <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1.1.3>
-pub fn rendered(id: String, summary: &str) -> Operation {
-    let whole = video::MEDIA_TYPES.into_iter().chain(document::every_media_type());
-    let offers = both_forms(PICTURES.into_iter().chain(whole.clone()));
-    let whole: Vec<Offer> = whole.map(Offer::single).collect();
-    picture(id, summary, &offers)
+/// Videos and documents are of one instance, and of all of it.
+pub fn rendered(id: String, of_one: bool) -> Operation {
+    if !of_one {
+        return picture(id, "Frames as pictures.", &both_forms(PICTURES)).build();
+    }
+    let whole: Vec<&str> = video::MEDIA_TYPES.into_iter().chain(document::every_media_type()).collect();
+    let offers = both_forms(PICTURES.into_iter().chain(whole.iter().copied()));
+    let whole: Vec<Offer> = whole.into_iter().map(Offer::single).collect();
+    picture(id, "Frames as pictures; a video or a document as what it is.", &offers)
         .response("206", stretch(&whole))
         .failures(&[StatusCode::RANGE_NOT_SATISFIABLE])
         .build()

@@ -13,6 +13,9 @@ use image::imageops::FilterType;
 use image::{DynamicImage, GrayImage};
 use snafu::{ResultExt, ensure};
 
+/// What JPEG 2000 needs for each byte of a picture while it is encoded: samples and coefficients of 32 bits.
+const JPEG2000_BYTES: u8 = 8;
+
 /// A picture that is not encoded yet: 8-bit grey or RGB.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Raster {
@@ -71,7 +74,7 @@ impl Raster {
     /// The picture as `options` want to see it: cut to the region, mirrored, scaled to fit the viewport.
     ///
     /// # Errors
-    /// A region outside the picture, an empty viewport, or one whose picture exceeds the limit.
+    /// A region outside the picture, an empty viewport, or one whose picture, or what encoding it takes, exceeds the limit.
     pub fn viewed(mut self, options: &RenderOptions, limits: DecodeLimits) -> Result<Self> {
         if let Some(region) = options.region {
             self.image = cut(&self.image, region)?;
@@ -85,6 +88,10 @@ impl Raster {
         }
         if let Some(viewport) = options.viewport {
             self.image = fit(&self.image, viewport, limits)?;
+        }
+        if options.format == PictureFormat::Jpeg2000 {
+            let needed = JPEG2000_BYTES * self.image.color().bytes_per_pixel();
+            ensure_within(self.width(), self.height(), needed, limits)?;
         }
         Ok(self)
     }

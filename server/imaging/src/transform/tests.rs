@@ -102,6 +102,19 @@ fn regions_and_viewports_cut_and_scale() {
 }
 
 #[test]
+fn jpeg_2000_is_held_to_what_encoding_takes() {
+    let picture = |format, max_frame_bytes| {
+        let limits = DecodeLimits { max_frame_bytes, ..DecodeLimits::default() };
+        Raster::black(10, 10, limits)?
+            .viewed(&RenderOptions { format, ..RenderOptions::default() }, limits)?
+            .encode(format)
+    };
+    assert!(picture(PictureFormat::Png, 100).is_ok());
+    assert!(matches!(picture(PictureFormat::Jpeg2000, 799), Err(Error::TooLarge { needed: 800, .. })));
+    assert_eq!(picture(PictureFormat::Jpeg2000, 800).unwrap().media_type, "image/jp2");
+}
+
+#[test]
 fn jpeg_is_a_jpeg_of_the_quality_asked_for() {
     let object = image(64, 64, &(0..4096).map(|pixel| (pixel * 37 % 1000) as i16).collect::<Vec<_>>());
     let bytes = |quality| {

@@ -31,12 +31,17 @@ impl<'a> DataSet<'a> {
 
     /// A whole number.
     pub fn number(self, tag: &str) -> Option<u64> {
-        self.values(tag).find_map(Value::as_u64)
+        self.values(tag).find_map(whole)
     }
 
     /// Whole numbers.
     pub fn numbers(self, tag: &str) -> Vec<u32> {
-        self.values(tag).filter_map(|value| u32::try_from(value.as_u64()?).ok()).collect()
+        self.values(tag).filter_map(|value| u32::try_from(whole(value)?).ok()).collect()
+    }
+
+    /// Whether a value is too long for the data set, which then only says where it is.
+    pub fn has_bulk_data(self) -> bool {
+        self.0.values().any(|element| element.get("BulkDataURI").is_some())
     }
 
     /// How many values there are.
@@ -53,7 +58,7 @@ impl<'a> DataSet<'a> {
 
     /// A person's name as it is said: given names, then the family name.
     pub fn name(self, tag: &str) -> Option<String> {
-        self.text(tag).map(|name| spoken(&name))
+        self.text(tag).map(|name| spoken(&name)).filter(|name| !name.is_empty())
     }
 
     /// A date, YYYY-MM-DD.
@@ -79,18 +84,34 @@ impl<'a> DataSet<'a> {
 /// A value as text: of a person's name the first group that there is.
 fn text(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => Some(text.trim().to_owned()),
+        Value::String(text) => Some(clean(text.trim())),
         // A floating point number without its empty fraction.
         Value::Number(number) => {
             number.as_i64().map(|whole| whole.to_string()).or(Some(number.as_f64()?.to_string()))
         }
         Value::Object(name) => {
             let mut groups = ["Alphabetic", "Ideographic", "Phonetic"].into_iter();
-            groups.find_map(|group| name.get(group)?.as_str()).map(str::to_owned)
+            groups.find_map(|group| name.get(group)?.as_str()).map(clean)
         }
         _ => None,
     }
     .filter(|text| !text.is_empty())
+}
+
+/// The text with line feeds and tabs as its only control characters.
+fn clean(text: &str) -> String {
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    text.chars().filter(|one| !one.is_control() || matches!(one, '\n' | '\t')).collect()
+}
+
+/// A whole number, which may be written as if it had a fraction.
+fn whole(value: &Value) -> Option<u64> {
+    const MOST: f64 = u32::MAX as f64;
+    value.as_u64().or_else(|| {
+        let number =
+            value.as_f64().filter(|number| number.fract() == 0.0 && (0.0..=MOST).contains(number))?;
+        Some(number as u64)
+    })
 }
 
 /// `Family^Given^Middle^Prefix^Suffix` (PS3.5 6.2.1.1) in the order in which it is said.
@@ -146,6 +167,9 @@ mod tests {
         let tag = "00100010";
         assert_eq!(read(json!(["a", 2, 1.5, 3.0]), |set| set.text(tag)).as_deref(), Some("a, 2, 1.5, 3"));
         assert_eq!(read(json!([null, ""]), |set| set.text(tag)), None);
+        assert_eq!(read(json!(["a\r\nb\rc\u{1b}\0"]), |set| set.text(tag)).as_deref(), Some("a\nb\nc"));
+        assert_eq!(read(json!([{ "Alphabetic": "^^^^" }]), |set| set.name(tag)), None);
+        assert_eq!(read(json!([1.0, 2, 2.5, -3]), |set| set.numbers(tag)), [1, 2]);
         let name = json!([{ "Alphabetic": "Doe^Jane^M.^Dr.^PhD" }]);
         assert_eq!(read(name, |set| set.name(tag)).as_deref(), Some("Dr. Jane M. Doe PhD"));
         assert_eq!(read(json!(["20240102"]), |set| set.date(tag)).as_deref(), Some("2024-01-02"));

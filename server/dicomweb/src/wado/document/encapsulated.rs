@@ -4,9 +4,9 @@ use engram_archive::{Archive, BulkData, BulkValue, InstanceEntry};
 use snafu::ResultExt;
 
 use super::dataset::DataSet;
-use crate::error::{ArchiveSnafu, NotFoundSnafu, Result};
+use crate::error::{ArchiveSnafu, NotFoundSnafu, ReadFileSnafu, Result};
 use crate::state::DicomWeb;
-use crate::wado::body::Segment;
+use crate::wado::body::{Segment, read_range};
 use crate::wado::object;
 
 /// What documents can be (PS3.3 section A.45), as the attribute may say it in any case.
@@ -26,20 +26,27 @@ pub fn media_type(archive: &Archive, entry: &InstanceEntry) -> Result<Option<&'s
     Ok(MEDIA_TYPES.into_iter().find(|known| told.eq_ignore_ascii_case(known)))
 }
 
-/// The document, without padding.
-pub fn content(state: &DicomWeb, entry: &InstanceEntry) -> Result<Segment> {
+/// The document, without what pads it to an even length. Where EncapsulatedDocumentLength does not say how long it is, XML
+/// ends before a NUL, which it cannot hold.
+pub fn content(state: &DicomWeb, entry: &InstanceEntry, media_type: &str) -> Result<Segment> {
     let attributes = object::attributes(&state.archive, entry)?.unwrap_or_default();
     let length = DataSet(&attributes).number(LENGTH);
+    let is_padded = |stored: u64, last: Option<u8>| match length {
+        Some(length) => length.checked_add(1) == Some(stored),
+        None => media_type == "text/xml" && last == Some(0),
+    };
     let found = state.archive.bulk_data(entry, PATH).context(ArchiveSnafu)?;
     match found {
         Some(BulkData { value: BulkValue::Native(mut range), .. }) => {
-            if length == Some(range.end.saturating_sub(range.start).saturating_sub(1)) {
+            let last = read_range(&entry.path, range.end.saturating_sub(1).max(range.start)..range.end);
+            let last = last.context(ReadFileSnafu)?.first().copied();
+            if is_padded(range.end.saturating_sub(range.start), last) {
                 range.end -= 1;
             }
             Ok(Segment::File { path: entry.path.clone(), range })
         }
         Some(BulkData { value: BulkValue::Inflated(mut bytes), .. }) => {
-            if length == Some(bytes.len().saturating_sub(1) as u64) {
+            if is_padded(bytes.len() as u64, bytes.last().copied()) {
                 bytes.pop();
             }
             Ok(Segment::Bytes(bytes.into()))

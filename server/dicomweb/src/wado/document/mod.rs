@@ -11,6 +11,7 @@ mod report;
 
 use actix_web::HttpResponse;
 use actix_web::http::header::{self, HeaderValue};
+use dicom_dictionary_std::uids;
 use engram_archive::{Archive, InstanceEntry, InstanceUids};
 use snafu::ResultExt;
 
@@ -50,14 +51,16 @@ pub enum Links {
 }
 
 impl Links {
-    fn to(&self, uids: &InstanceUids, frames: &[u32]) -> String {
-        let listed = frames.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+    /// An instance, or one of its frames.
+    fn to(&self, uids: &InstanceUids, frame: Option<u32>) -> String {
         match self {
-            Self::Resources(urls) if frames.is_empty() => format!("{}/rendered", urls.reference_to(uids)),
-            Self::Resources(urls) => format!("{}/frames/{listed}/rendered", urls.reference_to(uids)),
+            Self::Resources(urls) => {
+                let frame = frame.map(|frame| format!("/frames/{frame}")).unwrap_or_default();
+                format!("{}{frame}/rendered", urls.reference_to(uids))
+            }
             Self::Queries => {
                 let InstanceUids { study_instance_uid, series_instance_uid, sop_instance_uid } = uids;
-                let frame = frames.first().map(|frame| format!("&frameNumber={frame}")).unwrap_or_default();
+                let frame = frame.map(|frame| format!("&frameNumber={frame}")).unwrap_or_default();
                 format!(
                     "?requestType=WADO&studyUID={study_instance_uid}&seriesUID={series_instance_uid}\
                      &objectUID={sop_instance_uid}{frame}"
@@ -80,10 +83,10 @@ impl Document {
     /// What an instance is, by its SOP class; `None` where it is no document, or one of a media type that documents do not
     /// have.
     pub fn of(archive: &Archive, entry: &InstanceEntry) -> Result<Option<Self>> {
-        match class(&entry.sop_class_uid) {
-            Some("88") => Ok(Some(Self::Report)),
-            Some("104") => Ok(encapsulated::media_type(archive, entry)?.map(Self::Encapsulated)),
-            _ => Ok(None),
+        match Kind::of_class(&entry.sop_class_uid) {
+            Some(Kind::Report) => Ok(Some(Self::Report)),
+            Some(Kind::Encapsulated) => Ok(encapsulated::media_type(archive, entry)?.map(Self::Encapsulated)),
+            None => Ok(None),
         }
     }
 
@@ -97,11 +100,8 @@ impl Document {
         }
     }
 
-    /// The document in the form that the client prefers, to be [`guarded`]. Plain blocking calls.
-    ///
-    /// # Errors
-    /// 406 where the client accepts none of its forms; 404 where there is no document in the object.
-    pub fn rendered(
+    /// The document in the form that the client prefers. Plain blocking calls.
+    fn rendered(
         self,
         state: &DicomWeb,
         entry: &InstanceEntry,
@@ -114,7 +114,7 @@ impl Document {
         let offer = wishes.choose(&offers)?;
         let part = match self {
             Self::Encapsulated(media_type) => {
-                (media_type.to_owned(), vec![encapsulated::content(state, entry)?])
+                (media_type.to_owned(), vec![encapsulated::content(state, entry, media_type)?])
             }
             Self::Report => {
                 let bytes = written(&state.archive, entry, links, offer.media_type)?;
@@ -125,9 +125,45 @@ impl Document {
     }
 }
 
-/// What follows the root of the storage SOP classes up to the next dot.
-fn class(sop_class_uid: &str) -> Option<&str> {
-    sop_class_uid.strip_prefix("1.2.840.10008.5.1.4.1.1.")?.split('.').next()
+/// What a SOP class says of its instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Report,
+    Encapsulated,
+}
+
+impl Kind {
+    fn of_class(sop_class_uid: &str) -> Option<Self> {
+        // Reports whose UIDs are not among those of the others.
+        const REPORTS: [&str; 2] = [
+            uids::SPECTACLE_PRESCRIPTION_REPORT_STORAGE,
+            uids::MACULAR_GRID_THICKNESS_AND_VOLUME_REPORT_STORAGE,
+        ];
+        if REPORTS.contains(&sop_class_uid) {
+            return Some(Self::Report);
+        }
+        match sop_class_uid.strip_prefix("1.2.840.10008.5.1.4.1.1.")?.split('.').next()? {
+            "88" => Some(Self::Report),
+            "104" => Some(Self::Encapsulated),
+            _ => None,
+        }
+    }
+}
+
+/// Sends a document in the form that the client prefers, made when its turn comes.
+///
+/// # Errors
+/// 406 where the client accepts none of its forms; 404 where there is no document in the object.
+pub async fn send(
+    state: &DicomWeb,
+    document: Document,
+    entry: InstanceEntry,
+    links: Links,
+    wishes: Wishes,
+) -> Result<HttpResponse> {
+    let data = state.clone();
+    let answer = state.decoding(move || document.rendered(&data, &entry, &links, &wishes)).await?;
+    Ok(guarded(answer.into_response()))
 }
 
 /// An answer with what keeps a browser from running any of it: from taking it for something else, and pages from more than
@@ -169,29 +205,40 @@ fn json(archive: &Archive, entry: &InstanceEntry, links: &Links) -> Result<Vec<u
     }
 }
 
-/// Where what a report refers to can be seen, if it is here.
+/// Where what a report refers to can be seen, if it is here and can be shown: of several frames the first.
 fn link(archive: &Archive, links: &Links, reference: &Reference) -> Option<String> {
-    let entry = archive.find_instance(&reference.sop_instance_uid).ok().flatten()?;
-    Some(links.to(&entry.uids, &reference.frames))
+    let shown = || -> Result<Option<InstanceEntry>> {
+        let entry = archive.find_instance(&reference.sop_instance_uid).context(ArchiveSnafu)?;
+        let Some(entry) = entry else { return Ok(None) };
+        let is_shown = object::has_pixels(archive, &entry)? || Document::of(archive, &entry)?.is_some();
+        Ok(is_shown.then_some(entry))
+    };
+    let sop_instance_uid = &reference.sop_instance_uid;
+    let found = shown().inspect_err(
+        |error| tracing::warn!(%error, sop_instance_uid, "could not look up what a report refers to"),
+    );
+    Some(links.to(&found.ok()??.uids, reference.frames.first().copied()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dicom_dictionary_std::uids;
 
     #[test]
     fn documents_are_told_by_their_sop_class() {
         for (sop_class, expected) in [
-            (uids::BASIC_TEXT_SR_STORAGE, Some("88")),
-            (uids::COMPREHENSIVE3_DSR_STORAGE, Some("88")),
-            (uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE, Some("88")),
-            (uids::ENCAPSULATED_PDF_STORAGE, Some("104")),
-            (uids::ENCAPSULATED_CDA_STORAGE, Some("104")),
-            (uids::CT_IMAGE_STORAGE, Some("2")),
+            (uids::BASIC_TEXT_SR_STORAGE, Some(Kind::Report)),
+            (uids::COMPREHENSIVE3_DSR_STORAGE, Some(Kind::Report)),
+            (uids::KEY_OBJECT_SELECTION_DOCUMENT_STORAGE, Some(Kind::Report)),
+            (uids::SPECTACLE_PRESCRIPTION_REPORT_STORAGE, Some(Kind::Report)),
+            (uids::MACULAR_GRID_THICKNESS_AND_VOLUME_REPORT_STORAGE, Some(Kind::Report)),
+            (uids::ENCAPSULATED_PDF_STORAGE, Some(Kind::Encapsulated)),
+            (uids::ENCAPSULATED_CDA_STORAGE, Some(Kind::Encapsulated)),
+            (uids::CT_IMAGE_STORAGE, None),
+            ("1.2.840.10008.5.1.4.1.1.881", None),
             ("88", None),
         ] {
-            assert_eq!(class(sop_class), expected, "{sop_class}");
+            assert_eq!(Kind::of_class(sop_class), expected, "{sop_class}");
         }
     }
 }

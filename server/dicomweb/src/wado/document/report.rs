@@ -141,7 +141,10 @@ impl Item {
 fn value(item: DataSet) -> Value {
     let Some(value_type) = item.text(tag::VALUE_TYPE) else {
         let place: Vec<String> = item.numbers(tag::REFERENCED_ITEM).iter().map(u32::to_string).collect();
-        return Value::Item(place.join("."));
+        return match place.is_empty() {
+            true => Value::Text("[nothing]".to_owned()),
+            false => Value::Item(place.join(".")),
+        };
     };
     let text = match value_type.as_str() {
         "CONTAINER" => {
@@ -150,33 +153,35 @@ fn value(item: DataSet) -> Value {
         "IMAGE" | "COMPOSITE" | "WAVEFORM" => return reference(item),
         "TEXT" => item.text("0040A160"),
         "CODE" => item.meaning("0040A168"),
-        "NUM" => Some(measured(item)),
+        "NUM" => measured(item),
         "PNAME" => item.name("0040A123"),
         "DATE" => item.date("0040A121"),
         "TIME" => item.time("0040A122"),
         "DATETIME" => item.date_time("0040A120"),
         "UIDREF" => item.text("0040A124"),
-        "SCOORD" => Some(coordinates(item, 2)),
-        "SCOORD3D" => Some(coordinates(item, 3)),
+        "SCOORD" => coordinates(item, 2),
+        "SCOORD3D" => coordinates(item, 3),
         "TCOORD" => moments(item),
         _ => None,
     };
-    // What is not known here is at least named.
-    Value::Text(text.unwrap_or_else(|| format!("[{value_type}]")))
+    // What is not known, or not here, is at least named.
+    Value::Text(text.unwrap_or_else(|| match item.has_bulk_data() {
+        true => format!("[{value_type}, too long to be shown here]"),
+        false => format!("[{value_type}]"),
+    }))
 }
 
 /// A number with its unit; or why there is none (PS3.3 C.18.1).
-fn measured(item: DataSet) -> String {
+fn measured(item: DataSet) -> Option<String> {
     let qualifier = item.meaning("0040A301");
-    let Some(measured) = item.item("0040A300") else {
-        return qualifier.unwrap_or_else(|| "no value".to_owned());
-    };
+    let Some(measured) = item.item("0040A300") else { return qualifier };
     let number = measured.text("0040A30A");
     // 1 is the unit of what has none (UCUM).
     let is_one = |unit: DataSet| unit.text("00080100").as_deref() == Some("1");
     let has_unit = measured.item("004008EA").is_some_and(|unit| !is_one(unit));
     let unit = measured.meaning("004008EA").filter(|_| has_unit);
-    [number, unit, qualifier].into_iter().flatten().collect::<Vec<_>>().join(" ")
+    let words: Vec<String> = [number, unit, qualifier].into_iter().flatten().collect();
+    (!words.is_empty()).then(|| words.join(" "))
 }
 
 /// An instance that is referred to (PS3.3 C.18.3, C.18.4).
@@ -199,12 +204,12 @@ fn reference(item: DataSet) -> Value {
 }
 
 /// Spatial coordinates, in columns and rows of pixels or in mm of a frame of reference (PS3.3 C.18.6, C.18.9).
-fn coordinates(item: DataSet, dimensions: usize) -> String {
+fn coordinates(item: DataSet, dimensions: usize) -> Option<String> {
     let kind = item.text(tag::GRAPHIC_TYPE).unwrap_or_default();
-    let points = item.count(tag::GRAPHIC_DATA) / dimensions;
-    match points {
-        ..=LISTED_POINTS => format!("{kind} {}", item.text(tag::GRAPHIC_DATA).unwrap_or_default()),
-        _ => format!("{kind} of {points} points"),
+    match item.count(tag::GRAPHIC_DATA) / dimensions {
+        0 => None,
+        ..=LISTED_POINTS => Some(format!("{kind} {}", item.text(tag::GRAPHIC_DATA)?)),
+        points => Some(format!("{kind} of {points} points")),
     }
 }
 
@@ -297,12 +302,19 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_not_known_does_no_harm() {
-        for (value_type, shown) in
-            [("TEXT", "[TEXT]"), ("NUM", "no value"), ("TABLE", "[TABLE]"), ("IMAGE", "no instance")]
-        {
+        for (value_type, shown) in [
+            ("TEXT", "[TEXT]"),
+            ("NUM", "[NUM]"),
+            ("SCOORD", "[SCOORD]"),
+            ("TABLE", "[TABLE]"),
+            ("IMAGE", "no instance"),
+        ] {
             let empty = item(json!({ "0040A040": element("CS", json!([value_type])) }));
             assert_eq!(empty.value, Value::Text(shown.to_owned()), "{value_type}");
         }
+        assert_eq!(item(json!({})).value, Value::Text("[nothing]".to_owned()));
+        let long = json!({ "0040A040": element("CS", json!(["TEXT"])), "0040A160": { "vr": "UT", "BulkDataURI": "there" } });
+        assert_eq!(item(long).value, Value::Text("[TEXT, too long to be shown here]".to_owned()));
         let report = Report::read(json!({}).as_object().unwrap());
         assert_eq!((report.title.as_str(), report.heading.len()), ("Structured Report", 0));
     }

@@ -21,7 +21,7 @@ enum Found {
     /// A stream, as it is stored.
     Video(Answer),
     /// A report, or a file in an object.
-    Document(Answer),
+    Document(Document, Box<InstanceEntry>, Wishes),
     /// Frames of instances, in a form that is still to be chosen.
     Pictures(Vec<InstanceEntry>, Wishes),
 }
@@ -53,20 +53,12 @@ pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place)
     let is_instance = place.instance.is_some();
     let wants_all = is_instance && list.is_none();
     let (data, wishes) = (state.clone(), Wishes::of(&request)?);
-    let links = Links::Resources(state.urls(&request));
-    let find = move || {
-        let entries = object::entries(&data.archive, &place)?;
-        match entries.first().filter(|_| wants_all) {
-            Some(entry) => match whole(&data, entry, &links, &wishes)? {
-                Some(found) => Ok(found),
-                None => Ok(Found::Pictures(entries, wishes)),
-            },
-            None => Ok(Found::Pictures(entries, wishes)),
-        }
-    };
-    let (entries, wishes) = match blocking(find).await? {
+    let (entries, wishes) = match blocking(move || find(&data, &place, wants_all, wishes)).await? {
         Found::Video(answer) => return Ok(answer.into_response()),
-        Found::Document(answer) => return Ok(document::guarded(answer.into_response())),
+        Found::Document(document, entry, wishes) => {
+            let links = Links::Resources(state.urls(&request));
+            return document::send(&state, document, *entry, links, wishes).await;
+        }
         Found::Pictures(entries, wishes) => (entries, wishes),
     };
     let count = list.as_ref().map_or_else(|| pictures(&entries), Vec::len);
@@ -97,15 +89,18 @@ pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place)
     answer(state.as_ref().clone(), source, form, offer.media_type, warning).await
 }
 
-/// A video or a document; `None` for what pictures are made of.
-fn whole(state: &DicomWeb, entry: &InstanceEntry, links: &Links, wishes: &Wishes) -> Result<Option<Found>> {
-    if let Some(kind) = video::media_type(&entry.transfer_syntax_uid) {
-        return video::rendered(state, entry, kind, wishes).map(|video| Some(Found::Video(video)));
+/// What there is at a place. `wants_all`: of one instance, and not some of its frames.
+fn find(state: &DicomWeb, place: &Place, wants_all: bool, wishes: Wishes) -> Result<Found> {
+    let entries = object::entries(&state.archive, place)?;
+    if let Some(entry) = entries.first().filter(|_| wants_all) {
+        if let Some(kind) = video::media_type(&entry.transfer_syntax_uid) {
+            return video::rendered(state, entry, kind, &wishes).map(Found::Video);
+        }
+        if let Some(document) = Document::of(&state.archive, entry)? {
+            return Ok(Found::Document(document, Box::new(entry.clone()), wishes));
+        }
     }
-    match Document::of(&state.archive, entry)? {
-        Some(document) => Ok(Some(Found::Document(document.rendered(state, entry, links, wishes)?))),
-        None => Ok(None),
-    }
+    Ok(Found::Pictures(entries, wishes))
 }
 
 fn pictures(entries: &[InstanceEntry]) -> usize {

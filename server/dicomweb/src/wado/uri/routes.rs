@@ -12,7 +12,7 @@ use crate::media::{Accept, Offer};
 use crate::query;
 use crate::state::{DicomWeb, blocking, not_acceptable};
 use crate::wado::answer::{self, Wishes};
-use crate::wado::document::{Document, Links, guarded};
+use crate::wado::document::{self, Document, Links};
 use crate::wado::instances::service::{self, DICOM};
 use crate::wado::instances::transcoded;
 use crate::wado::rendered::parameters::{format, refused, warning};
@@ -33,7 +33,10 @@ pub async fn retrieve(request: HttpRequest, state: Data<DicomWeb>) -> Result<Htt
     let offer = choose(&asked, &entry, has_pixels, document)?;
     match (offer.media_type, document) {
         (DICOM, _) => send_object(&request, &state, &asked, entry, &offer).await,
-        (kind, Some(document)) => send_document(&request, state, entry, document, kind).await,
+        (kind, Some(document)) => {
+            let wishes = Wishes::only(kind, &request);
+            document::send(&state, document, entry, Links::Queries, wishes).await
+        }
         (kind, None) if video::MEDIA_TYPES.contains(&kind) => send_video(&request, state, entry, kind).await,
         (kind, None) => send_picture(state, asked, entry, kind).await,
     }
@@ -101,18 +104,6 @@ async fn send_object(
         Some((offer, target)) => transcoded::send(request, state, entries.into(), target, offer).await,
         None => Err(not_acceptable(format!("{DICOM}; transfer-syntax={syntax}"), &offers)),
     }
-}
-
-async fn send_document(
-    request: &HttpRequest,
-    state: Data<DicomWeb>,
-    entry: InstanceEntry,
-    document: Document,
-    media_type: &'static str,
-) -> Result<HttpResponse> {
-    let wishes = Wishes::only(media_type, request);
-    let write = move || document.rendered(&state, &entry, &Links::Queries, &wishes);
-    Ok(guarded(blocking(write).await?.into_response()))
 }
 
 async fn send_video(
