@@ -104,7 +104,7 @@ fn regions_and_viewports_cut_and_scale() {
 #[test]
 fn jpeg_2000_is_held_to_what_encoding_takes() {
     let picture = |format, max_frame_bytes| {
-        let limits = DecodeLimits { max_frame_bytes, ..DecodeLimits::default() };
+        let limits = DecodeLimits { max_frame_bytes };
         Raster::black(10, 10, limits)?
             .viewed(&RenderOptions { format, ..RenderOptions::default() }, limits)?
             .encode(format)

@@ -72,8 +72,12 @@ async function ofImages(study, uid, modality, masks, signal) {
 /** What each says, and where it is a page of its own. */
 async function ofDocuments(study, uid, signal) {
   const instances = await searchAll(`/studies/${study}/series/${uid}/instances`, {}, { signal });
-  const places = instances.map((instance) => place(study, uid, text(instance, "SOPInstanceUID")));
-  return Promise.all(places.map((instance) => ofDocument(instance, signal)));
+  const documents = [];
+  // One after the other: a series may hold many.
+  for (const instance of instances) {
+    documents.push(await ofDocument(place(study, uid, text(instance, "SOPInstanceUID")), signal));
+  }
+  return documents;
 }
 
 async function ofDocument(instance, signal) {

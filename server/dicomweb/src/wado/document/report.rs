@@ -208,7 +208,7 @@ fn coordinates(item: DataSet, dimensions: usize) -> Option<String> {
     let kind = item.text(tag::GRAPHIC_TYPE).unwrap_or_default();
     match item.count(tag::GRAPHIC_DATA) / dimensions {
         0 => None,
-        ..=LISTED_POINTS => Some(format!("{kind} {}", item.text(tag::GRAPHIC_DATA)?)),
+        1..=LISTED_POINTS => Some(format!("{kind} {}", item.text(tag::GRAPHIC_DATA)?)),
         points => Some(format!("{kind} of {points} points")),
     }
 }
