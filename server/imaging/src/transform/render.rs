@@ -68,8 +68,8 @@ pub struct Picture {
 /// inversion of MONOCHROME1, or colour; cut, scaled, encoded.
 ///
 /// # Errors
-/// Those of [`PixelReader::open`] and [`PixelReader::frame`]; a photometric interpretation that cannot be
-/// shown; a region outside the frame, an empty viewport, or one whose picture exceeds the limit.
+/// Those of [`PixelReader::open`](crate::PixelReader::open) and [`PixelReader::frame`](crate::PixelReader::frame); a
+/// photometric interpretation that cannot be shown; a region outside the frame, an empty viewport, or one whose picture exceeds the limit.
 pub fn render(
     object: &DefaultDicomObject,
     frame: usize,
