@@ -46,8 +46,8 @@ fn wanted(request: &ServiceRequest) -> ContentEncoding {
     }
 }
 
-/// DICOMweb sends stored files of `text/*` through here, and no other text: what the connection sends by itself
-/// (`engram_dicomweb::direct`) must not be compressed.
+/// What the connection sends by itself (`engram_dicomweb::direct`) must be none of these: of stored files, those that are
+/// `text/*` are read instead.
 fn is_text(headers: &HeaderMap) -> bool {
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();

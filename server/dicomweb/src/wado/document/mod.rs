@@ -179,8 +179,9 @@ pub fn guarded(mut response: HttpResponse) -> HttpResponse {
 
 /// A report in one of the forms of [`REPORT`].
 fn written(archive: &Archive, entry: &InstanceEntry, links: &Links, media_type: &str) -> Result<Vec<u8>> {
-    if media_type == XML {
-        return native_model::write(&json(archive, entry, links)?).context(WriteXmlSnafu);
+    // Offered by WADO-RS alone.
+    if let (XML, Links::Resources(urls)) = (media_type, links) {
+        return native_model::write(&json(archive, entry, urls)?).context(WriteXmlSnafu);
     }
     let report = Report::read(&object::attributes(archive, entry)?.unwrap_or_default());
     if media_type == PLAIN {
@@ -190,12 +191,9 @@ fn written(archive: &Archive, entry: &InstanceEntry, links: &Links, media_type: 
 }
 
 /// An instance as one DICOM JSON object.
-fn json(archive: &Archive, entry: &InstanceEntry, links: &Links) -> Result<Vec<u8>> {
+fn json(archive: &Archive, entry: &InstanceEntry, urls: &Urls) -> Result<Vec<u8>> {
     let InstanceUids { study_instance_uid, series_instance_uid, sop_instance_uid } = &entry.uids;
-    let bulk_data = |uids: &InstanceUids| match links {
-        Links::Resources(urls) => urls.bulk_data(uids),
-        Links::Queries => String::new(),
-    };
+    let bulk_data = |uids: &InstanceUids| urls.bulk_data(uids);
     let found = archive
         .metadata_objects(study_instance_uid, Some(series_instance_uid), Some(sop_instance_uid), &bulk_data)
         .context(ArchiveSnafu)?;
