@@ -98,6 +98,7 @@ pub fn archive_options(config: &Config) -> ArchiveOptions {
     ArchiveOptions {
         max_instance_bytes: mebibytes(config.limits.max_instance_mb),
         min_free_bytes: mebibytes(config.limits.min_free_disk_mb),
+        buffers_bytes: mebibytes(config.storage.receive_mb),
         ..ArchiveOptions::new(database_folder(&config.storage.data))
     }
 }

@@ -189,6 +189,8 @@ section! {
         data: PathBuf = PathBuf::from("data"),
         /// Cache of the embedded database, MiB.
         cache_mb: u64 = 64,
+        /// Memory for instances of up to 1 MiB while they are received, MiB.
+        receive_mb: u64 = 8,
     }
 }
 section! {

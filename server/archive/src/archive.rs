@@ -122,8 +122,8 @@ impl Archive {
     pub fn incoming(&self) -> Result<Incoming> {
         let shared = self.shared();
         shared.refuse_if_broken()?;
-        let ArchiveOptions { max_instance_bytes, min_free_bytes, .. } = shared.options;
-        Incoming::create(&shared.layout.incoming(), max_instance_bytes, min_free_bytes)
+        let room = shared.room(shared.options.max_instance_bytes);
+        Incoming::held(&shared.layout.incoming(), room, &shared.buffers)
     }
 
     /// A place for up to `limit` bytes that objects are to be made of, such as bulk data that comes before or after
@@ -131,7 +131,7 @@ impl Archive {
     pub fn spool(&self, limit: u64) -> Result<Incoming> {
         let shared = self.shared();
         shared.refuse_if_broken()?;
-        Incoming::create(&shared.layout.incoming(), limit, shared.options.min_free_bytes)
+        Incoming::filed(&shared.layout.incoming(), shared.room(limit))
     }
 
     /// Hands the object over to be verified, synced and committed. Refusals wait in the ticket too. Tickets

@@ -60,15 +60,18 @@ pub(crate) fn is_series(tag: Tag) -> bool {
     SERIES.contains(&tag)
 }
 
-/// Adds to `record` the attributes of one level that an instance has and the record lacks; tells whether
-/// that changed it.
-pub(crate) fn merge(record: &mut Map<String, Value>, json: &DataSetJson, belongs: fn(Tag) -> bool) -> bool {
+/// Adds to `record` the attributes of one level that an instance has and the record lacks.
+pub(crate) fn merge(record: &mut Map<String, Value>, json: &DataSetJson, belongs: fn(Tag) -> bool) {
+    let of_level =
+        json.elements.keys().filter(|tag| belongs(**tag)).map(|tag| (crate::model::key(*tag), *tag));
+    let lacking: Vec<_> = of_level.filter(|(key, _)| !record.contains_key(key)).collect();
+    if lacking.is_empty() {
+        return;
+    }
     let mut size: usize = record.iter().map(|(key, value)| key.len() + value.to_string().len() + 4).sum();
-    let mut changed = false;
-    for tag in json.elements.keys().copied().filter(|tag| belongs(*tag)) {
-        let key = crate::model::key(tag);
+    for (key, tag) in lacking {
         let Some(text) = json.element(tag) else { continue };
-        if record.contains_key(&key) || size + text.len() > MAX_RECORD {
+        if size + text.len() > MAX_RECORD {
             continue;
         }
         if let Ok(value) = serde_json::from_slice::<Value>(text)
@@ -76,8 +79,6 @@ pub(crate) fn merge(record: &mut Map<String, Value>, json: &DataSetJson, belongs
         {
             size += key.len() + text.len() + 4;
             record.insert(key, value);
-            changed = true;
         }
     }
-    changed
 }

@@ -1,17 +1,29 @@
 //! An object while it is being received.
 
-use crate::{Result, StoreError, error::FileSnafu};
+mod held;
+
+pub(crate) use held::Buffers;
+
+use crate::{
+    Result, StoreError, StoreFailure,
+    error::FileSnafu,
+    part10::{self, Inspected, Limits},
+};
+use held::Held;
 use snafu::ResultExt;
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, Cursor, Read, Seek, SeekFrom, Write},
     ops::Range,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-/// A temporary file under `incoming/` that takes an object's bytes as they arrive. Dropped before it is
-/// stored, it leaves nothing.
+/// Takes an object's bytes as they arrive: in memory where it is small and a buffer is free, else in a temporary file under
+/// `incoming/`. Dropped before it is stored, it leaves nothing.
 ///
 /// [`write`](io::Write::write) fails with [`io::ErrorKind::FileTooLarge`] past
 /// [`max_instance_bytes`](crate::ArchiveOptions::max_instance_bytes), with [`io::ErrorKind::StorageFull`] where less than
@@ -19,15 +31,31 @@ use std::{
 /// still be handed to `store`, which refuses it by the right reason, so that the answer names it.
 #[derive(Debug)]
 pub struct Incoming {
-    pub(crate) file: File,
+    body: Body,
     path: PathBuf,
     written: u64,
-    limit: u64,
-    min_free: u64,
+    room: Room,
     /// Bytes received at which the disk's free space is looked at next.
     next_look: u64,
     failed: Option<io::ErrorKind>,
     is_placed: bool,
+}
+
+/// Where the bytes are.
+#[derive(Debug)]
+enum Body {
+    Held(Held),
+    /// In the file at the object's path, which goes away with it.
+    Filed(File),
+}
+
+/// How much may be received.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    /// The most bytes of one object.
+    pub limit: u64,
+    /// Bytes that stay free on the disk.
+    pub min_free: u64,
 }
 
 /// Bytes received between two looks at the disk's free space: an object overshoots by no more.
@@ -36,13 +64,23 @@ const LOOK_EVERY: u64 = 64 << 20;
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 impl Incoming {
-    /// A new file in `folder` that takes `limit` bytes, as long as `min_free` stay free on its disk.
-    pub(crate) fn create(folder: &Path, limit: u64, min_free: u64) -> Result<Self> {
-        let path = folder.join(format!("{:016x}.part", NEXT.fetch_add(1, Ordering::Relaxed)));
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-        let file = file.context(FileSnafu { action: "create", path: &path })?;
-        let (written, next_look, failed, is_placed) = (0, 0, None, false);
-        Ok(Incoming { file, path, written, limit, min_free, next_look, failed, is_placed })
+    /// A place in memory while it suffices and a buffer is free, then in `folder`.
+    pub(crate) fn held(folder: &Path, room: Room, buffers: &Arc<Buffers>) -> Result<Self> {
+        match buffers.take() {
+            Some(held) => Ok(Incoming::new(new_path(folder), Body::Held(held), room)),
+            None => Incoming::filed(folder, room),
+        }
+    }
+
+    /// A new file in `folder`.
+    pub(crate) fn filed(folder: &Path, room: Room) -> Result<Self> {
+        let path = new_path(folder);
+        let file = create(&path).context(FileSnafu { action: "create", path: &path })?;
+        Ok(Incoming::new(path, Body::Filed(file), room))
+    }
+
+    fn new(path: PathBuf, body: Body, room: Room) -> Self {
+        Incoming { body, path, written: 0, room, next_look: 0, failed: None, is_placed: false }
     }
 
     /// Bytes received until now.
@@ -60,49 +98,99 @@ impl Incoming {
         self.failed.is_some()
     }
 
-    /// Reads back a stretch of what was received. It shares the file's position: write nothing meanwhile.
+    /// Reads back a stretch of what was received. It may share a file's position: write nothing meanwhile.
     pub fn stretch(&self, range: Range<u64>) -> io::Result<impl Read> {
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(range.start))?;
-        Ok(file.take(range.end.saturating_sub(range.start)))
+        let mut source: Box<dyn ReadSeek + '_> = match &self.body {
+            Body::Held(held) => Box::new(Cursor::new(held.object())),
+            Body::Filed(file) => Box::new(file),
+        };
+        source.seek(SeekFrom::Start(range.start))?;
+        Ok(source.take(range.end.saturating_sub(range.start)))
     }
 
     /// Why what was received cannot be the whole object, where receiving failed.
     pub(crate) fn failure(&self) -> Option<StoreError> {
         match self.failed? {
-            io::ErrorKind::FileTooLarge => Some(StoreError::TooLarge { limit: self.limit }),
+            io::ErrorKind::FileTooLarge => Some(StoreError::TooLarge { limit: self.room.limit }),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(StoreError::NoSpace),
             kind => Some(StoreError::Unreadable { offset: self.written, source: kind.into() }),
         }
     }
 
-    fn refuse_if_little_is_free(&mut self) -> io::Result<()> {
-        if self.min_free == 0 || self.written < self.next_look {
-            return Ok(());
+    /// Reads and verifies the whole object.
+    pub(crate) fn inspect(&mut self, limits: &Limits) -> Result<Inspected, StoreFailure> {
+        match &mut self.body {
+            Body::Held(held) => part10::inspect(&mut Cursor::new(held.object()), limits),
+            Body::Filed(file) => part10::inspect(file, limits),
         }
-        self.next_look = self.written.saturating_add(LOOK_EVERY);
-        let disk = rustix::fs::fstatvfs(&self.file)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < self.min_free {
-            let message = format!("less than {} MiB are free on the disk", self.min_free >> 20);
-            return Err(io::Error::new(io::ErrorKind::StorageFull, message));
-        }
-        Ok(())
     }
 
-    /// Renames the file to where it belongs. The folder is the caller's to sync.
+    /// Brings the bytes to the disk, where they stay.
+    pub(crate) fn sync(&mut self) -> io::Result<()> {
+        if let Body::Held(held) = &self.body {
+            self.body = Body::Filed(held.write_to(&self.path)?);
+        }
+        match &self.body {
+            Body::Filed(file) => file.sync_data(),
+            Body::Held(_) => Ok(()),
+        }
+    }
+
+    /// Renames the synced file to where it belongs. The folder is the caller's to sync.
     pub(crate) fn place(mut self, path: &Path) -> io::Result<()> {
         fs::rename(&self.path, path)?;
         self.is_placed = true;
         Ok(())
     }
+
+    fn refuse_if_little_is_free(&mut self) -> io::Result<()> {
+        let Room { min_free, .. } = self.room;
+        if min_free == 0 || self.written < self.next_look {
+            return Ok(());
+        }
+        self.next_look = self.written.saturating_add(LOOK_EVERY);
+        let disk = rustix::fs::statvfs(self.path.parent().unwrap_or(&self.path))?;
+        if disk.f_bavail.saturating_mul(disk.f_frsize) < min_free {
+            let message = format!("less than {} MiB are free on the disk", min_free >> 20);
+            return Err(io::Error::new(io::ErrorKind::StorageFull, message));
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.body {
+            Body::Filed(file) => file.write(bytes),
+            Body::Held(held) => {
+                if held.append(bytes) {
+                    return Ok(bytes.len());
+                }
+                let mut file = create(&self.path)?;
+                let moved = file.write_all(held.object()).and_then(|()| file.write(bytes));
+                self.body = Body::Filed(file);
+                moved
+            }
+        }
+    }
 }
 
-impl io::Write for Incoming {
+trait ReadSeek: Read + Seek {}
+
+impl<T: Read + Seek> ReadSeek for T {}
+
+fn new_path(folder: &Path) -> PathBuf {
+    folder.join(format!("{:016x}.part", NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).open(path)
+}
+
+impl Write for Incoming {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let result = if self.written.saturating_add(bytes.len() as u64) > self.limit {
+        let result = if self.written.saturating_add(bytes.len() as u64) > self.room.limit {
             Err(io::Error::new(io::ErrorKind::FileTooLarge, "the instance is larger than this archive takes"))
         } else {
-            self.refuse_if_little_is_free().and_then(|()| self.file.write(bytes))
+            self.refuse_if_little_is_free().and_then(|()| self.append(bytes))
         };
         match &result {
             Ok(count) => self.written += *count as u64,
@@ -113,13 +201,16 @@ impl io::Write for Incoming {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        match &mut self.body {
+            Body::Filed(file) => file.flush(),
+            Body::Held(_) => Ok(()),
+        }
     }
 }
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if !self.is_placed
+        if let (Body::Filed(_), false) = (&self.body, self.is_placed)
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!(path = %self.path.display(), %error, "could not remove a refused object; opening the archive again will");

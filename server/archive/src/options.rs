@@ -17,6 +17,9 @@ pub struct ArchiveOptions {
     pub max_metadata_bytes: usize,
     /// Binary values longer than this many bytes become a BulkDataURI; pixel data always does. Default 1024.
     pub inline_binary_bytes: usize,
+    /// Memory, in bytes, for objects of up to 1 MiB while they are received and verified; what finds none free is received into a file.
+    /// Default 8 MiB.
+    pub buffers_bytes: u64,
     /// How many instances may wait to be committed; a further [`Archive::submit`](crate::Archive::submit)
     /// waits. Default 512.
     pub max_pending: usize,
@@ -31,6 +34,7 @@ impl ArchiveOptions {
             min_free_bytes: 0,
             max_metadata_bytes: 64 << 20,
             inline_binary_bytes: 1024,
+            buffers_bytes: 8 << 20,
             max_pending: 512,
         }
     }

@@ -21,7 +21,7 @@ use input::{Input, Seekable, Sequential};
 use json::JsonWriter;
 use std::{
     fs::File,
-    io::{self, BufReader, Seek, SeekFrom},
+    io::{self, BufReader, Cursor, Read, Seek, SeekFrom},
     ops::Range,
 };
 
@@ -67,10 +67,10 @@ pub(crate) struct Inspected {
 }
 
 /// Reads and verifies the whole object: header, structure to the last byte, identity.
-pub(crate) fn inspect(file: &mut File, limits: &Limits) -> Result<Inspected, StoreFailure> {
-    let size = file.seek(SeekFrom::End(0)).map_err(unreadable)?;
-    let meta = read_meta(file, size)?;
-    inspect_data_set(file, size, &meta, limits).map_err(|error| StoreFailure {
+pub(crate) fn inspect(object: &mut impl Object, limits: &Limits) -> Result<Inspected, StoreFailure> {
+    let size = object.seek(SeekFrom::End(0)).map_err(unreadable)?;
+    let meta = read_meta(object, size)?;
+    inspect_data_set(object, size, &meta, limits).map_err(|error| StoreFailure {
         error,
         sop_class_uid: Some(meta.sop_class_uid).filter(|uid| !uid.is_empty()),
         sop_instance_uid: Some(meta.sop_instance_uid).filter(|uid| !uid.is_empty()),
@@ -78,21 +78,21 @@ pub(crate) fn inspect(file: &mut File, limits: &Limits) -> Result<Inspected, Sto
 }
 
 fn inspect_data_set(
-    file: &mut File,
+    object: &mut impl Object,
     size: u64,
     meta: &FileMeta,
     limits: &Limits,
 ) -> Result<Inspected, StoreError> {
     let syntax = transfer_syntax(&meta.transfer_syntax_uid)?;
     let mut writer = JsonWriter::new(limits.inline_binary_bytes, limits.max_metadata_bytes);
-    let mut input = data_set(file, size, meta, syntax, limits.max_instance_bytes)?;
+    let mut input = data_set(object, size, meta, syntax, limits.max_instance_bytes)?;
     walk::walk(&mut input, encoding(syntax), &mut writer)?;
     drop(input);
     let pixel_data = writer.pixel_data().filter(|_| !is_deflated(syntax) && !encoding(syntax).big_endian);
     let json = writer.finish();
     refuse_missing_pixels(&json, size)?;
     let (uids, sop_class_uid) = identity(&json, meta)?;
-    let data_set_digest = digest(file, meta.data_set_offset).map_err(unreadable)?;
+    let data_set_digest = object.digest(meta.data_set_offset).map_err(unreadable)?;
     Ok(Inspected {
         uids,
         sop_class_uid,
@@ -106,9 +106,9 @@ fn inspect_data_set(
 }
 
 /// Reads preamble, prefix and file meta information, which is always explicit VR little endian.
-pub(crate) fn read_meta(file: &mut File, size: u64) -> Result<FileMeta, StoreError> {
-    file.seek(SeekFrom::Start(0)).map_err(unreadable)?;
-    let mut input = Input::bounded(Seekable(BufReader::new(&mut *file)), 0, size);
+pub(crate) fn read_meta(object: &mut (impl Read + Seek), size: u64) -> Result<FileMeta, StoreError> {
+    object.seek(SeekFrom::Start(0)).map_err(unreadable)?;
+    let mut input = Input::bounded(Seekable(BufReader::new(object)), 0, size);
     let prefix = input.skip(128, "the preamble").and_then(|()| input.array::<4>("the prefix"));
     if !matches!(prefix, Ok([b'D', b'I', b'C', b'M'])) {
         return Err(StoreError::NotDicom);
@@ -176,19 +176,19 @@ fn encoding(syntax: &TransferSyntax) -> Encoding {
 
 /// The data set's bytes, inflated where the transfer syntax deflates.
 fn data_set<'f>(
-    file: &'f mut File,
+    object: &'f mut (impl Read + Seek),
     size: u64,
     meta: &FileMeta,
     syntax: &'static TransferSyntax,
     limit: u64,
 ) -> Result<Input<'f>, StoreError> {
-    file.seek(SeekFrom::Start(meta.data_set_offset)).map_err(unreadable)?;
+    object.seek(SeekFrom::Start(meta.data_set_offset)).map_err(unreadable)?;
     match syntax.codec() {
         Codec::Dataset(Some(adapter)) => {
-            let inflated = adapter.adapt_reader(Box::new(BufReader::new(file)));
+            let inflated = adapter.adapt_reader(Box::new(BufReader::new(object)));
             Ok(Input::unbounded(Sequential(BufReader::new(inflated)), limit))
         }
-        _ => Ok(Input::bounded(Seekable(BufReader::new(file)), meta.data_set_offset, size)),
+        _ => Ok(Input::bounded(Seekable(BufReader::new(object)), meta.data_set_offset, size)),
     }
 }
 
@@ -239,13 +239,27 @@ fn identity(json: &DataSetJson, meta: &FileMeta) -> Result<(InstanceUids, String
     Ok((uids, sop_class_uid))
 }
 
-/// BLAKE3 of the file's bytes from `offset` on. Every object stored is read for it: SHA-256 was two thirds of what storing costs
-/// on processors without instructions for it, BLAKE3 a twentieth of that.
-pub(crate) fn digest(file: &mut File, offset: u64) -> io::Result<[u8; 32]> {
-    file.seek(SeekFrom::Start(offset))?;
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(file)?;
-    Ok(hasher.finalize().into())
+/// A Part 10 object's bytes.
+pub(crate) trait Object: Read + Seek {
+    /// BLAKE3 of the bytes from `offset` on. Every object stored is read for it: SHA-256 was two thirds of what storing costs
+    /// on processors without instructions for it, BLAKE3 a twentieth of that.
+    fn digest(&mut self, offset: u64) -> io::Result<[u8; 32]>;
+}
+
+impl Object for File {
+    fn digest(&mut self, offset: u64) -> io::Result<[u8; 32]> {
+        self.seek(SeekFrom::Start(offset))?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(self)?;
+        Ok(hasher.finalize().into())
+    }
+}
+
+impl Object for Cursor<&[u8]> {
+    fn digest(&mut self, offset: u64) -> io::Result<[u8; 32]> {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        Ok(blake3::hash(self.get_ref().get(offset..).unwrap_or_default()).into())
+    }
 }
 
 fn unreadable(source: io::Error) -> StoreError {

@@ -1,9 +1,7 @@
 //! Before the commit: each received object is verified and its bytes are synced, several at once.
 
 use crate::{
-    Incoming, StoreError, StoreFailure, StoreOutcome, StoreRequirements,
-    part10::{self, Inspected},
-    shared::Shared,
+    Incoming, StoreError, StoreFailure, StoreOutcome, StoreRequirements, part10::Inspected, shared::Shared,
     writer::Command,
 };
 use crossbeam_channel::{Receiver, Sender};
@@ -53,7 +51,7 @@ fn prepare(
     requirements: &StoreRequirements,
 ) -> Result<Inspected, StoreFailure> {
     shared.refuse_if_broken()?;
-    let inspected = part10::inspect(&mut incoming.file, &shared.limits());
+    let inspected = incoming.inspect(&shared.limits());
     if let Some(error) = incoming.failure() {
         // The object is cut short by what failed, so that is the reason; but its identity may have arrived.
         return Err(match inspected {
@@ -68,7 +66,7 @@ fn prepare(
         let found = inspected.uids.study_instance_uid.clone();
         return Err(with_identity(StoreError::OtherStudy { wanted: wanted.clone(), found }, &inspected));
     }
-    match incoming.file.sync_data() {
+    match incoming.sync() {
         Ok(()) => Ok(inspected),
         Err(error) => Err(with_identity(unsynced(error), &inspected)),
     }

@@ -6,7 +6,7 @@ use crate::{
     draft::hex,
     durable,
     metadata::SeriesMetadata,
-    part10::{self, Inspected},
+    part10::{self, Inspected, Object},
     shared::Shared,
     uid,
     writer::{Placed, Writer, stored},
@@ -264,8 +264,7 @@ fn check_series(
                 report.findings.push(Finding::WrongSize { uids, expected: record.size, found: file.len() });
             }
             Ok(_) if deep => {
-                let digest =
-                    File::open(&path).and_then(|mut file| part10::digest(&mut file, record.data_set_offset));
+                let digest = File::open(&path).and_then(|mut file| file.digest(record.data_set_offset));
                 if !matches!(digest, Ok(digest) if hex(&digest) == record.data_set_digest) {
                     report.findings.push(Finding::WrongDigest(uids));
                 }

@@ -3,6 +3,7 @@
 use crate::{
     ArchiveOptions, Error, InstanceEntry, InstanceUids, Result, StoredInstance,
     catalogue::{Catalogue, InstanceRecord},
+    incoming::{Buffers, Room},
     layout::Layout,
     part10::Limits,
 };
@@ -17,16 +18,19 @@ pub(crate) struct Shared {
     pub layout: Layout,
     pub catalogue: Catalogue,
     pub options: ArchiveOptions,
+    pub buffers: Arc<Buffers>,
     broken: AtomicBool,
     additions: AtomicU64,
 }
 
 impl Shared {
     pub(crate) fn new(layout: Layout, catalogue: Catalogue, options: ArchiveOptions) -> Arc<Self> {
+        let buffers = Buffers::new(options.buffers_bytes);
         Arc::new(Shared {
             layout,
             catalogue,
             options,
+            buffers,
             broken: AtomicBool::new(false),
             additions: AtomicU64::new(0),
         })
@@ -34,6 +38,11 @@ impl Shared {
 
     pub(crate) fn limits(&self) -> Limits {
         Limits::of(&self.options)
+    }
+
+    /// Room for one object of up to `limit` bytes.
+    pub(crate) fn room(&self, limit: u64) -> Room {
+        Room { limit, min_free: self.options.min_free_bytes }
     }
 
     /// Said before instances are entered in the catalogue.

@@ -1,6 +1,7 @@
 //! The one thread that changes the archive: commits, deletions and mending, in the order they come.
 
 mod commit;
+mod folders;
 mod remove;
 
 pub(crate) use commit::{Placed, stored};
@@ -11,6 +12,7 @@ use crate::{
     shared::Shared,
 };
 use crossbeam_channel::Receiver;
+use folders::FolderSync;
 use snafu::ResultExt;
 use std::{
     fs::File,
@@ -36,6 +38,7 @@ pub(crate) enum Command {
 pub(crate) struct Writer {
     pub shared: Arc<Shared>,
     pub removals: Journal<Removal>,
+    folders: FolderSync,
 }
 
 impl Writer {
@@ -45,7 +48,7 @@ impl Writer {
         let path = shared.layout.removals();
         let removals =
             Journal::open(&path, |removal| pending.push(removal)).context(crate::error::RemovalsSnafu)?;
-        let writer = Writer { shared, removals };
+        let writer = Writer { shared, removals, folders: FolderSync::start()? };
         writer.finish_removals(pending)?;
         Ok(writer)
     }

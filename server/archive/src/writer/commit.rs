@@ -18,7 +18,6 @@ use std::{
     io,
     path::PathBuf,
     sync::Arc,
-    thread,
 };
 
 /// An instance whose object file is where it belongs, and who waits to hear.
@@ -45,11 +44,9 @@ impl Writer {
         };
         // Side by side, so that the file system's journal is written once for both. Which is first does not matter: an entry
         // without its file is dropped when the archive is opened after a crash.
-        let committed = thread::scope(|scope| {
-            let folders = scope.spawn(|| durable::sync_folders(&folders));
-            let catalogued = self.catalogue(&placed, places);
-            durable::joined(folders).and(catalogued)
-        });
+        let synced = self.folders.sync(folders);
+        let catalogued = self.catalogue(&placed, places);
+        let committed = synced.wait().and(catalogued);
         match self.shared.decisive(committed) {
             Ok(()) => placed.into_iter().for_each(acknowledge),
             Err(error) => refuse(placed, Arc::new(error)),
