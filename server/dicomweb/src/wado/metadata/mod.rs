@@ -2,5 +2,6 @@
 //!
 //! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1.1.2>
 
+mod framing;
 pub mod routes;
 mod service;

@@ -3,97 +3,115 @@
 use bytes::Bytes;
 use engram_archive::{Archive, BulkDataUri, InstanceUids};
 use snafu::ResultExt;
-use tokio::sync::mpsc::Sender;
+use tokio::sync::{mpsc, oneshot};
 
+use super::framing::{EntityTag, Framing};
 use crate::error::{ArchiveSnafu, NotFoundSnafu, Result, WriteXmlSnafu};
 use crate::native_model;
 use crate::place::Place;
 use crate::state::Urls;
 
-/// About how much XML is handed over at once, in bytes.
-const PIECE: usize = 1 << 20;
+/// Most bytes gathered before sending: an answer up to this size has a `Content-Length` and an `ETag`; a larger
+/// one is streamed without.
+const GATHERED_BYTES: usize = 8 << 20;
+/// About how much is handed over at once after that, in bytes, and how many such stretches wait to be sent.
+const STRETCH_BYTES: usize = 1 << 20;
+const WAITING_STRETCHES: usize = 4;
 
-/// What is sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// One JSON array.
-    Json,
-    /// An XML document an instance.
-    Xml,
+/// What is known of an answer before its head is sent.
+pub enum Answer {
+    /// All of it, and its `ETag`.
+    Whole { content: Vec<u8>, tag: String },
+    /// How it begins, and what comes after, or why nothing more does.
+    Begun { content: Vec<u8>, rest: mpsc::Receiver<Result<Bytes>> },
 }
 
-/// The next stretch of the JSON array, alone; or the next XML documents, each whole. Or why there is no more.
-pub type Piece = Result<Vec<Bytes>>;
-
-/// Sends the metadata of a place, piece by piece. Blocks while the pieces before wait; ends early when nobody
-/// receives any more.
-pub fn send(archive: &Archive, place: &Place, form: Form, urls: &Urls, pieces: &Sender<Piece>) {
+/// Answers with the metadata of a place. An answer that is whole is there with one change of thread; of one that is not, this sends
+/// the rest: it blocks while what was sent before waits, and ends early when nobody receives any more.
+pub fn answer(
+    archive: &Archive,
+    place: &Place,
+    framing: Framing,
+    urls: &Urls,
+    to: oneshot::Sender<Result<Answer>>,
+) {
     let bulk_data = |uids: &InstanceUids| urls.bulk_data(uids);
-    match found(archive, place, form, &bulk_data) {
-        Ok(Some(found)) => hand_over(found, pieces),
-        Ok(None) => drop(pieces.blocking_send(NotFoundSnafu { what: place.to_string() }.fail())),
-        Err(error) => drop(pieces.blocking_send(Err(error))),
+    let begun = found(archive, place, &framing, &bulk_data)
+        .and_then(|found| found.ok_or_else(|| NotFoundSnafu { what: place.to_string() }.build()))
+        .and_then(|mut pieces| Ok((begin(&mut pieces, &framing)?, pieces)));
+    match begun {
+        Err(error) => drop(to.send(Err(error))),
+        Ok((Begin { content, tag: Some(tag) }, _)) => drop(to.send(Ok(Answer::Whole { content, tag }))),
+        Ok((Begin { content, tag: None }, pieces)) => {
+            let (sender, rest) = mpsc::channel(WAITING_STRETCHES);
+            if to.send(Ok(Answer::Begun { content, rest })).is_ok() {
+                hand_over(pieces, &framing, &sender);
+            }
+        }
     }
 }
 
-type Pieces<'a> = Box<dyn Iterator<Item = Piece> + 'a>;
+/// The first bytes of an answer, and where they are all, its tag.
+struct Begin {
+    content: Vec<u8>,
+    tag: Option<String>,
+}
+
+fn begin(pieces: &mut Pieces, framing: &Framing) -> Result<Begin> {
+    let (mut content, mut tag) = (Vec::new(), EntityTag::of(framing));
+    for piece in pieces {
+        let piece = piece?;
+        tag.take(&piece);
+        framing.frame(&piece, &mut content);
+        if content.len() > GATHERED_BYTES {
+            return Ok(Begin { content, tag: None });
+        }
+    }
+    content.extend_from_slice(&framing.end());
+    Ok(Begin { content, tag: Some(tag.finish()) })
+}
+
+fn hand_over(pieces: Pieces, framing: &Framing, to: &mpsc::Sender<Result<Bytes>>) {
+    let mut stretch = Vec::new();
+    for piece in pieces {
+        match piece {
+            Ok(piece) => framing.frame(&piece, &mut stretch),
+            Err(error) => return drop(to.blocking_send(Err(error))),
+        }
+        if stretch.len() >= STRETCH_BYTES
+            && to.blocking_send(Ok(std::mem::take(&mut stretch).into())).is_err()
+        {
+            return;
+        }
+    }
+    stretch.extend_from_slice(&framing.end());
+    let _ = to.blocking_send(Ok(stretch.into()));
+}
+
+/// Stretches of a JSON array, or XML documents.
+type Pieces<'a> = Box<dyn Iterator<Item = Result<Vec<u8>>> + 'a>;
 
 /// The pieces of a place; `None` where there is nothing.
 fn found<'a>(
     archive: &Archive,
     place: &Place,
-    form: Form,
+    framing: &Framing,
     bulk_data: BulkDataUri<'a>,
 ) -> Result<Option<Pieces<'a>>> {
     let (study, series, instance) = (&place.study, place.series.as_deref(), place.instance.as_deref());
-    Ok(match form {
-        Form::Json => {
+    Ok(match framing {
+        Framing::Json => {
             let chunks = archive.metadata(study, series, instance, bulk_data).context(ArchiveSnafu)?;
-            let piece = |chunk: Result<_, _>| Ok(vec![Bytes::from(chunk.context(ArchiveSnafu)?)]);
-            chunks.map(|chunks| -> Pieces { Box::new(chunks.map(piece)) })
+            chunks.map(|chunks| -> Pieces { Box::new(chunks.map(|chunk| chunk.context(ArchiveSnafu))) })
         }
-        Form::Xml => {
+        Framing::Xml(_) => {
             let objects =
                 archive.metadata_objects(study, series, instance, bulk_data).context(ArchiveSnafu)?;
-            objects.map(|objects| -> Pieces { Box::new(Gathered { documents: objects.map(document) }) })
+            objects.map(|objects| -> Pieces { Box::new(objects.map(document)) })
         }
     })
 }
 
-fn document(object: Result<Vec<u8>, engram_archive::Error>) -> Result<Bytes> {
-    let object = object.context(ArchiveSnafu)?;
-    native_model::write(&object).map(Bytes::from).context(WriteXmlSnafu)
-}
-
-fn hand_over(pieces: impl Iterator<Item = Piece>, to: &Sender<Piece>) {
-    for piece in pieces {
-        let failed = piece.is_err();
-        if to.blocking_send(piece).is_err() || failed {
-            return;
-        }
-    }
-}
-
-/// Documents, some at a time.
-struct Gathered<I> {
-    documents: I,
-}
-
-impl<I: Iterator<Item = Result<Bytes>>> Iterator for Gathered<I> {
-    type Item = Piece;
-
-    fn next(&mut self) -> Option<Piece> {
-        let (mut gathered, mut length) = (Vec::new(), 0);
-        while length < PIECE {
-            match self.documents.next() {
-                Some(Ok(document)) => {
-                    length += document.len();
-                    gathered.push(document);
-                }
-                Some(Err(error)) => return Some(Err(error)),
-                None => break,
-            }
-        }
-        (!gathered.is_empty()).then_some(Ok(gathered))
-    }
+fn document(object: Result<Vec<u8>, engram_archive::Error>) -> Result<Vec<u8>> {
+    native_model::write(&object.context(ArchiveSnafu)?).context(WriteXmlSnafu)
 }
