@@ -140,8 +140,9 @@ impl Archive {
     pub fn submit(&self, incoming: Incoming, requirements: &StoreRequirements) -> StoreTicket {
         let (answer, ticket) = mpsc::sync_channel(1);
         let received = Received { incoming, requirements: requirements.clone(), answer };
-        let sent = self.inner.received.as_ref().map(|queue| queue.send(received));
-        if let Some(Err(unsent)) = sent {
+        if let Some(queue) = &self.inner.received
+            && let Err(unsent) = queue.send(received)
+        {
             let _ = unsent.0.answer.send(Err(Error::Closed.into()));
         }
         StoreTicket { answer: ticket }

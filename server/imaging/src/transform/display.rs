@@ -6,7 +6,7 @@ use crate::error::{BadAttributeSnafu, Error, Result, UnsupportedPhotometricSnafu
 use crate::pixels::{Frame, FrameData, Photometric, with_samples};
 use crate::resample::percentiles;
 use dicom_dictionary_std::tags;
-use dicom_object::DefaultDicomObject;
+use dicom_object::{DefaultDicomObject, InMemDicomObject};
 use image::{DynamicImage, GrayImage, RgbImage};
 use ndarray::ArrayView3;
 use snafu::OptionExt;
@@ -47,12 +47,16 @@ fn grey(object: &DefaultDicomObject, number: usize, frame: &Frame, window: Optio
         .or_else(|| Voi::of_frame(object, number))
         .or_else(|| default_window(frame, &modality.apply(&frame.data)).map(Voi::Window));
     let inverted = frame.photometric == Photometric::Monochrome1;
-    let shade = |value: f32| {
+    levels(frame, &modality, |value| {
         let display = voi.as_ref().map_or(0.0, |voi| voi.map(f64::from(value)));
         let display = if inverted { 1.0 - display } else { display };
         (display * 255.0).round() as u8
-    };
-    let shades = |data: &FrameData| modality.apply(data).into_iter().map(shade).collect();
+    })
+}
+
+/// What `shade` makes of each pixel's modality value.
+pub(super) fn levels<L: Copy>(frame: &Frame, modality: &Modality, shade: impl Fn(f32) -> L) -> Vec<L> {
+    let shades = |data: &FrameData| modality.apply(data).into_iter().map(&shade).collect();
     match &frame.data {
         FrameData::U16(samples) => by_table(samples, shades),
         FrameData::I16(samples) => by_table(samples, shades),
@@ -60,9 +64,9 @@ fn grey(object: &DefaultDicomObject, number: usize, frame: &Frame, window: Optio
     }
 }
 
-/// The grey levels of samples, looked up: a frame has far fewer values than pixels. With it a PNG of 512 by 512 pixels of
+/// The levels of samples, looked up: a frame has far fewer values than pixels. With it a PNG of 512 by 512 pixels of
 /// 12 bits took 3.6 ms, without it 6.5, from request to answer.
-fn by_table<T: Copy + Into<i32>>(samples: &[T], shades: impl Fn(&FrameData) -> Vec<u8>) -> Vec<u8> {
+fn by_table<T: Copy + Into<i32>, L: Copy>(samples: &[T], shades: impl Fn(&FrameData) -> Vec<L>) -> Vec<L> {
     let values = || samples.iter().map(|sample| (*sample).into());
     let (Some(least), Some(most)) = (values().min(), values().max()) else { return Vec::new() };
     let table = shades(&FrameData::I32((least..=most).collect()));
@@ -90,32 +94,53 @@ fn eight_bits(frame: &Frame) -> Vec<u8> {
 
 /// Looks indices up in the three palettes.
 fn palette(object: &DefaultDicomObject, frame: &Frame) -> Result<Vec<u8>> {
-    let table = |descriptor, data, name| {
-        Lut::read(object, descriptor, data, false).ok_or(Error::MissingAttribute { name })
-    };
-    let tables = [
-        table(
-            tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
-            tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-            "RedPaletteColorLookupTableData",
-        )?,
-        table(
-            tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
-            tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-            "GreenPaletteColorLookupTableData",
-        )?,
-        table(
-            tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
-            tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
-            "BluePaletteColorLookupTableData",
-        )?,
-    ];
-    // Some writers claim 16 bits and write entries of 8.
-    let shift = if tables.iter().flat_map(|table| &table.entries).any(|entry| *entry > 255) { 8 } else { 0 };
+    let palette = Palette::of(object)?;
     Ok(with_samples!(&frame.data, samples => {
-        samples
-            .iter()
-            .flat_map(|sample| tables.each_ref().map(|table| (table.get(*sample as f64) >> shift) as u8))
-            .collect()
+        samples.iter().flat_map(|sample| palette.colour(*sample as f64)).collect()
     }))
+}
+
+/// Red, green and blue of the Palette Color Lookup Table Module (PS3.3 C.7.9).
+pub(super) struct Palette {
+    tables: [Lut; 3],
+    /// Bits to leave out of an entry for 8 to remain.
+    shift: u32,
+}
+
+impl Palette {
+    pub(super) fn of(object: &InMemDicomObject) -> Result<Self> {
+        let table = |descriptor, data, name| {
+            Lut::read(object, descriptor, data, false).ok_or(Error::MissingAttribute { name })
+        };
+        let tables = [
+            table(
+                tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+                tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+                "RedPaletteColorLookupTableData",
+            )?,
+            table(
+                tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+                tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+                "GreenPaletteColorLookupTableData",
+            )?,
+            table(
+                tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
+                tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+                "BluePaletteColorLookupTableData",
+            )?,
+        ];
+        // Some writers claim 16 bits and write entries of 8.
+        let is_wide = tables.iter().flat_map(|table| &table.entries).any(|entry| *entry > 255);
+        Ok(Palette { tables, shift: if is_wide { 8 } else { 0 } })
+    }
+
+    /// The colour of an index.
+    fn colour(&self, index: f64) -> [u8; 3] {
+        self.tables.each_ref().map(|table| (table.get(index) >> self.shift) as u8)
+    }
+
+    /// The colour at a share, 0 to 1, of the way from the first entry to the last.
+    pub(super) fn at_share(&self, share: f64) -> [u8; 3] {
+        self.tables.each_ref().map(|table| (table.entry_at(share) >> self.shift) as u8)
+    }
 }

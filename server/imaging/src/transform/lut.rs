@@ -46,6 +46,16 @@ impl Lut {
         let index = (value.round() - self.first as f64).clamp(0.0, (self.entries.len() - 1) as f64);
         self.entries.get(index as usize).copied().unwrap_or(0)
     }
+
+    /// The entry at a share, 0 to 1, of the way from the first to the last.
+    pub(super) fn entry_at(&self, share: f64) -> u16 {
+        self.get(self.first as f64 + share * (self.entries.len() - 1) as f64)
+    }
+
+    /// An entry as a share of the largest that its bits allow.
+    pub(super) fn share_of(&self, entry: u16) -> f64 {
+        f64::from(entry) / f64::from((1u32 << self.bits) - 1)
+    }
 }
 
 /// Whether stored values are signed.

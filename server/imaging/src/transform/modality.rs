@@ -4,7 +4,7 @@ use super::lut::{Lut, is_signed};
 use crate::attributes::{first_item, float, of_frame};
 use crate::pixels::{FrameData, with_samples};
 use dicom_dictionary_std::tags;
-use dicom_object::DefaultDicomObject;
+use dicom_object::{DefaultDicomObject, InMemDicomObject};
 
 /// From stored values to the modality's own scale (CT: HU): PS3.3 C.11.1 and the Pixel Value Transformation
 /// functional group (C.7.6.16.2.9).
@@ -24,16 +24,29 @@ pub enum Modality {
 impl Modality {
     /// The transform of a frame, counted from 1: of its functional groups, the shared ones, or the image.
     pub fn of_frame(object: &DefaultDicomObject, frame: usize) -> Self {
-        let linear = of_frame(object, frame, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, |item| {
-            let slope = float(item, tags::RESCALE_SLOPE)?;
-            Some(Self::Linear { slope, intercept: float(item, tags::RESCALE_INTERCEPT).unwrap_or(0.0) })
-        });
-        linear
-            .or_else(|| {
-                let item = first_item(object, tags::MODALITY_LUT_SEQUENCE)?;
-                Lut::of_item(item, is_signed(object)).map(Self::Lut)
-            })
-            .unwrap_or(Self::Linear { slope: 1.0, intercept: 0.0 })
+        of_frame(object, frame, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, linear)
+            .or_else(|| table(object, is_signed(object)))
+            .unwrap_or(Self::IDENTITY)
+    }
+
+    /// The transform that an item holds for stored values that are signed or not; none changes nothing.
+    pub(super) fn of_item(item: &InMemDicomObject, signed: bool) -> Self {
+        linear(item).or_else(|| table(item, signed)).unwrap_or(Self::IDENTITY)
+    }
+
+    const IDENTITY: Self = Self::Linear { slope: 1.0, intercept: 0.0 };
+
+    /// The least and the largest value that it can make of stored values of so many bits.
+    pub(super) fn range(&self, bits: u16, signed: bool) -> [f64; 2] {
+        match self {
+            Self::Linear { slope, intercept } => {
+                let count = f64::from(bits.min(32)).exp2();
+                let stored = if signed { [-count / 2.0, count / 2.0 - 1.0] } else { [0.0, count - 1.0] };
+                let [one, other] = stored.map(|value| value * slope + intercept);
+                [one.min(other), one.max(other)]
+            }
+            Self::Lut(lut) => [0.0, f64::from((1u32 << lut.bits) - 1)],
+        }
     }
 
     /// Modality values of stored ones.
@@ -48,6 +61,15 @@ impl Modality {
             }),
         }
     }
+}
+
+fn linear(item: &InMemDicomObject) -> Option<Modality> {
+    let slope = float(item, tags::RESCALE_SLOPE)?;
+    Some(Modality::Linear { slope, intercept: float(item, tags::RESCALE_INTERCEPT).unwrap_or(0.0) })
+}
+
+fn table(item: &InMemDicomObject, signed: bool) -> Option<Modality> {
+    Lut::of_item(first_item(item, tags::MODALITY_LUT_SEQUENCE)?, signed).map(Modality::Lut)
 }
 
 #[cfg(test)]

@@ -163,7 +163,12 @@ fn fit(picture: &DynamicImage, (width, height): (u32, u32), limits: DecodeLimits
     Ok(picture.resize_exact(width, height, FilterType::Triangle))
 }
 
-fn ensure_within(width: u32, height: u32, bytes_per_pixel: u8, limits: DecodeLimits) -> Result<()> {
+pub(super) fn ensure_within(
+    width: u32,
+    height: u32,
+    bytes_per_pixel: u8,
+    limits: DecodeLimits,
+) -> Result<()> {
     let needed =
         u64::from(width).saturating_mul(u64::from(height)).saturating_mul(u64::from(bytes_per_pixel));
     ensure!(

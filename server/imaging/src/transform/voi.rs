@@ -40,6 +40,9 @@ impl VoiFunction {
 }
 
 impl Window {
+    /// Shows 0 as black and 1 as white.
+    pub(super) const UNIT: Window = Window { center: 0.5, width: 1.0, function: VoiFunction::LinearExact };
+
     /// A window, or None where the width is not one that the function allows.
     pub fn new(center: f64, width: f64, function: VoiFunction) -> Option<Self> {
         let smallest = if function == VoiFunction::Linear { 1.0 } else { f64::MIN_POSITIVE };
@@ -91,12 +94,13 @@ impl Voi {
     pub fn map(&self, value: f64) -> f64 {
         match self {
             Self::Window(window) => window.map(value),
-            Self::Lut(lut) => f64::from(lut.get(value)) / f64::from((1u32 << lut.bits) - 1),
+            Self::Lut(lut) => lut.share_of(lut.get(value)),
         }
     }
 }
 
-fn window(item: &InMemDicomObject) -> Option<Window> {
+/// The first window of an item.
+pub(super) fn window(item: &InMemDicomObject) -> Option<Window> {
     let center = float(item, tags::WINDOW_CENTER)?;
     let width = float(item, tags::WINDOW_WIDTH)?;
     let function = text(item, tags::VOILUT_FUNCTION).unwrap_or_default();

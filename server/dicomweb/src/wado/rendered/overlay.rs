@@ -1,16 +1,14 @@
 //! A segmentation over the image it was made on.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use dicom_object::DefaultDicomObject;
-use engram_archive::{Archive, InstanceEntry};
 use engram_imaging::{Raster, Window};
 use engram_seg::{Frame, Limits, ReferencedSlice, SegmentPixel, Segmentation, colour_of_number, read_within};
 use snafu::ResultExt;
 
-use crate::error::{ArchiveSnafu, PixelsSnafu, Result, SegmentationSnafu};
-use crate::options::DicomWebOptions;
+use super::source::Sources;
+use crate::error::{PixelsSnafu, Result, SegmentationSnafu};
 use crate::state::DicomWeb;
 use crate::wado::object;
 
@@ -19,14 +17,11 @@ const OPACITY: f32 = 0.5;
 
 /// A SEG, and what is needed to find the images under its frames.
 pub struct Overlay {
-    archive: Archive,
-    options: Arc<DicomWebOptions>,
+    sources: Sources,
     segmentation: Segmentation,
     colours: BTreeMap<u16, [u8; 3]>,
     /// Slices of all images that the SEG refers to: for frames that name none. Read when the first asks.
     all_slices: Option<Vec<ReferencedSlice>>,
-    /// The source that was opened last; several frames often lie on frames of one.
-    source: Option<(String, DefaultDicomObject)>,
 }
 
 impl Overlay {
@@ -36,14 +31,7 @@ impl Overlay {
         let segmentation = read_within(object, limits).context(SegmentationSnafu)?;
         let colours = segmentation.description.segments.iter();
         let colours = colours.map(|segment| (segment.number, segment.colour()));
-        Ok(Self {
-            archive: state.archive.clone(),
-            options: Arc::clone(&state.options),
-            colours: colours.collect(),
-            segmentation,
-            all_slices: None,
-            source: None,
-        })
+        Ok(Self { sources: Sources::new(state), colours: colours.collect(), segmentation, all_slices: None })
     }
 
     /// NumberOfFrames.
@@ -72,8 +60,8 @@ impl Overlay {
         };
         let Some(placed) = placed else { return Ok(None) };
         let Some(slice) = slices.get(placed.slice) else { return Ok(None) };
-        let limits = self.options.decoding();
-        let Some(source) = self.source(&slice.sop_instance_uid)? else { return Ok(None) };
+        let limits = self.sources.options.decoding();
+        let Some(source) = self.sources.open(&slice.sop_instance_uid)? else { return Ok(None) };
         match Raster::of_frame(source, slice.frame as usize, window, limits) {
             Ok(raster) => Ok(Some(raster.overlaid(self.layer(placed.pixels)))),
             Err(error) => {
@@ -86,7 +74,7 @@ impl Overlay {
     fn over_black(&self, index: usize) -> Result<Raster> {
         let description = &self.segmentation.description;
         let size = (u32::from(description.columns), u32::from(description.rows));
-        let black = Raster::black(size.0, size.1, self.options.decoding()).context(PixelsSnafu)?;
+        let black = Raster::black(size.0, size.1, self.sources.options.decoding()).context(PixelsSnafu)?;
         let pixels = self.segmentation.frame_pixels(index).into_iter().flatten();
         Ok(black.overlaid(self.layer(pixels)))
     }
@@ -107,34 +95,21 @@ impl Overlay {
         let named = self.segmentation.description.frames.get(index).map(|frame: &Frame| &frame.sources);
         if let Some(sources) = named.filter(|sources| !sources.is_empty()) {
             let uids: Vec<&str> = sources.iter().map(|source| source.sop_instance_uid.as_str()).collect();
-            return slices_of(&self.archive, uids.into_iter().take(self.options.max_frames));
+            return slices_of(&self.sources, uids.into_iter().take(self.sources.options.max_frames));
         }
         if self.all_slices.is_none() {
             let uids = self.segmentation.description.referenced_instances().into_iter();
-            self.all_slices = Some(slices_of(&self.archive, uids.take(self.options.max_frames))?);
+            self.all_slices = Some(slices_of(&self.sources, uids.take(self.sources.options.max_frames))?);
         }
         Ok(self.all_slices.clone().unwrap_or_default())
     }
-
-    fn source(&mut self, sop_instance_uid: &str) -> Result<Option<&DefaultDicomObject>> {
-        let is_open = self.source.as_ref().is_some_and(|(uid, _)| uid == sop_instance_uid);
-        if !is_open {
-            let Some(entry) = find(&self.archive, sop_instance_uid)? else { return Ok(None) };
-            self.source = Some((sop_instance_uid.to_owned(), object::open(&entry, &self.options)?));
-        }
-        Ok(self.source.as_ref().map(|(_, object)| object))
-    }
-}
-
-fn find(archive: &Archive, sop_instance_uid: &str) -> Result<Option<InstanceEntry>> {
-    archive.find_instance(sop_instance_uid).context(ArchiveSnafu)
 }
 
 /// The slices of those of the instances that the archive has.
-fn slices_of<'a>(archive: &Archive, uids: impl Iterator<Item = &'a str>) -> Result<Vec<ReferencedSlice>> {
+fn slices_of<'a>(sources: &Sources, uids: impl Iterator<Item = &'a str>) -> Result<Vec<ReferencedSlice>> {
     let mut slices = Vec::new();
     for uid in uids {
-        let Some(entry) = find(archive, uid)? else { continue };
+        let Some(entry) = sources.find(uid)? else { continue };
         let header = object::header(&entry)?;
         match ReferencedSlice::of_instance(&header) {
             Ok(of_instance) => slices.extend(of_instance),

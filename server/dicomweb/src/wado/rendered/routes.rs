@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use engram_archive::InstanceEntry;
 
 use super::parameters::asked;
+use super::presented;
 use super::{Form, PICTURES, PictureSource, answer};
 use crate::error::{Result, TooManyPicturesSnafu};
 use crate::media::Offer;
@@ -91,8 +92,9 @@ pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place)
 
 /// What there is at a place. `wants_all`: of one instance, and not some of its frames.
 fn find(state: &DicomWeb, place: &Place, wants_all: bool, wishes: Wishes) -> Result<Found> {
-    let entries = object::entries(&state.archive, place)?;
-    if let Some(entry) = entries.first().filter(|_| wants_all) {
+    let mut entries = object::entries(&state.archive, place)?;
+    if let Some(entry) = entries.first_mut().filter(|_| wants_all) {
+        entry.frames = presented::frames(state, entry)?;
         if let Some(kind) = video::media_type(&entry.transfer_syntax_uid) {
             return video::rendered(state, entry, kind, &wishes).map(Found::Video);
         }

@@ -1,12 +1,13 @@
-//! What a picture is made of: an image, or a segmentation over its source.
+//! What a picture is made of: an image, a segmentation over its source, or an image as a presentation state shows it.
 
 use dicom_dictionary_std::uids;
 use dicom_object::{DefaultDicomObject, InMemDicomObject};
 use engram_archive::InstanceEntry;
-use engram_imaging::{Animation, Error as ImagingError, PixelReader, Raster, Window};
+use engram_imaging::{Animation, Error as ImagingError, PixelReader, PresentationState, Raster, Window};
 use snafu::ResultExt;
 
 use super::overlay::Overlay;
+use super::presented::Presented;
 use crate::error::{PixelsSnafu, Result};
 use crate::state::DicomWeb;
 use crate::wado::object;
@@ -15,6 +16,7 @@ use crate::wado::object;
 pub enum Subject {
     Image { object: Box<DefaultDicomObject>, frames: usize },
     Segmentation(Box<Overlay>),
+    Presentation(Box<Presented>),
 }
 
 impl Subject {
@@ -24,6 +26,9 @@ impl Subject {
         let object = object::open(entry, &state.options)?;
         if SEGMENTATIONS.contains(&entry.sop_class_uid.as_str()) {
             return Ok(Self::Segmentation(Box::new(Overlay::new(state, &object)?)));
+        }
+        if PresentationState::is_class(&entry.sop_class_uid) {
+            return Presented::of(state, object).map(|presented| Self::Presentation(Box::new(presented)));
         }
         let reader = PixelReader::open(&object, state.options.decoding()).context(PixelsSnafu)?;
         let frames = reader.number_of_frames();
@@ -36,6 +41,7 @@ impl Subject {
         match self {
             Self::Image { frames, .. } => *frames,
             Self::Segmentation(overlay) => overlay.frames(),
+            Self::Presentation(presented) => presented.frames(),
         }
     }
 
@@ -56,6 +62,7 @@ impl Subject {
                 Raster::of_frame(object, frame, window, state.options.decoding()).context(PixelsSnafu)
             }
             Self::Segmentation(overlay) => overlay.raster(frame, window),
+            Self::Presentation(presented) => presented.raster(frame, window),
         }
     }
 
@@ -63,7 +70,9 @@ impl Subject {
     pub fn animation(&self, first: &Raster) -> Result<Animation> {
         match self {
             Self::Image { object, .. } => Animation::of_frames(object, first),
-            Self::Segmentation(_) => Animation::of_frames(&InMemDicomObject::new_empty(), first),
+            Self::Segmentation(_) | Self::Presentation(_) => {
+                Animation::of_frames(&InMemDicomObject::new_empty(), first)
+            }
         }
         .context(PixelsSnafu)
     }

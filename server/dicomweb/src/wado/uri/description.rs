@@ -14,11 +14,13 @@ use crate::wado::rendered::PICTURES;
 use crate::wado::rendered::parameters::MAX_VIEWPORT;
 use crate::wado::video;
 
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 16] = [
     "requestType",
     "studyUID",
     "seriesUID",
     "objectUID",
+    "presentationUID",
+    "presentationSeriesUID",
     "contentType",
     "transferSyntax",
     "frameNumber",
@@ -32,7 +34,7 @@ const NAMES: [&str; 14] = [
 ];
 
 /// The parameters of WADO-URI (PS3.18 9.4.1).
-pub fn parameters() -> [Parameter; 14] {
+pub fn parameters() -> [Parameter; 16] {
     let needed = |parameter: Parameter| ParameterBuilder::from(parameter).required(Required::True).build();
     let uid = || text().pattern(Some(UID));
     let number = || text().pattern(Some(r"^-?[0-9]+(\.[0-9]+)?$"));
@@ -42,6 +44,12 @@ pub fn parameters() -> [Parameter; 14] {
         query_parameter("studyUID", "StudyInstanceUID.", uid()),
         query_parameter("seriesUID", "SeriesInstanceUID.", uid()),
         needed(query_parameter("objectUID", "SOPInstanceUID.", uid())),
+        query_parameter(
+            "presentationUID",
+            "A presentation state that the picture is to show the object by.",
+            uid(),
+        ),
+        query_parameter("presentationSeriesUID", "The presentation state's series.", uid()),
         query_parameter("contentType", "Media types, in order of preference.", text()),
         query_parameter(
             "transferSyntax",

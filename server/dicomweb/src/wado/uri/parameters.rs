@@ -13,6 +13,9 @@ pub struct Parameters {
     pub study: Option<String>,
     pub series: Option<String>,
     pub object: String,
+    /// The presentation state that the picture is to show the object by.
+    pub presentation: Option<String>,
+    pub presentation_series: Option<String>,
     /// As sent: media types in order of preference.
     pub content_type: Option<String>,
     pub transfer_syntax: Option<String>,
@@ -35,11 +38,13 @@ pub fn parameters(pairs: &[(String, String)]) -> Result<Parameters> {
     if value(pairs, "anonymize").is_some_and(|value| value != "no") {
         return Err(refused("`anonymize` is not supported: objects are sent as they are stored"));
     }
-    if value(pairs, "presentationUID").or(value(pairs, "presentationSeriesUID")).is_some() {
-        return Err(refused("`presentationUID` is not supported: presentation states are not applied"));
-    }
     let uid = |name: &str, of: &'static str| value(pairs, name).map(|text| check(of, text)).transpose();
     let object = uid("objectUID", "instance")?.ok_or_else(|| refused("`objectUID` is missing"))?;
+    let presentation = uid("presentationUID", "instance")?;
+    let presentation_series = uid("presentationSeriesUID", "series")?;
+    if presentation.is_none() && presentation_series.is_some() {
+        return Err(refused("`presentationSeriesUID` needs `presentationUID`"));
+    }
     let rows = read(pairs, "rows", ROWS, side)?;
     let columns = read(pairs, "columns", COLUMNS, side)?;
     let viewport = (columns.unwrap_or(MAX_VIEWPORT), rows.unwrap_or(MAX_VIEWPORT));
@@ -47,6 +52,8 @@ pub fn parameters(pairs: &[(String, String)]) -> Result<Parameters> {
         study: uid("studyUID", "study")?,
         series: uid("seriesUID", "series")?,
         object,
+        presentation,
+        presentation_series,
         content_type: value(pairs, "contentType").map(str::to_owned),
         transfer_syntax: value(pairs, "transferSyntax").map(str::to_owned),
         frame: read(pairs, "frameNumber", FRAME, frame)?,
@@ -115,7 +122,8 @@ mod tests {
     fn all_parameters_are_read() {
         let text = "requestType=WADO&studyUID=1.1&seriesUID=1.2&objectUID=1.3&contentType=image/png&frameNumber=2\
             &rows=64&columns=32&region=0.1,0.2,0.5,1&windowCenter=40&windowWidth=400&imageQuality=7\
-            &transferSyntax=1.2.840.10008.1.2.1&annotation=patient&anonymize=no&charset=utf-8";
+            &transferSyntax=1.2.840.10008.1.2.1&annotation=patient&anonymize=no&charset=utf-8&presentationUID=1.4\
+            &presentationSeriesUID=1.5";
         let read = parameters(&pairs(text).unwrap()).unwrap();
         assert_eq!(
             read,
@@ -123,6 +131,8 @@ mod tests {
                 study: Some("1.1".to_owned()),
                 series: Some("1.2".to_owned()),
                 object: "1.3".to_owned(),
+                presentation: Some("1.4".to_owned()),
+                presentation_series: Some("1.5".to_owned()),
                 content_type: Some("image/png".to_owned()),
                 transfer_syntax: Some("1.2.840.10008.1.2.1".to_owned()),
                 frame: Some(2),
@@ -150,7 +160,8 @@ mod tests {
         for text in [
             "studyUID=x",
             "anonymize=yes",
-            "presentationUID=1.2",
+            "presentationUID=x",
+            "presentationSeriesUID=1.2",
             "rows=0",
             "columns=99999",
             "frameNumber=0",

@@ -16,7 +16,7 @@ use crate::wado::document::{self, Document, Links};
 use crate::wado::instances::service::{self, DICOM};
 use crate::wado::instances::transcoded;
 use crate::wado::rendered::parameters::{format, refused, warning};
-use crate::wado::rendered::{Form, PICTURES, PictureSource, answer as send_pictures};
+use crate::wado::rendered::{Form, PICTURES, PictureSource, Presented, answer as send_pictures};
 use crate::wado::{object, video};
 
 /// Sends one instance: as a picture, or the object.
@@ -31,6 +31,9 @@ pub async fn retrieve(request: HttpRequest, state: Data<DicomWeb>) -> Result<Htt
     })
     .await?;
     let offer = choose(&asked, &entry, has_pixels, document)?;
+    if asked.presentation.is_some() && !PICTURES.contains(&offer.media_type) {
+        return Err(refused(&format!("`presentationUID` is for pictures, not for {}", offer.media_type)));
+    }
     match (offer.media_type, document) {
         (DICOM, _) => send_object(&request, &state, &asked, entry, &offer).await,
         (kind, Some(document)) => {
@@ -44,14 +47,40 @@ pub async fn retrieve(request: HttpRequest, state: Data<DicomWeb>) -> Result<Htt
 
 /// The instance, which must lie where the study and series say, as far as they are given.
 fn find(state: &DicomWeb, asked: &Parameters) -> Result<InstanceEntry> {
-    let entry = state.archive.find_instance(&asked.object).context(ArchiveSnafu)?;
+    find_within(state, &asked.object, asked.study.as_deref(), asked.series.as_deref())
+}
+
+fn find_within(
+    state: &DicomWeb,
+    uid: &str,
+    study: Option<&str>,
+    series: Option<&str>,
+) -> Result<InstanceEntry> {
+    let entry = state.archive.find_instance(uid).context(ArchiveSnafu)?;
     let lies_there = |entry: &InstanceEntry| {
-        let is = |wanted: &Option<String>, uid: &String| wanted.as_ref().is_none_or(|wanted| wanted == uid);
-        is(&asked.study, &entry.uids.study_instance_uid) && is(&asked.series, &entry.uids.series_instance_uid)
+        study.is_none_or(|study| study == entry.uids.study_instance_uid)
+            && series.is_none_or(|series| series == entry.uids.series_instance_uid)
     };
     match entry.filter(lies_there) {
         Some(entry) => Ok(entry),
-        None => NotFoundSnafu { what: format!("instance {}", asked.object) }.fail(),
+        None => NotFoundSnafu { what: format!("instance {uid}") }.fail(),
+    }
+}
+
+/// The presentation state, and which of the frames that it shows are the wanted ones of an image.
+fn presented(
+    state: &DicomWeb,
+    uid: &str,
+    series: Option<&str>,
+    image: &InstanceEntry,
+    frames: &[usize],
+) -> Result<(InstanceEntry, Vec<usize>)> {
+    let entry = find_within(state, uid, None, series)?;
+    let presented = Presented::of(state, object::open(&entry, &state.options)?)?;
+    let number = |frame: &usize| presented.number_of(&image.uids.sop_instance_uid, *frame);
+    match frames.iter().map(number).collect() {
+        Some(numbers) => Ok((entry, numbers)),
+        None => Err(refused("the presentation state is not for that image, or not for that frame of it")),
     }
 }
 
@@ -125,7 +154,7 @@ async fn send_picture(
 ) -> Result<HttpResponse> {
     let limit = state.options.max_frames;
     let animated = media_type == "image/gif" && asked.frame.is_none();
-    let count = entry.frames as usize;
+    let count = entry.frames.max(1) as usize;
     if animated && count > limit {
         return Err(Error::TooManyPictures { count, limit });
     }
@@ -136,8 +165,17 @@ async fn send_picture(
         region: asked.region,
         mirrored: [false; 2],
     };
-    let frames = if animated { None } else { Some(vec![asked.frame.unwrap_or(1)]) };
-    let source = PictureSource { entries: vec![entry], may_lack: false, frames, options, animated };
+    let frames = if animated { (1..=count).collect() } else { vec![asked.frame.unwrap_or(1)] };
+    let (entry, frames) = match asked.presentation {
+        Some(uid) => {
+            let (state, series) = (state.clone(), asked.presentation_series);
+            let find = move || presented(&state, &uid, series.as_deref(), &entry, &frames);
+            blocking(find).await?
+        }
+        None => (entry, frames),
+    };
+    let (entries, frames) = (vec![entry], Some(frames));
+    let source = PictureSource { entries, may_lack: false, frames, options, animated };
     let warning = asked.annotation.as_deref().map(warning);
     send_pictures(state.as_ref().clone(), source, Form::Single, media_type, warning).await
 }
