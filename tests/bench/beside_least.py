@@ -6,7 +6,8 @@
 
 DATA was made by `make_data.py` of the yardstick. In each run the same instances go to an empty `least_store` and to an empty
 Engram, by as many connections as the yardstick has, from a client in Python on the same processors, as its is; and as
-many threads write and sync files of that size, without a client or a server.
+many threads write and sync files of that size, without a client or a server. *Filed* is an Engram that receives everything into files
+(`[storage] receive_mb = 0`), through the page cache.
 """
 
 import argparse
@@ -43,20 +44,24 @@ def main():
     studies = json.loads((arguments.data / "manifest.json").read_text())["studies"]
     # The second half of the studies, as the yardstick does.
     paths = [arguments.data / one["path"] for study in studies[len(studies) // 2:] for one in study["instances"]]
-    rates = {"floor": [], "least": [], "engram": []}
+    rates = {"floor": [], "least": [], "filed": [], "engram": []}
+    filed = arguments.out / "filed.toml"
+    filed.write_text("[storage]\nreceive_mb = 0\n")
     for run in range(arguments.runs):
         rates["floor"].append(time_floor(arguments.out, run, instance_size(arguments.data)))
         with least(arguments.least, arguments.out / f"least-{run}"):
             rates["least"].append(rate_of(LEAST_PORT, paths))
-        with engram(arguments.engram, ENGRAM_PORT, arguments.out / f"engram-{run}", arguments.out / "engram.log"):
-            rates["engram"].append(rate_of(ENGRAM_PORT, paths))
+        for name, options in (("filed", ["--config", filed]), ("engram", [])):
+            store, log = arguments.out / f"{name}-{run}", arguments.out / "engram.log"
+            with engram(arguments.engram, ENGRAM_PORT, store, log, *options):
+                rates[name].append(rate_of(ENGRAM_PORT, paths))
     # Stores stay until the end: what is deleted slows down the disk for whoever comes next.
     for store in [path for path in arguments.out.iterdir() if path.is_dir()]:
         shutil.rmtree(store)
     medians = {name: statistics.median(found) for name, found in rates.items()}
     for name, found in rates.items():
         print(f"{name}: {medians[name]:.0f} a second ({', '.join(f'{rate:.0f}' for rate in found)})")
-    for name, peer in (("least", "floor"), ("engram", "floor"), ("engram", "least")):
+    for name, peer in (("least", "floor"), ("engram", "floor"), ("engram", "least"), ("engram", "filed")):
         ratios = [one / other for one, other in zip(rates[name], rates[peer], strict=True)]
         print(f"{name} / {peer}: {statistics.median(ratios):.2f}")
 

@@ -5,7 +5,7 @@
 //! # What lies on disk
 //! `objects/xx/STUDY/SERIES/SOP.dcm` holds each Part 10 object as it was received, never overwritten.
 //! `metadata/xx/STUDY/SERIES.N.jsonl` keeps each series' DICOM JSON ready to send (derived).
-//! `incoming/` holds what is being received; `removals.journal` what is being deleted. The catalogue is one
+//! `incoming/` holds what is being received, unless it is small and there is memory for it; `removals.journal` what is being deleted. The catalogue is one
 //! sled tree (derived).
 //!
 //! # What is promised

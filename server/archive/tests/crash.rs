@@ -15,6 +15,8 @@ use std::{
 };
 
 const ROUNDS: u32 = 20;
+/// Studies of a round are numbered from its own number times this.
+const STUDIES: u32 = 100_000;
 
 /// Cargo builds examples beside the tests.
 fn example(name: &str) -> PathBuf {
@@ -26,7 +28,7 @@ fn example(name: &str) -> PathBuf {
 fn run_and_kill(root: &Path, first: u32, after: Duration) -> Vec<String> {
     let mut child = Command::new(example("store_loop"))
         .arg(root)
-        .args([first.to_string(), "0".to_owned()])
+        .args([first.to_string(), "0".to_owned(), side_of(first).to_string()])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -41,7 +43,12 @@ fn run_and_kill(root: &Path, first: u32, after: Duration) -> Vec<String> {
 /// The slice that the loop stored under this UID.
 fn slice(sop: &str) -> Slice {
     let parts: Vec<u32> = sop.split('.').skip(2).map(|part| part.parse().unwrap()).collect();
-    Slice::new(parts[0], parts[1], parts[2].try_into().unwrap())
+    Slice { side: side_of(parts[0]), ..Slice::new(parts[0], parts[1], parts[2].try_into().unwrap()) }
+}
+
+/// Pixels a side: of every other round so many that objects are written past the page cache.
+fn side_of(study: u32) -> u16 {
+    if (study / STUDIES).is_multiple_of(2) { 200 } else { 16 }
 }
 
 fn study_of(sop: &str) -> String {
@@ -54,7 +61,7 @@ fn every_acknowledged_instance_survives_and_nothing_deleted_rises() {
     let (mut stored, mut deleting, mut deleted) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for round in 1..=ROUNDS {
         let random = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_micros() % 400;
-        let lines = run_and_kill(root.path(), round * 100_000, Duration::from_millis(u64::from(60 + random)));
+        let lines = run_and_kill(root.path(), round * STUDIES, Duration::from_millis(u64::from(60 + random)));
         for line in lines {
             match line.split_once(' ') {
                 Some(("stored", sop)) => stored.insert(sop.to_owned()),

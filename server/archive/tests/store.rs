@@ -8,7 +8,7 @@ use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::{tags, uids};
 use engram_archive::{Archive, ArchiveOptions, BulkValue, InstanceUids, StoreOutcome, StoreRequirements};
 use serde_json::{Value, json};
-use std::{fs, os::unix::fs::FileExt};
+use std::{fs, io::Read, os::unix::fs::FileExt};
 
 fn metadata(archive: &Archive, study: &str, series: Option<&str>, sop: Option<&str>) -> Option<Vec<Value>> {
     let bulk = |uids: &InstanceUids| format!("http://x/{}/", uids.sop_instance_uid);
@@ -89,6 +89,40 @@ fn a_batch_is_answered_in_order_each_on_its_own_account() {
     let (twins, other) = ((None, None, Some(0x0111)), (Some(0x0111), Some(0x0111), None));
     assert!(same_uid == twins || same_uid == other, "{reasons:?}");
     assert_consistent(&archive);
+}
+
+#[test]
+fn objects_of_any_size_are_stored_as_they_came_whatever_memory_there_is() {
+    // In memory through the cache, in memory past it, at the edge of what is held, and larger.
+    let sides = [16, 200, 512, 723, 724, 800];
+    for buffers_bytes in [0, 1 << 20, 8 << 20] {
+        let root = tempfile::tempdir().unwrap();
+        let archive = open_with(root.path(), |options| options.buffers_bytes = buffers_bytes);
+        let slices =
+            sides.iter().zip(1..).map(|(side, number)| Slice { side: *side, ..Slice::new(1, 1, number) });
+        let slices: Vec<Slice> = slices.collect();
+        let incoming: Vec<_> = slices.iter().map(|slice| receive(&archive, &slice.bytes())).collect();
+        let received = incoming.iter().map(|incoming| {
+            let mut bytes = Vec::new();
+            incoming.stretch(100..incoming.len()).unwrap().read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        for (received, slice) in received.zip(&slices) {
+            assert!(received == slice.bytes()[100..], "{buffers_bytes} {}", slice.side);
+        }
+        for (outcome, slice) in archive.store_all(incoming, &StoreRequirements::default()).iter().zip(&slices)
+        {
+            assert!(
+                matches!(outcome, Ok(StoreOutcome::Stored(_))),
+                "{buffers_bytes} {} {outcome:?}",
+                slice.side
+            );
+            let entry = archive.find_instance(&slice.sop).unwrap().unwrap();
+            assert!(fs::read(entry.path).unwrap() == slice.bytes(), "{buffers_bytes} {}", slice.side);
+        }
+        assert_eq!(fs::read_dir(root.path().join("incoming")).unwrap().count(), 0);
+        assert_consistent(&archive);
+    }
 }
 
 #[test]

@@ -44,6 +44,13 @@ fn calls(trace: &str) -> Vec<Call> {
 
 #[test]
 fn file_folder_and_catalogue_are_synced_before_the_acknowledgement() {
+    // Small ones are written through the page cache, larger ones past it, the largest while they are received.
+    for side in ["16", "200", "800"] {
+        trace_of_slices(side);
+    }
+}
+
+fn trace_of_slices(side: &str) {
     let traced = "fsync,fdatasync,rename,renameat,renameat2,write";
     let is_there =
         Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success());
@@ -61,7 +68,7 @@ fn file_folder_and_catalogue_are_synced_before_the_acknowledgement() {
         .arg(&trace)
         .arg(example)
         .arg(&root)
-        .args(["1", "6"])
+        .args(["1", "6", side])
         .stdout(Stdio::piped())
         .output()
         .unwrap();
@@ -109,5 +116,7 @@ fn file_folder_and_catalogue_are_synced_before_the_acknowledgement() {
         acknowledged += 1;
     }
     assert_eq!(acknowledged, 48);
-    println!("{acknowledged} acknowledgements, each after the syncs of file, folder and catalogue");
+    println!(
+        "{acknowledged} acknowledgements of {side} x {side} pixels, each after the syncs of file, folder and catalogue"
+    );
 }
