@@ -144,6 +144,11 @@ impl Catalogue {
         self.get(&series_key(study, series))
     }
 
+    /// Whether a series is here; it costs less than its record.
+    pub(crate) fn has_series(&self, study: &str, series: &str) -> Result<bool> {
+        self.tree.contains_key(series_key(study, series)).context(CatalogueSnafu { action: "read" })
+    }
+
     pub(crate) fn instance(&self, uids: &InstanceUids) -> Result<Option<InstanceRecord>> {
         self.get(&instance_key(uids))
     }

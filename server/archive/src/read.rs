@@ -128,23 +128,26 @@ fn objects<'a>(
     bulk: BulkDataUri<'a>,
 ) -> Result<Option<Objects<'a>>> {
     let catalogue = &reader.shared.catalogue;
-    let single = match (series, sop) {
-        (Some(series), Some(sop)) => Some(InstanceUids::new(study, series, sop)),
-        _ => None,
-    };
-    let series: VecDeque<String> = match (series, &single) {
-        (Some(_), Some(uids)) if catalogue.instance(uids)?.is_none() => VecDeque::new(),
-        (Some(series), _) => {
-            catalogue.series(study, series)?.map(|_| series.to_owned()).into_iter().collect()
+    let mut current = None;
+    let series: VecDeque<String> = match (series, sop) {
+        (Some(series), Some(sop)) => {
+            let uids = InstanceUids::new(study, series, sop);
+            let Some(record) = catalogue.instance(&uids)? else { return Ok(None) };
+            let kept = SeriesMetadata::open(&reader.shared.layout, study, series);
+            current = Some((kept, vec![(uids, record)].into_iter()));
+            VecDeque::new()
+        }
+        (Some(series), None) => {
+            catalogue.has_series(study, series)?.then(|| series.to_owned()).into_iter().collect()
         }
         (None, _) => {
             catalogue.series_of(study).map(|entry| entry.map(|(series, _)| series)).collect::<Result<_>>()?
         }
     };
-    if series.is_empty() {
+    if series.is_empty() && current.is_none() {
         return Ok(None);
     }
-    Ok(Some(Objects { reader, study: study.to_owned(), series, single, bulk, current: None }))
+    Ok(Some(Objects { reader, study: study.to_owned(), series, bulk, current }))
 }
 
 /// A series being read: its kept JSON and the instances that are left.
@@ -155,7 +158,6 @@ struct Objects<'a> {
     reader: Reader,
     study: String,
     series: VecDeque<String>,
-    single: Option<InstanceUids>,
     bulk: BulkDataUri<'a>,
     current: Option<Current>,
 }
@@ -179,17 +181,7 @@ impl Objects<'_> {
                 }
             }
             let Some(series) = self.series.pop_front() else { return Ok(None) };
-            let instances = match &self.single {
-                Some(uids) => self
-                    .reader
-                    .shared
-                    .catalogue
-                    .instance(uids)?
-                    .map(|record| (uids.clone(), record))
-                    .into_iter()
-                    .collect(),
-                None => self.reader.instances(&self.study, &series)?,
-            };
+            let instances = self.reader.instances(&self.study, &series)?;
             let kept = SeriesMetadata::open(&self.reader.shared.layout, &self.study, &series);
             self.current = Some((kept, instances.into_iter()));
         }

@@ -126,11 +126,11 @@ fn is_bare_loopback(host: &str) -> bool {
 
 /// The path under which [`crate::configure`] was mounted, e.g. `/dicomweb`.
 fn mount_of(request: &HttpRequest) -> String {
-    let pattern = request.match_pattern().unwrap_or_default();
+    let path = request.path();
     let roots = ["/studies", "/series", "/instances", "/workitems", "/subscribers"];
-    let end = roots.iter().filter_map(|root| pattern.find(root)).min();
+    let end = roots.iter().filter_map(|root| path.find(root)).min();
     // Without one of them it is the root itself.
-    let mount = end.map_or(pattern.trim_end_matches('/'), |end| pattern.get(..end).unwrap_or_default());
+    let mount = end.map_or(path.trim_end_matches('/'), |end| path.get(..end).unwrap_or_default());
     mount.to_owned()
 }
 
