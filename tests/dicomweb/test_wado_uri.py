@@ -98,7 +98,7 @@ def test_study_and_series_may_be_left_out_but_not_be_wrong(house, stored):
     {"objectUID": ""},
     {"studyUID": "../.."},
     {"anonymize": "yes"},
-    {"presentationUID": "1.2"},
+    {"presentationSeriesUID": "1.2"},
     {"frameNumber": "0"},
     {"windowCenter": "40"},
     {"region": "0,0,0,0"},
