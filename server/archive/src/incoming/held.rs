@@ -134,7 +134,7 @@ fn is_refusal(error: &io::Error) -> bool {
 }
 
 /// Writes all whole blocks past the page cache, and the rest through it. Copying an object to the cache and syncing it from there
-/// takes the processors about twice as long (`tests/bench/beside_least.py` compares); in return the first who reads it reads from the disk.
+/// costs more of the processors (`tests/bench/beside_least.py` compares); in return the first who reads it reads from the disk.
 #[cfg(target_os = "linux")]
 fn write_directly(path: &Path, object: &[u8]) -> io::Result<File> {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
