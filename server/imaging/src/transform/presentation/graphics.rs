@@ -145,7 +145,8 @@ pub(super) fn is_near(path: &Path) -> bool {
     [bounds.left(), bounds.top(), bounds.right(), bounds.bottom()].iter().all(|place| place.abs() <= FARTHEST)
 }
 
-fn polyline(points: &[Point]) -> Option<Path> {
+/// Lines from point to point.
+pub(super) fn polyline(points: &[Point]) -> Option<Path> {
     let mut path = PathBuilder::new();
     let (first, others) = points.split_first()?;
     path.move_to(first.x, first.y);

@@ -1,5 +1,6 @@
 //! Shutters: parts of the image that are not to be seen (PS3.3 C.7.6.11 and C.7.6.15).
 
+use super::graphics::{is_near, polyline};
 use super::layers::{cielab, p_value};
 use super::overlay::Overlay;
 use super::reference::Place;
@@ -7,6 +8,7 @@ use crate::attributes::{codes, integer};
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
 use dicom_object::InMemDicomObject;
+use tiny_skia::{FillRule, Mask, Point, Transform};
 
 /// What covers the image.
 pub(super) struct Shutter {
@@ -20,14 +22,15 @@ pub(super) struct Shutter {
 enum Opening {
     Rectangle { left: i64, right: i64, upper: i64, lower: i64 },
     Circle { centre: [i64; 2], radius: i64 },
-    Polygon(Vec<[f64; 2]>),
+    Polygon(Mask),
 }
 
 impl Shutter {
     /// The state's shutter over an image of that width and height.
     pub(super) fn of(state: &InMemDicomObject, place: &Place, size: [usize; 2]) -> Option<Self> {
         let shapes = codes(state, tags::SHUTTER_SHAPE);
-        let openings: Vec<Opening> = shapes.iter().filter_map(|shape| Opening::of(state, shape)).collect();
+        let openings: Vec<Opening> =
+            shapes.iter().filter_map(|shape| Opening::of(state, shape, size)).collect();
         let bitmap = shapes.iter().any(|shape| shape == "BITMAP").then(|| {
             let group =
                 integer(state, tags::SHUTTER_OVERLAY_GROUP).and_then(|group| u16::try_from(group).ok());
@@ -53,7 +56,7 @@ impl Shutter {
 }
 
 impl Opening {
-    fn of(state: &InMemDicomObject, shape: &str) -> Option<Self> {
+    fn of(state: &InMemDicomObject, shape: &str, size: [usize; 2]) -> Option<Self> {
         match shape {
             "RECTANGULAR" => Some(Opening::Rectangle {
                 left: integer(state, tags::SHUTTER_LEFT_VERTICAL_EDGE)?,
@@ -65,11 +68,8 @@ impl Opening {
                 centre: integers(state, tags::CENTER_OF_CIRCULAR_SHUTTER)?.try_into().ok()?,
                 radius: integer(state, tags::RADIUS_OF_CIRCULAR_SHUTTER)?,
             }),
-            "POLYGONAL" => {
-                let numbers = integers(state, tags::VERTICES_OF_THE_POLYGONAL_SHUTTER)?;
-                let corners = numbers.as_chunks::<2>().0.iter();
-                Some(Opening::Polygon(corners.map(|corner| corner.map(|place| place as f64)).collect()))
-            }
+            "POLYGONAL" => polygon(&integers(state, tags::VERTICES_OF_THE_POLYGONAL_SHUTTER)?, size)
+                .map(Opening::Polygon),
             _ => None,
         }
     }
@@ -84,7 +84,13 @@ impl Opening {
                 let square = |side: i64| side.saturating_mul(side);
                 square(down).saturating_add(square(across)) <= square(*radius)
             }
-            Opening::Polygon(corners) => is_inside(corners, [row as f64, column as f64]),
+            Opening::Polygon(mask) => {
+                let place = (row - 1) * i64::from(mask.width()) + column - 1;
+                usize::try_from(place)
+                    .ok()
+                    .and_then(|place| mask.data().get(place))
+                    .is_some_and(|seen| *seen > 0)
+            }
         }
     }
 }
@@ -93,12 +99,12 @@ fn integers(item: &InMemDicomObject, tag: Tag) -> Option<Vec<i64>> {
     item.get(tag)?.to_multi_int::<i64>().ok()
 }
 
-/// Whether a point lies in a polygon: by the crossings of a ray from it.
-fn is_inside(corners: &[[f64; 2]], [row, column]: [f64; 2]) -> bool {
-    let edges = corners.iter().zip(corners.iter().cycle().skip(1));
-    let crosses = |([from_row, from_column], [to_row, to_column]): (&[f64; 2], &[f64; 2])| {
-        (*from_row > row) != (*to_row > row)
-            && column < (to_column - from_column) * (row - from_row) / (to_row - from_row) + from_column
-    };
-    edges.filter(|edge| crosses(*edge)).count() % 2 == 1
+/// What a polygon encloses, by its corners' rows and columns.
+fn polygon(corners: &[i64], [width, height]: [usize; 2]) -> Option<Mask> {
+    let middles = |[row, column]: &[i64; 2]| Point::from_xy(*column as f32 - 0.5, *row as f32 - 0.5);
+    let corners: Vec<Point> = corners.as_chunks::<2>().0.iter().map(middles).collect();
+    let path = polyline(&corners).filter(is_near)?;
+    let mut mask = Mask::new(u32::try_from(width).ok()?, u32::try_from(height).ok()?)?;
+    mask.fill_path(&path, FillRule::EvenOdd, false, Transform::identity());
+    Some(mask)
 }

@@ -31,6 +31,10 @@ fn numbers(values: &[f64]) -> PrimitiveValue {
     PrimitiveValue::F32(values.iter().map(|value| *value as f32).collect())
 }
 
+fn strings<T: ToString>(values: impl IntoIterator<Item = T>) -> PrimitiveValue {
+    PrimitiveValue::Strs(values.into_iter().map(|value| value.to_string()).collect())
+}
+
 /// 4 by 3 pixels, each of a level of its own, shown through a window of just those.
 fn image_of_levels() -> DefaultDicomObject {
     slice(3, 4, &(0..12).map(|level| level * 20).collect::<Vec<i16>>())
@@ -148,19 +152,20 @@ proptest! {
         points in prop::collection::vec(number(), 0..12),
         thickness in number(),
         shutter in any::<[i32; 4]>(),
+        polygon in prop::collection::vec(prop_oneof![-5..20i32, any::<i32>()], 0..12),
         origin in any::<[i16; 2]>(),
     ) {
         let mut object = turned(rotation, "Y", corners.map(|corner| corner.map(|place| i32::from(place % 50))));
         put_item(&mut object, tags::GRAPHIC_ANNOTATION_SEQUENCE, graphics(kind, &points, units, thickness));
         for (tag, vr, value) in [
-            (tags::SHUTTER_SHAPE, VR::CS, "RECTANGULAR\\CIRCULAR\\POLYGONAL\\BITMAP".into()),
+            (tags::SHUTTER_SHAPE, VR::CS, strings(["RECTANGULAR", "CIRCULAR", "POLYGONAL", "BITMAP"])),
             (tags::SHUTTER_LEFT_VERTICAL_EDGE, VR::IS, shutter[0].to_string().into()),
             (tags::SHUTTER_RIGHT_VERTICAL_EDGE, VR::IS, shutter[1].to_string().into()),
             (tags::SHUTTER_UPPER_HORIZONTAL_EDGE, VR::IS, shutter[2].to_string().into()),
             (tags::SHUTTER_LOWER_HORIZONTAL_EDGE, VR::IS, shutter[3].to_string().into()),
-            (tags::CENTER_OF_CIRCULAR_SHUTTER, VR::IS, format!("{}\\{}", shutter[0], shutter[1]).into()),
+            (tags::CENTER_OF_CIRCULAR_SHUTTER, VR::IS, strings([shutter[0], shutter[1]])),
             (tags::RADIUS_OF_CIRCULAR_SHUTTER, VR::IS, shutter[2].to_string().into()),
-            (tags::VERTICES_OF_THE_POLYGONAL_SHUTTER, VR::IS, shutter.map(|n| n.to_string()).join("\\").into()),
+            (tags::VERTICES_OF_THE_POLYGONAL_SHUTTER, VR::IS, strings(polygon)),
             (tags::SHUTTER_OVERLAY_GROUP, VR::US, PrimitiveValue::from(0x6000u16)),
             (Tag(0x6000, 0x0010), VR::US, PrimitiveValue::from(3u16)),
             (Tag(0x6000, 0x0011), VR::US, PrimitiveValue::from(4u16)),
