@@ -156,8 +156,8 @@ impl Resource {
 }
 
 /// Mounts resources. Of those of one depth that fit a path the first answers. Deeper ones are asked first: each that is asked in vain
-/// reads through the path's UIDs, and what is asked for most lies deep. In the order of the table, the metadata of an instance
-/// took 0.54 ms of the processors instead of 0.33.
+/// reads through the path's UIDs, and what is asked for most lies deep. In the order of the table, 30 such readings were 7 % of
+/// what the metadata of an instance takes of the processors.
 pub fn mount(resources: impl IntoIterator<Item = Resource>, services: &mut ServiceConfig) {
     let mut resources: Vec<Resource> = resources.into_iter().collect();
     resources.sort_by_cached_key(|resource| Reverse(resource.path().matches('/').count()));

@@ -42,7 +42,9 @@ impl Receiver for Store {
     type Instance = Incoming;
 
     fn begin(&self) -> Result<Incoming, Refusal> {
-        self.archive.incoming().map_err(|error| Refusal { status: OUT_OF_RESOURCES, comment: report(&error) })
+        self.archive
+            .incoming_file()
+            .map_err(|error| Refusal { status: OUT_OF_RESOURCES, comment: report(&error) })
     }
 
     fn finish(&self, peer: &Peer, instance: Incoming) -> Result<(), Refusal> {

@@ -1,6 +1,6 @@
 //! Text above the image: at its box, or beside its anchor.
 
-use super::graphics::{Sheet, is_near, points};
+use super::graphics::{Sheet, is_near, points, polyline};
 use crate::attributes::text;
 use dicom_core::Tag;
 use dicom_dictionary_std::tags;
@@ -12,7 +12,7 @@ use embedded_graphics::mono_font::iso_8859_1::FONT_9X18;
 use embedded_graphics::pixelcolor::{Rgb888, RgbColor};
 use embedded_graphics::prelude::{DrawTarget, Drawable};
 use embedded_graphics::text::{Baseline, Text};
-use tiny_skia::{PathBuilder, PremultipliedColorU8};
+use tiny_skia::{Point as Place, PremultipliedColorU8};
 
 /// Pixels between an anchor and the text beside it.
 const GAP: f32 = 4.0;
@@ -34,24 +34,20 @@ pub(super) fn write(sheet: &mut Sheet, object: &InMemDicomObject, colour: [u8; 3
     let anchor = place(tags::ANCHOR_POINT, tags::ANCHOR_POINT_ANNOTATION_UNITS);
     let corner = match corners {
         // Turned, the corners of the box change places.
-        [Some(one), Some(other)] => Some((one.x.min(other.x), one.y.min(other.y))),
-        [one, _] => one.map(|one| (one.x, one.y)),
+        [Some(one), Some(other)] => Some(Place::from_xy(one.x.min(other.x), one.y.min(other.y))),
+        [one, _] => one,
     };
-    let Some((x, y)) = corner.or_else(|| anchor.map(|anchor| (anchor.x + GAP, anchor.y + GAP))) else {
-        return;
-    };
+    let beside = || anchor.map(|anchor| Place::from_xy(anchor.x + GAP, anchor.y + GAP));
+    let Some(corner) = corner.or_else(beside) else { return };
     let is_visible = text(object, tags::ANCHOR_POINT_VISIBILITY).as_deref() == Some("Y");
-    if let Some(anchor) = anchor.filter(|_| is_visible) {
-        let mut line = PathBuilder::new();
-        line.move_to(anchor.x, anchor.y);
-        line.line_to(x, y);
-        if let Some(line) = line.finish().filter(is_near) {
-            sheet.stroke(&line, colour, 1.0);
-        }
+    let line = anchor.filter(|_| is_visible).and_then(|anchor| polyline(&[anchor, corner]));
+    if let Some(line) = line.filter(is_near) {
+        sheet.stroke(&line, colour, 1.0);
     }
     let style = MonoTextStyle::new(&FONT_9X18, Rgb888::new(colour[0], colour[1], colour[2]));
     let lines: String = words.replace("\r\n", "\n").chars().take(LETTERS).collect();
-    let at = Point::new(x.clamp(-FAR, FAR).round() as i32, y.clamp(-FAR, FAR).round() as i32);
+    let [x, y] = [corner.x, corner.y].map(|place| place.clamp(-FAR, FAR).round() as i32);
+    let at = Point::new(x, y);
     // A sheet takes every dot: those outside it are left out.
     let Ok(_) = Text::with_baseline(&lines, at, style, Baseline::Top).draw(sheet);
 }
