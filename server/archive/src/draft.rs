@@ -20,6 +20,9 @@ use std::{
 /// The most SOP classes that a series' record names; real series have one or two.
 pub(crate) const MAX_SOP_CLASSES: usize = 16;
 
+/// The most bytes of a Code String (PS3.5 section 6.2).
+const MAX_CODE_STRING: usize = 16;
+
 /// One record as it was and as it shall be.
 struct Change<T> {
     before: Option<T>,
@@ -45,7 +48,7 @@ fn native_pixels(json: &DataSetJson, value: Range<u64>) -> Option<NativePixels> 
         bits_stored: number(tags::BITS_STORED).unwrap_or(bits_allocated),
         signed: number(tags::PIXEL_REPRESENTATION) == Some(1),
         photometric_interpretation: Some(json.text(tags::PHOTOMETRIC_INTERPRETATION))
-            .filter(|name| !name.is_empty())?,
+            .filter(|name| (1..=MAX_CODE_STRING).contains(&name.len()))?,
     })
 }
 
@@ -107,7 +110,7 @@ impl<'c> Draft<'c> {
         }
         attributes::merge(&mut series.attributes, json, attributes::is_series);
         if is_new_series {
-            series.modality = json.text(tags::MODALITY);
+            series.modality = index_value(&json.text(tags::MODALITY));
         }
 
         let study = self.study(&uids.study_instance_uid)?;
@@ -153,6 +156,12 @@ impl<'c> Draft<'c> {
 
     /// Writes everything, atomically; not durable before the catalogue is synced.
     pub(crate) fn apply(self) -> Result<()> {
+        let catalogue = self.catalogue;
+        catalogue.apply(self.batch()?)
+    }
+
+    /// Everything, to be written atomically.
+    pub(crate) fn batch(self) -> Result<sled::Batch> {
         let mut batch = sled::Batch::default();
         // Most instances say of their study what is known of it.
         for (study, change) in self.studies.iter().filter(|(_, change)| change.before != change.after) {
@@ -172,7 +181,7 @@ impl<'c> Draft<'c> {
                 None => batch.remove(key.as_bytes()),
             }
         }
-        self.catalogue.apply(batch)
+        Ok(batch)
     }
 }
 

@@ -7,7 +7,11 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    thread,
 };
+
+/// How many folders are open at once, where many are synced.
+const MAX_OPEN: usize = 64;
 
 /// How many threads sync at once. The file system's journal commits what they ask for together.
 const THREADS: usize = 8;
@@ -37,25 +41,71 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<()> {
     synced.context(FileSnafu { action: "sync the folder", path: folder })
 }
 
-/// Syncs many folders, several at once.
+/// Syncs many folders.
 pub(crate) fn sync_folders(folders: &BTreeSet<PathBuf>) -> Result<()> {
     let folders: Vec<&PathBuf> = folders.iter().collect();
-    if let [folder] = folders[..] {
-        return sync_folder(folder);
+    folders.chunks(MAX_OPEN).try_for_each(|some| OpenFolders::open(some)?.sync())
+}
+
+/// Folders that are open, so that syncing them fails only as the disk does.
+pub(crate) struct OpenFolders(Vec<(PathBuf, File)>);
+
+impl OpenFolders {
+    /// Opens folders. A process that may open no more files is refused here, before anything depends on the sync.
+    pub(crate) fn open(folders: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<Self> {
+        let open = |folder: &Path| {
+            let opened = File::open(folder).context(FileSnafu { action: "open the folder", path: folder })?;
+            Ok((folder.to_owned(), opened))
+        };
+        folders.into_iter().map(|folder| open(folder.as_ref())).collect::<Result<_>>().map(OpenFolders)
     }
-    let share = folders.len().div_ceil(THREADS).max(1);
-    std::thread::scope(|scope| {
-        let threads: Vec<_> = folders
-            .chunks(share)
-            .map(|chunk| scope.spawn(move || chunk.iter().try_for_each(|folder| sync_folder(folder))))
-            .collect();
-        threads.into_iter().try_for_each(joined)
-    })
+
+    /// Syncs them, several at once.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let sync_some = |some: &[(PathBuf, File)]| {
+            some.iter().try_for_each(|(path, folder)| {
+                folder.sync_all().context(FileSnafu { action: "sync the folder", path })
+            })
+        };
+        let OpenFolders(folders) = self;
+        if folders.len() <= 1 {
+            return sync_some(folders);
+        }
+        let share = folders.len().div_ceil(THREADS);
+        thread::scope(|scope| {
+            let begin = |some| {
+                let sync = move || sync_some(some);
+                // Where there can be no more threads, this one does it.
+                thread::Builder::new().spawn_scoped(scope, sync).map_err(|_| sync())
+            };
+            let begun: Vec<_> = folders.chunks(share).map(begin).collect();
+            begun.into_iter().try_for_each(|one| one.map_or_else(|done| done, joined))
+        })
+    }
 }
 
 /// What a thread came to.
-pub(crate) fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+fn joined<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Makes everything durable that was ever done under a folder, by whomever: what a process left behind that was killed is seen by
+/// the next one although it may not be on the disk.
+#[cfg(target_os = "linux")]
+pub(crate) fn sync_all_under(folder: &Path) -> Result<()> {
+    let synced = File::open(folder).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+    synced.context(FileSnafu { action: "sync the file system of", path: folder })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn sync_all_under(folder: &Path) -> Result<()> {
+    for entry in entries(folder)? {
+        match entry.is_dir() {
+            true => sync_all_under(&entry)?,
+            false => sync_folder(&entry)?,
+        }
+    }
+    sync_folder(folder)
 }
 
 /// Removes a file; that it is not there is no failure. Tells whether it was.

@@ -70,6 +70,23 @@ pub enum Error {
     Closed,
 }
 
+impl Error {
+    /// Whether the disk has no room left.
+    pub fn is_full(&self) -> bool {
+        let source = match self {
+            Error::File { source, .. } | Error::Catalogue { source: sled::Error::Io(source), .. } => source,
+            Error::Removals { source: crate::JournalError::File { source, .. } } => source,
+            _ => return false,
+        };
+        is_full(source)
+    }
+}
+
+/// Whether it says that the disk has no room left.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Why an instance was not stored. [`StoreError::failure_reason`] is what a STOW-RS or C-STORE answer carries.
 #[derive(Debug, Snafu)]
 #[snafu(visibility(pub(crate)))]

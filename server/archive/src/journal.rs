@@ -67,7 +67,7 @@ pub enum JournalError {
 #[derive(Debug)]
 pub struct Journal<T> {
     path: PathBuf,
-    /// `None` once a write has failed.
+    /// `None` once it is not known what the file holds.
     file: Mutex<Option<File>>,
     records: PhantomData<fn(T)>,
 }
@@ -96,8 +96,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
                 return DamagedSnafu { path, offset: end }.fail();
             }
             tracing::warn!(path = %path.display(), bytes = rest.len(), "cut a torn record off the journal's end");
-            file.set_len(end).context(io("cut"))?;
-            file.sync_all().context(io("sync"))?;
+            cut(&mut file, end).context(io("cut"))?;
         }
         file.seek(SeekFrom::Start(end)).context(io("read"))?;
         if is_new {
@@ -131,7 +130,12 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         let Some(mut file) = slot.take() else {
             return BrokenSnafu { path: &self.path }.fail();
         };
-        file.write_all(&frames).context(FileSnafu { action: "write", path: &self.path })?;
+        let end = file.stream_position().context(FileSnafu { action: "read", path: &self.path })?;
+        if let Err(error) = file.write_all(&frames) {
+            // As where the disk is full: the journal goes on from where it was.
+            *slot = cut(&mut file, end).is_ok().then_some(file);
+            return Err(error).context(FileSnafu { action: "write", path: &self.path });
+        }
         file.sync_data().context(FileSnafu { action: "sync", path: &self.path })?;
         *slot = Some(file);
         Ok(())
@@ -144,7 +148,7 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
     {
         let frames = frames(records)?;
         let mut slot = self.file.lock();
-        if slot.take().is_none() {
+        if slot.is_none() {
             return BrokenSnafu { path: &self.path }.fail();
         }
         let next = self.path.with_extension("next");
@@ -154,10 +158,18 @@ impl<T: Serialize + DeserializeOwned> Journal<T> {
         file.write_all(&frames).context(io("write"))?;
         file.sync_all().context(io("sync"))?;
         fs::rename(&next, &self.path).context(io("put in place"))?;
+        *slot = None;
         sync_parent(&self.path)?;
         *slot = Some(file);
         Ok(())
     }
+}
+
+/// Ends a file at `end`, durably; it is written on from there.
+fn cut(file: &mut File, end: u64) -> io::Result<()> {
+    file.set_len(end)?;
+    file.seek(SeekFrom::Start(end))?;
+    file.sync_all()
 }
 
 /// Hands the whole records that `bytes` begin with to `replay`; answers what follows them.

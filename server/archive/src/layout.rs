@@ -31,6 +31,11 @@ impl Layout {
         self.root.join("metadata")
     }
 
+    /// Where files go that lay in an object's place and do not read.
+    pub(crate) fn set_aside(&self) -> PathBuf {
+        self.root.join("set-aside")
+    }
+
     pub(crate) fn removals(&self) -> PathBuf {
         self.root.join("removals.journal")
     }

@@ -29,6 +29,7 @@
 
 mod archive;
 mod attributes;
+mod budget;
 mod bulk;
 mod catalogue;
 mod draft;

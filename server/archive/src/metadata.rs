@@ -10,7 +10,7 @@ use snafu::ResultExt;
 use std::{
     collections::BTreeSet,
     fs::{File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, BufWriter, Read, Seek, SeekFrom, Write},
 };
 
 /// Gives the text that goes before `bulkdata/TAG...` in an instance's BulkDataURIs.
@@ -50,6 +50,9 @@ impl Iterator for MetadataObjects<'_> {
     }
 }
 
+/// Bytes that are written at a time; a longer line by itself.
+const WRITE_BYTES: usize = 64 << 10;
+
 /// Copies kept JSON to `out` with the BulkDataURIs begun by `prefix`.
 pub(crate) fn resolve(json: &[u8], prefix: &str, out: &mut Vec<u8>) {
     let prefix = serde_json::Value::from(prefix).to_string();
@@ -75,17 +78,23 @@ pub(crate) fn append(layout: &Layout, study: &str, series: &str, lines: &[&[u8]]
     let file = OpenOptions::new().append(true).create(true).open(&path);
     let mut file = file.context(FileSnafu { action: "open", path: &path })?;
     let mut offset = file.seek(SeekFrom::End(0)).context(FileSnafu { action: "read", path: &path })?;
-    let mut text = Vec::with_capacity(lines.iter().map(|line| line.len() + 1).sum());
     let mut places = Vec::with_capacity(lines.len());
     for line in lines {
         let length = line.len() as u64;
         places.push(Place { offset, length, crc32: crc32fast::hash(line) });
-        text.extend_from_slice(line);
-        text.push(b'\n');
         offset += length + 1;
     }
-    file.write_all(&text).context(FileSnafu { action: "write", path: &path })?;
+    write_lines(file, lines).context(FileSnafu { action: "write", path: &path })?;
     Ok(places)
+}
+
+fn write_lines(file: File, lines: &[&[u8]]) -> io::Result<()> {
+    let mut file = BufWriter::with_capacity(WRITE_BYTES, file);
+    for line in lines {
+        file.write_all(line)?;
+        file.write_all(b"\n")?;
+    }
+    file.flush()
 }
 
 /// Writes the series' file anew with these lines alone, and says where each lies.

@@ -13,7 +13,8 @@ pub struct ArchiveOptions {
     pub max_instance_bytes: u64,
     /// Bytes that must stay free on the disk: with less, nothing more is received. Default 0.
     pub min_free_bytes: u64,
-    /// The most DICOM JSON, in bytes, that one instance may make without its bulk data. Default 64 MiB.
+    /// The most DICOM JSON, in bytes, that one instance may make without its bulk data, and that all instances that wait to be
+    /// committed may make together. Default 64 MiB.
     pub max_metadata_bytes: usize,
     /// Binary values longer than this many bytes become a BulkDataURI; pixel data always does. Default 1024.
     pub inline_binary_bytes: usize,

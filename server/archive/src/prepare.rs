@@ -1,8 +1,8 @@
 //! Before the commit: each received object is verified and its bytes are synced, several at once.
 
 use crate::{
-    Incoming, StoreError, StoreFailure, StoreOutcome, StoreRequirements, part10::Inspected, shared::Shared,
-    writer::Command,
+    Incoming, StoreError, StoreFailure, StoreOutcome, StoreRequirements, budget::Share, error::is_full,
+    part10::Inspected, shared::Shared, writer::Command,
 };
 use crossbeam_channel::{Receiver, Sender};
 use std::{io, sync::mpsc};
@@ -22,6 +22,8 @@ pub(crate) struct Prepared {
     pub incoming: Incoming,
     pub inspected: Inspected,
     pub answer: Answer,
+    /// Of the memory for what waits.
+    pub share: Share,
 }
 
 /// Prepares objects until no more can come.
@@ -29,7 +31,8 @@ pub(crate) fn run(shared: &Shared, received: &Receiver<Received>, commands: &Sen
     for Received { mut incoming, requirements, answer } in received {
         match prepare(shared, &mut incoming, &requirements) {
             Ok(inspected) => {
-                let prepared = Prepared { incoming, inspected, answer };
+                let share = shared.waiting.take(inspected.json.text.len() as u64);
+                let prepared = Prepared { incoming, inspected, answer, share };
                 if let Err(unsent) = commands.send(Command::Store(Box::new(prepared)))
                     && let Command::Store(prepared) = unsent.0
                 {
@@ -73,10 +76,7 @@ fn prepare(
 }
 
 fn unsynced(error: io::Error) -> StoreError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::NoSpace,
-        _ => StoreError::Unreadable { offset: 0, source: error },
-    }
+    if is_full(&error) { StoreError::NoSpace } else { StoreError::Unreadable { offset: 0, source: error } }
 }
 
 /// A refusal that names the instance.

@@ -42,6 +42,11 @@ pub(crate) fn reconcile(
 ) -> Result<(Recovery, Vec<(PathBuf, String)>)> {
     let mut recovery = Recovery::default();
     let mut reasons = Vec::new();
+    let objects = writer.shared.layout.objects();
+    if !durable::entries(&objects)?.is_empty() {
+        // What is found here will be acknowledged when it is sent again.
+        durable::sync_all_under(&objects)?;
+    }
     let mut unknown = Vec::new();
     for folder in series_folders(&writer.shared)? {
         let SeriesFolder { files, study, series } = folder?;
@@ -91,13 +96,13 @@ fn adopt(writer: &Writer, files: &[ObjectFile]) -> Result<Adopted> {
             }
         };
         match (refused, inspected) {
-            (None, Ok(inspected)) => placed.push(Placed { inspected, answers: Vec::new() }),
+            (None, Ok(inspected)) => placed.push(Placed { inspected, answers: Vec::new(), share: None }),
             (reason, _) => unreadable.push((file.path.clone(), reason.unwrap_or_default())),
         }
     }
     if !placed.is_empty() {
         let places = writer.keep_metadata(&placed)?;
-        writer.catalogue(&placed, places)?;
+        writer.enter(writer.entries(&placed, places)?)?;
     }
     Ok((placed.iter().map(|placed| stored(&placed.inspected)).collect(), unreadable))
 }
@@ -130,8 +135,6 @@ fn inspect(shared: &Shared, file: &ObjectFile) -> Result<Inspected, String> {
     let mut opened = File::open(&file.path).map_err(|error| error.to_string())?;
     let inspected = part10::inspect(&mut opened, &shared.limits()).map_err(|failure| failure.to_string())?;
     if inspected.uids == *uids {
-        // Its bytes may not have reached the disk before the crash.
-        opened.sync_data().map_err(|error| error.to_string())?;
         Ok(inspected)
     } else {
         Err("it lies where another instance belongs".to_owned())

@@ -2,6 +2,7 @@
 
 use crate::{
     ArchiveOptions, Error, InstanceEntry, InstanceUids, Result, StoredInstance,
+    budget::Budget,
     catalogue::{Catalogue, InstanceRecord},
     incoming::{Buffers, Room},
     layout::Layout,
@@ -19,6 +20,8 @@ pub(crate) struct Shared {
     pub catalogue: Catalogue,
     pub options: ArchiveOptions,
     pub buffers: Arc<Buffers>,
+    /// For the DICOM JSON of what waits to be committed.
+    pub waiting: Arc<Budget>,
     broken: AtomicBool,
     additions: AtomicU64,
 }
@@ -26,11 +29,13 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn new(layout: Layout, catalogue: Catalogue, options: ArchiveOptions) -> Arc<Self> {
         let buffers = Buffers::new(options.buffers_bytes);
+        let waiting = Budget::new(options.max_metadata_bytes as u64);
         Arc::new(Shared {
             layout,
             catalogue,
             options,
             buffers,
+            waiting,
             broken: AtomicBool::new(false),
             additions: AtomicU64::new(0),
         })

@@ -15,7 +15,10 @@ use crossbeam_channel::Receiver;
 use folders::FolderSync;
 use snafu::ResultExt;
 use std::{
+    cell::Cell,
+    collections::BTreeSet,
     fs::File,
+    path::PathBuf,
     sync::{Arc, mpsc},
 };
 
@@ -39,6 +42,8 @@ pub(crate) struct Writer {
     pub shared: Arc<Shared>,
     pub removals: Journal<Removal>,
     folders: FolderSync,
+    /// Folders of commits that came to nothing; the next one syncs them.
+    unsynced: Cell<BTreeSet<PathBuf>>,
 }
 
 impl Writer {
@@ -48,7 +53,7 @@ impl Writer {
         let path = shared.layout.removals();
         let removals =
             Journal::open(&path, |removal| pending.push(removal)).context(crate::error::RemovalsSnafu)?;
-        let writer = Writer { shared, removals, folders: FolderSync::start()? };
+        let writer = Writer { shared, removals, folders: FolderSync::start()?, unsynced: Cell::default() };
         writer.finish_removals(pending)?;
         Ok(writer)
     }

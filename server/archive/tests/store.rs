@@ -6,7 +6,9 @@ mod common;
 use common::{Slice, assert_consistent, database, open, open_with, part10, receive, store};
 use dicom_core::{DataElement, PrimitiveValue, VR};
 use dicom_dictionary_std::{tags, uids};
-use engram_archive::{Archive, ArchiveOptions, BulkValue, InstanceUids, StoreOutcome, StoreRequirements};
+use engram_archive::{
+    Archive, ArchiveOptions, BulkValue, InstanceUids, StoreError, StoreOutcome, StoreRequirements,
+};
 use serde_json::{Value, json};
 use std::{fs, io::Read, os::unix::fs::FileExt};
 
@@ -359,4 +361,27 @@ fn the_data_set_says_which_instance_it_is() {
     let object = Slice::new(1, 1, 1).object().with_exact_meta(meta.build().unwrap());
     object.write_all(&mut bytes).unwrap();
     assert_eq!(store(&archive, &bytes).unwrap().instance().uids.sop_instance_uid, "2.25.1.1.1");
+}
+
+#[test]
+fn what_lies_in_an_objects_place_unknown_to_the_catalogue_is_not_overwritten() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = open(root.path());
+    let first = store(&archive, &Slice::new(1, 1, 1).bytes()).unwrap();
+    let folder = archive.find_instance(&first.instance().uids.sop_instance_uid).unwrap().unwrap().path;
+    let place = |number: i32| folder.with_file_name(format!("2.25.1.1.{number}.dcm"));
+
+    fs::write(place(2), b"all that is left").unwrap();
+    assert!(matches!(store(&archive, &Slice::new(1, 1, 2).bytes()), Ok(StoreOutcome::Stored(_))));
+    let aside = root.path().join("set-aside/2.25.1.1.2.dcm.1");
+    assert_eq!(fs::read(&aside).unwrap(), b"all that is left");
+    assert_eq!(fs::read(place(2)).unwrap(), Slice::new(1, 1, 2).bytes());
+
+    let other = Slice { fill: 8, ..Slice::new(1, 1, 3) }.bytes();
+    fs::write(place(3), &other).unwrap();
+    let failure = store(&archive, &Slice::new(1, 1, 3).bytes()).unwrap_err();
+    assert!(matches!(failure.error, StoreError::Conflict { .. }), "{failure}");
+    assert_eq!(fs::read(place(3)).unwrap(), other);
+    assert!(matches!(store(&archive, &other), Ok(StoreOutcome::Stored(_))));
+    assert_consistent(&archive);
 }

@@ -1,22 +1,23 @@
 //! Group commit: many instances, one sync of each folder and one of the catalogue.
 
-use super::Writer;
+use super::{Writer, inspect_object};
 use crate::{
     Error, Result, StoreError, StoreOutcome, StoredInstance,
+    budget::Share,
     catalogue::Place,
     draft::{Draft, hex},
-    durable,
+    durable::{self, OpenFolders},
     error::FileSnafu,
     metadata,
     part10::Inspected,
     prepare::{Answer, Prepared, with_identity},
 };
 use dicom_dictionary_std::tags;
-use snafu::IntoError;
+use snafu::{IntoError, ResultExt};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    io,
-    path::PathBuf,
+    fs,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -25,6 +26,9 @@ pub(crate) struct Placed {
     pub inspected: Inspected,
     /// The first is told that it was stored; others sent the same object within the group.
     pub answers: Vec<Answer>,
+    /// Of the memory for what waits, where it waited.
+    #[expect(dead_code, reason = "it is kept to be dropped with this")]
+    pub share: Option<Share>,
 }
 
 impl Writer {
@@ -33,24 +37,39 @@ impl Writer {
         if group.is_empty() {
             return;
         }
-        let mut folders = BTreeSet::new();
+        let mut folders = self.unsynced.take();
+        folders.retain(|folder| folder.is_dir());
         let placed = self.place(group, &mut folders);
         if placed.is_empty() {
-            return;
+            return self.unsynced.set(folders);
         }
-        let places = match self.keep_metadata(&placed) {
-            Ok(places) => places,
-            Err(error) => return self.take_back(placed, error),
+        let (opened, entries) = match self.make_ready(&placed, &folders) {
+            Ok(ready) => ready,
+            Err(error) => {
+                self.unsynced.set(folders);
+                return self.take_back(placed, error);
+            }
         };
         // Side by side, so that the file system's journal is written once for both. Which is first does not matter: an entry
         // without its file is dropped when the archive is opened after a crash.
-        let synced = self.folders.sync(folders);
-        let catalogued = self.catalogue(&placed, places);
+        let synced = self.folders.sync(opened);
+        let catalogued = self.enter(entries);
         let committed = synced.wait().and(catalogued);
         match self.shared.decisive(committed) {
             Ok(()) => placed.into_iter().for_each(acknowledge),
             Err(error) => refuse(placed, Arc::new(error)),
         }
+    }
+
+    /// Does what can fail without harm: what follows is only writing and syncing.
+    fn make_ready(
+        &self,
+        placed: &[Placed],
+        folders: &BTreeSet<PathBuf>,
+    ) -> Result<(OpenFolders, sled::Batch)> {
+        let opened = OpenFolders::open(folders)?;
+        let places = self.keep_metadata(placed)?;
+        Ok((opened, self.entries(placed, places)?))
     }
 
     /// Takes back objects that are in place but not in the catalogue, as where the disk is full: the archive goes on.
@@ -68,7 +87,7 @@ impl Writer {
     fn place(&self, group: Vec<Prepared>, folders: &mut BTreeSet<PathBuf>) -> Vec<Placed> {
         let mut placed: Vec<Placed> = Vec::new();
         let mut by_sop: HashMap<String, usize> = HashMap::new();
-        for Prepared { incoming, inspected, answer } in group {
+        for Prepared { incoming, inspected, answer, share } in group {
             let sop = inspected.uids.sop_instance_uid.clone();
             // Whatever is refused leaves nothing behind by the time that is heard.
             if let Some(twin) = by_sop.get(&sop).and_then(|index| placed.get_mut(*index)) {
@@ -97,7 +116,7 @@ impl Writer {
             match self.place_one(incoming, &inspected, folders) {
                 Ok(()) => {
                     by_sop.insert(sop, placed.len());
-                    placed.push(Placed { inspected, answers: vec![answer] });
+                    placed.push(Placed { inspected, answers: vec![answer], share: Some(share) });
                 }
                 Err(error) => {
                     let _ = answer.send(Err(with_identity(error, &inspected)));
@@ -133,9 +152,41 @@ impl Writer {
         let folder = self.shared.layout.series_folder(&uids.study_instance_uid, &uids.series_instance_uid);
         durable::make_folder(&folder, folders).map_err(refusal)?;
         let path = self.shared.layout.object(uids);
+        if path.exists() {
+            self.clear_place(&path, inspected, folders)?;
+        }
         incoming
             .place(&path)
             .map_err(|source| refusal(FileSnafu { action: "put in place", path }.into_error(source)))?;
+        folders.insert(folder);
+        Ok(())
+    }
+
+    /// Makes room for an object where a file lies that the catalogue does not know: opening the archive could not read it. The same
+    /// object may be replaced; another that reads stays; what does not read is set aside, for it may be all that is left.
+    fn clear_place(
+        &self,
+        path: &Path,
+        inspected: &Inspected,
+        folders: &mut BTreeSet<PathBuf>,
+    ) -> Result<(), StoreError> {
+        match inspect_object(&self.shared, &inspected.uids) {
+            Ok(found) if is_same(&found, inspected) => Ok(()),
+            Ok(found) if found.uids == inspected.uids => {
+                Err(StoreError::Conflict { sop_instance_uid: found.uids.sop_instance_uid })
+            }
+            _ => self.set_aside(path, folders).map_err(refusal),
+        }
+    }
+
+    fn set_aside(&self, path: &Path, folders: &mut BTreeSet<PathBuf>) -> Result<()> {
+        let folder = self.shared.layout.set_aside();
+        durable::make_folder(&folder, folders)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = |number: u64| folder.join(format!("{name}.{number}"));
+        let free = (1..).map(aside).find(|path| !path.exists()).unwrap_or_else(|| aside(0));
+        fs::rename(path, &free).context(FileSnafu { action: "set aside", path })?;
+        tracing::warn!(from = %path.display(), to = %free.display(), "set aside what lay in an object's place and does not read");
         folders.insert(folder);
         Ok(())
     }
@@ -163,14 +214,19 @@ impl Writer {
         Ok(found.into_iter().map(|(_, place)| place).collect())
     }
 
-    /// Enters instances, whose JSON lies at `places`, in the catalogue, durably.
-    pub(crate) fn catalogue(&self, placed: &[Placed], places: Vec<Place>) -> Result<()> {
+    /// The catalogue's entries of instances whose JSON lies at `places`.
+    pub(crate) fn entries(&self, placed: &[Placed], places: Vec<Place>) -> Result<sled::Batch> {
         let mut draft = Draft::new(&self.shared.catalogue);
         for (Placed { inspected, .. }, place) in placed.iter().zip(places) {
             draft.add(inspected, place)?;
         }
+        draft.batch()
+    }
+
+    /// Enters instances in the catalogue, durably.
+    pub(crate) fn enter(&self, entries: sled::Batch) -> Result<()> {
         self.shared.note_addition();
-        draft.apply()?;
+        self.shared.catalogue.apply(entries)?;
         self.shared.catalogue.sync()
     }
 }
@@ -205,9 +261,9 @@ fn acknowledge(placed: Placed) {
 }
 
 fn refuse(placed: Vec<Placed>, source: Arc<Error>) {
-    for Placed { inspected, answers } in placed {
+    for Placed { inspected, answers, .. } in placed {
         for answer in answers {
-            let error = if is_full(&source) {
+            let error = if source.is_full() {
                 StoreError::NoSpace
             } else {
                 StoreError::Archive { source: source.clone() }
@@ -218,10 +274,5 @@ fn refuse(placed: Vec<Placed>, source: Arc<Error>) {
 }
 
 fn refusal(error: Error) -> StoreError {
-    if is_full(&error) { StoreError::NoSpace } else { StoreError::Archive { source: Arc::new(error) } }
-}
-
-fn is_full(error: &Error) -> bool {
-    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-    matches!(error, Error::File { source, .. } if full.contains(&source.kind()))
+    if error.is_full() { StoreError::NoSpace } else { StoreError::Archive { source: Arc::new(error) } }
 }

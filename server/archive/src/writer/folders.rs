@@ -1,9 +1,9 @@
 //! Folders are synced while the catalogue is.
 
-use crate::{Error, Result, durable, error::FileSnafu};
+use crate::{Error, Result, durable::OpenFolders, error::FileSnafu};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use snafu::ResultExt;
-use std::{collections::BTreeSet, path::PathBuf, thread};
+use std::thread;
 
 /// A thread that syncs folders. It stays: making one for each commit is a part of the commit that shows.
 pub(super) struct FolderSync {
@@ -11,7 +11,7 @@ pub(super) struct FolderSync {
 }
 
 struct Request {
-    folders: BTreeSet<PathBuf>,
+    folders: OpenFolders,
     answer: Sender<Result<()>>,
 }
 
@@ -26,7 +26,7 @@ impl FolderSync {
         let (asked, requests) = bounded::<Request>(1);
         let run = move || {
             for Request { folders, answer } in requests {
-                let _ = answer.send(durable::sync_folders(&folders));
+                let _ = answer.send(folders.sync());
             }
         };
         let thread = thread::Builder::new().name("archive-folders".to_owned()).spawn(run);
@@ -35,7 +35,7 @@ impl FolderSync {
     }
 
     /// Begins to sync folders.
-    pub(super) fn sync(&self, folders: BTreeSet<PathBuf>) -> Syncing {
+    pub(super) fn sync(&self, folders: OpenFolders) -> Syncing {
         let (answer, syncing) = bounded(1);
         // Where nobody receives it, the answer's sender goes, and who waits hears that.
         let _ = self.asked.send(Request { folders, answer });

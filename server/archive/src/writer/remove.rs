@@ -30,6 +30,9 @@ pub(crate) struct Removal {
 /// A series' metadata file is written anew once this many bytes of it belong to no instance, and more than half of it.
 const MAX_DEAD_METADATA: u64 = 1 << 20;
 
+/// The most instances that leave the catalogue together: sled takes no large changes without a flush between them.
+const GROUP: usize = 256;
+
 impl Writer {
     /// Deletes what is under the UIDs; durable when it returns.
     pub(super) fn delete(&self, scope: &Scope) -> Result<Deleted> {
@@ -41,12 +44,8 @@ impl Writer {
         }
         if !doomed.is_empty() {
             let removal = Removal { instances: doomed.into_iter().map(|(uids, _)| uids).collect() };
-            let removed = self
-                .removals
-                .append(&removal)
-                .context(RemovalsSnafu)
-                .and_then(|()| self.finish_removals(vec![removal]));
-            self.shared.decisive(removed)?;
+            self.removals.append(&removal).context(RemovalsSnafu)?;
+            self.shared.decisive(self.finish_removals(vec![removal]))?;
         }
         Ok(deleted)
     }
@@ -86,14 +85,16 @@ impl Writer {
 
     /// Takes instances out of the catalogue, durably. Those that are not in it are passed over.
     pub(crate) fn drop_entries(&self, doomed: &[InstanceUids]) -> Result<()> {
-        let mut draft = Draft::new(&self.shared.catalogue);
-        for uids in doomed {
-            if let Some(record) = self.shared.catalogue.instance(uids)? {
-                draft.remove(uids, &record)?;
+        doomed.chunks(GROUP).try_for_each(|group| {
+            let mut draft = Draft::new(&self.shared.catalogue);
+            for uids in group {
+                if let Some(record) = self.shared.catalogue.instance(uids)? {
+                    draft.remove(uids, &record)?;
+                }
             }
-        }
-        draft.apply()?;
-        self.shared.catalogue.sync()
+            draft.apply()?;
+            self.shared.catalogue.sync()
+        })
     }
 
     fn remove_files(&self, doomed: &[InstanceUids]) -> Result<()> {
@@ -160,7 +161,14 @@ impl Writer {
             }
         }
         let texts: Vec<&[u8]> = lines.iter().map(|(_, _, line)| line.as_slice()).collect();
-        let places = metadata::replace(layout, study, series, &texts)?;
+        let places = match metadata::replace(layout, study, series, &texts) {
+            Ok(places) => places,
+            Err(error) => {
+                // As where the disk is full. What is lost is made anew when it is read.
+                tracing::warn!(error = %snafu::Report::from_error(error), "could not write metadata anew after a deletion");
+                return Ok(());
+            }
+        };
         let mut draft = Draft::new(&self.shared.catalogue);
         for ((uids, record, _), place) in lines.into_iter().zip(places) {
             draft.replace(&uids, InstanceRecord { metadata: place, ..record });
