@@ -22,7 +22,7 @@ pub trait InstanceObserver: Send + Sync {
     /// request whose answer it did not get.
     ///
     /// If this fails, the instances stay in the archive, the client is told that storing failed (0110H,
-    /// processing failure), and [`InstanceObserver::instance_stored`] is not called.
+    /// processing failure), and [`InstanceObserver::instance_stored`] is not called before they are sent again.
     fn before_acknowledge(
         &self,
         stored: &[StoreOutcome],
@@ -32,8 +32,9 @@ pub trait InstanceObserver: Send + Sync {
         Ok(())
     }
 
-    /// An instance is stored, durable, and was not there before. Storing cannot fail any more: what goes wrong
-    /// here is the observer's to keep and to repeat. Must return quickly, since the client waits.
+    /// An instance is stored, durable; it may have been there before, and then the observer may have heard of it or not.
+    /// Storing cannot fail any more: what goes wrong here is the observer's to keep and to repeat. Must return quickly,
+    /// since the client waits.
     fn instance_stored(&self, instance: &StoredInstance, options: &StowOptions) {
         let _ = (instance, options);
     }

@@ -31,10 +31,13 @@ impl Workflow {
         }
         let segmentations =
             stored.filter(|i| is_segmentation(&i.sop_class_uid)).map(|i| i.uids.sop_instance_uid.as_str());
+        // A deletion that is being told of must not take what is said of a SEG that is stored again.
+        let _index = self.annotations.lock();
         self.flags.received(segmentations, partial, collection).context(JournalSnafu)
     }
 
-    /// An instance is in the archive. Quick: what takes time becomes a job.
+    /// An instance is in the archive, whether it has just come or was there before: who sent it may not have been told, and the
+    /// workflow neither. Quick: what takes time becomes a job.
     pub fn instance_stored(&self, instance: &StoredInstance) {
         let uids = &instance.uids;
         let job = if is_segmentation(&instance.sop_class_uid) {
@@ -50,14 +53,19 @@ impl Workflow {
         self.ask(&job);
     }
 
-    /// Instances are gone from the archive: so are their exemplars, and an earlier annotation may count again.
+    /// Instances are gone from the archive: so are their exemplars, and an earlier annotation may count again. Those that have been
+    /// stored again in the meantime stay.
     pub fn deleted(&self, instances: &[StoredInstance]) {
         let mut series: BTreeSet<(String, String)> = BTreeSet::new();
-        let mut segmentations = Vec::new();
         {
+            let mut segmentations = Vec::new();
             let mut index = self.annotations.lock();
             for instance in instances {
                 let uids = &instance.uids;
+                if self.is_stored(&uids.study_instance_uid, &uids.series_instance_uid, &uids.sop_instance_uid)
+                {
+                    continue;
+                }
                 if is_segmentation(&instance.sop_class_uid) {
                     segmentations.push(uids.sop_instance_uid.as_str());
                     series.extend(
@@ -68,9 +76,9 @@ impl Workflow {
                     series.insert((uids.study_instance_uid.clone(), uids.series_instance_uid.clone()));
                 }
             }
-        }
-        if let Err(error) = self.flags.forget(segmentations.into_iter()) {
-            tracing::error!(error = %report(&error), "could not forget flags of deleted segmentations");
+            if let Err(error) = self.flags.forget(segmentations.into_iter()) {
+                tracing::error!(error = %report(&error), "could not forget flags of deleted segmentations");
+            }
         }
         for (study, series) in series {
             // With its images gone there is nothing to compute, so this is quick; what remains becomes a job.

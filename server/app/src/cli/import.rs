@@ -119,7 +119,6 @@ impl Importer<'_> {
         let mut outcome = Outcome::default();
         for group in files.chunks(IN_FLIGHT) {
             let tickets: Vec<_> = group.iter().map(|file| (file, self.submit(file))).collect();
-            let mut new = Vec::new();
             let mut present = Vec::new();
             for (file, ticket) in tickets {
                 bar.inc(1);
@@ -131,7 +130,6 @@ impl Importer<'_> {
                     Submitted::Ticket(ticket) => match ticket.wait() {
                         Ok(StoreOutcome::Stored(instance)) => {
                             outcome.stored += 1;
-                            new.push(instance.clone());
                             present.push(instance);
                         }
                         Ok(StoreOutcome::AlreadyStored(instance)) => {
@@ -147,7 +145,7 @@ impl Importer<'_> {
             self.workflow
                 .before_acknowledge(present.iter(), self.partial, self.collection)
                 .map_err(Failure::of)?;
-            new.iter().for_each(|instance| self.workflow.instance_stored(instance));
+            present.iter().for_each(|instance| self.workflow.instance_stored(instance));
         }
         Ok(outcome)
     }

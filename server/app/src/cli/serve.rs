@@ -101,6 +101,7 @@ async fn serve(
             .configure(|services| engram_dicomweb::configure_wado_uri(services, dicomweb))
             .default_service(web::to(http::nowhere))
     };
+    allow_many_files(config);
     let server = listen::start(config, certificate.as_ref(), app)?;
     warn_of_what_is_open(config);
     let is_another =
@@ -110,6 +111,34 @@ async fn serve(
     take_leave_when_asked_to_stop(house.worklist.clone())?;
     server.await.map_err(Failure::of)
 }
+
+/// Files that are open beside connections: the database, objects that are received, folders that are synced.
+const OTHER_FILES: u64 = 512;
+
+/// Lets the process open as many files as the system allows, and says so where connections could use them up.
+#[cfg(unix)]
+fn allow_many_files(config: &Config) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // A connection is a socket, and a file that is being sent.
+    let wanted = (config.limits.max_connections as u64).saturating_mul(2).saturating_add(OTHER_FILES);
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let is_enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= wanted);
+    if is_enough(current) {
+        return;
+    }
+    let most = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum });
+    if raised.is_err() || !is_enough(Some(most)) {
+        tracing::warn!(
+            wanted,
+            allowed = if raised.is_ok() { Some(most) } else { current },
+            "fewer files may be open than [limits] max_connections could use: requests beyond are refused"
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn allow_many_files(_config: &Config) {}
 
 fn warn_of_what_is_open(config: &Config) {
     if config.server.tls_certificate.is_none() && !config.server.bind.ip().is_loopback() {

@@ -7,7 +7,7 @@ mod transfer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engram_archive::{Archive, Incoming, StoreOutcome, StoreRequirements};
+use engram_archive::{Archive, Incoming, StoreRequirements};
 use engram_dimse::{
     ANY_AE_TITLE, Asked, CommandField, Commitments, Named, Outgoing, Peer, Port, Receiver, Refusal,
     RemoteNode, Scp, ScpOptions,
@@ -55,9 +55,7 @@ impl Receiver for Store {
         self.workflow
             .arriving(std::iter::once(outcome.instance()), &origin)
             .map_err(|error| Refusal { status: OUT_OF_RESOURCES, comment: report(&error) })?;
-        if let StoreOutcome::Stored(instance) = &outcome {
-            self.workflow.instance_stored(instance);
-        }
+        self.workflow.instance_stored(outcome.instance());
         Ok(())
     }
 

@@ -245,7 +245,10 @@ impl Reception {
             Representation::Objects if essence == "application/dicom" => {
                 match self.state.archive.incoming() {
                     Ok(incoming) => Content::Object(incoming),
-                    Err(error) => return Err(Failure::of_part(PROCESSING_FAILURE, error.to_string())),
+                    Err(error) => {
+                        let reason = if error.is_full() { OUT_OF_RESOURCES } else { PROCESSING_FAILURE };
+                        return Err(Failure::of_part(reason, error.to_string()));
+                    }
                 }
             }
             Representation::Objects => {
@@ -355,11 +358,20 @@ impl Representation {
 impl Drop for Reception {
     fn drop(&mut self) {
         let outcomes = mem::take(&mut self.outcomes);
-        if outcomes.is_empty() {
+        let part = mem::replace(&mut self.part, Part::None);
+        let representation = mem::replace(&mut self.representation, Representation::Objects);
+        let is_settled = outcomes.is_empty()
+            && matches!((&part, &representation), (Part::None | Part::Refused(_), Representation::Objects));
+        if is_settled {
             return;
         }
         let (state, options) = (self.state.clone(), self.options.clone());
         let settling = move || {
+            // What was not complete lies in files, which go now.
+            drop((part, representation));
+            if outcomes.is_empty() {
+                return;
+            }
             let report = settle(&state, &options, outcomes);
             tracing::warn!(
                 stored = report.stored.len(),
@@ -402,11 +414,7 @@ fn settle(state: &DicomWeb, options: &StowOptions, outcomes: Vec<Outcome>) -> St
         }));
         return report;
     }
-    for outcome in &stored {
-        if let StoreOutcome::Stored(instance) = outcome {
-            state.observer.instance_stored(instance, options);
-        }
-    }
+    stored.iter().for_each(|outcome| state.observer.instance_stored(outcome.instance(), options));
     let stored = stored.into_iter().zip(warnings).map(|(outcome, warning)| Stored { outcome, warning });
     StoreReport { stored: stored.collect(), ..report }
 }
