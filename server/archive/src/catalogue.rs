@@ -27,7 +27,7 @@ use std::{collections::BTreeSet, fs::File, path::Path};
 const FORMAT_MARK: &str = "format";
 
 /// Which records and indices are written; a catalogue of another is made anew.
-const FORMAT: &str = "4";
+const FORMAT: &str = "5";
 
 /// A study. It must stay within a few kilobytes: sled keeps large values badly.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -172,6 +172,15 @@ impl Catalogue {
         self.tree.scan_prefix("S").keys().map(|key| {
             let key = key.context(CatalogueSnafu { action: "read" })?;
             Ok(String::from_utf8_lossy(key.get(1..).unwrap_or_default()).into_owned())
+        })
+    }
+
+    /// Every study's UID, the latest StudyDate first and those without one last.
+    pub(crate) fn studies_from_the_latest(&self) -> impl Iterator<Item = Result<String>> + Send + use<> {
+        self.tree.scan_prefix(Index::StudyDate.letter()).keys().rev().map(|key| {
+            let key = key.context(CatalogueSnafu { action: "read" })?;
+            let key = String::from_utf8_lossy(&key);
+            Ok(key.rsplit_once('\0').map_or_else(String::new, |(_, study)| study.to_owned()))
         })
     }
 

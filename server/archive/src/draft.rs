@@ -215,7 +215,9 @@ fn study_index_keys(study: &str, record: &StudyRecord) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for (tag, index) in Index::OF_STUDIES {
         let element = record.attributes.get(&model::key(tag)).unwrap_or(&Value::Null);
-        for value in index_values(index, element) {
+        // By its date a study is found once.
+        let most = if index == Index::StudyDate { 1 } else { usize::MAX };
+        for value in index_values(index, element).into_iter().take(most) {
             if Index::WITH_ENDS.contains(&index) {
                 keys.extend(ends(&value).map(|end| end_key(index, end, study)));
             }

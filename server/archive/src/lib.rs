@@ -67,7 +67,7 @@ pub use journal::{Journal, JournalError};
 pub use metadata::{BulkDataUri, MetadataChunks, MetadataObjects};
 pub use options::ArchiveOptions;
 pub use pieces::{change_in_pieces, clear_in_pieces};
-pub use query::{Include, Level, Match, MatchKey, Query, SearchResult};
+pub use query::{Include, Level, Match, MatchKey, OrderKey, Query, SearchResult};
 pub use report::{CheckReport, Deleted, Finding, Progress, RebuildReport, Recovery, Statistics};
 pub use search::{Keys, Rules as MatchRules};
 pub use store::{StoreOutcome, StoreRequirements, StoreTicket, StoredInstance};

@@ -84,7 +84,8 @@ fn inspect_data_set(
     limits: &Limits,
 ) -> Result<Inspected, StoreError> {
     let syntax = transfer_syntax(&meta.transfer_syntax_uid)?;
-    let mut writer = JsonWriter::new(limits.inline_binary_bytes, limits.max_metadata_bytes);
+    let mut writer =
+        JsonWriter::new(limits.inline_binary_bytes, limits.max_metadata_bytes, &meta.transfer_syntax_uid);
     let mut input = data_set(object, size, meta, syntax, limits.max_instance_bytes)?;
     walk::walk(&mut input, encoding(syntax), &mut writer)?;
     drop(input);

@@ -36,6 +36,15 @@ pub enum Include {
     Attributes(Vec<Tag>),
 }
 
+/// An attribute that results are put in order by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderKey {
+    /// One that [`Level::can_be_ordered_by`] takes.
+    pub attribute: Tag,
+    /// From the last value to the first.
+    pub descending: bool,
+}
+
 /// A search. [`Query::at`] makes one that matches everything at a level.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
@@ -56,6 +65,9 @@ pub struct Query {
     /// `multiplevaluematching=true`: of a key's values, set apart by `\`, each must match one of the attribute's
     /// (PS3.4 section C.2.2.2.8). Without it, any of a code string's.
     pub multiple_value_matching: bool,
+    /// What results are put in order by, the first key above the others; what is empty or absent comes before any value. Without
+    /// one, in the order that [`SearchResult`] has.
+    pub order: Vec<OrderKey>,
     /// The most results to return.
     pub limit: usize,
     /// How many matches to pass over first.
@@ -74,14 +86,15 @@ impl Query {
             fuzzy: false,
             empty_value_matching: false,
             multiple_value_matching: false,
+            order: Vec::new(),
             limit: usize::MAX,
             offset: 0,
         }
     }
 }
 
-/// What a search found, in a stable order: by StudyInstanceUID, SeriesInstanceUID, then InstanceNumber and
-/// SOPInstanceUID.
+/// What a search found, in a stable order unless the query has another: studies from the latest StudyDate on, those of a day by
+/// StudyInstanceUID from the last; within a study by SeriesInstanceUID, then InstanceNumber and SOPInstanceUID.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SearchResult {
     /// With the attributes of PS3.18 Tables 10.6.3-3 to 10.6.3-5 and those asked for. RetrieveURL (0008,1190) is the

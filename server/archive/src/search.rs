@@ -5,6 +5,7 @@ mod candidates;
 mod matching;
 mod moment;
 pub(crate) mod name;
+mod order;
 mod view;
 
 use crate::{
@@ -20,6 +21,7 @@ use dicom_core::{DataDictionary, Tag, VR, dictionary::DataDictionaryEntry};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 use matching::Matcher;
 pub use matching::Rules;
+use order::{Ordered, Place};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, sync::Arc};
 use view::{Home, InstanceView, SeriesView, StudyView, home};
@@ -58,10 +60,11 @@ const SERIES: [Tag; 9] = [
 ];
 
 /// What an instance is returned with (PS3.18 Table 10.6.3-5).
-const INSTANCE: [Tag; 9] = [
+const INSTANCE: [Tag; 10] = [
     tags::SOP_CLASS_UID,
     tags::SOP_INSTANCE_UID,
     tags::INSTANCE_AVAILABILITY,
+    tags::AVAILABLE_TRANSFER_SYNTAX_UID,
     tags::TIMEZONE_OFFSET_FROM_UTC,
     tags::INSTANCE_NUMBER,
     tags::ROWS,
@@ -247,62 +250,114 @@ fn vr(tag: Tag) -> VR {
 
 /// Runs a search.
 pub(crate) fn search(reader: &Reader, query: &Query) -> Result<SearchResult> {
-    let mut search = Search { query, keys: keys(query)?, passed: 0, result: SearchResult::default() };
+    if let Some(ordered) = Ordered::of(query) {
+        return search_in_order(reader, query, ordered);
+    }
+    let mut search = Search::new(query, None)?;
     search.run(reader)?;
     let found = search.passed.saturating_add(search.result.items.len());
     Ok(SearchResult { total: (!search.result.more).then_some(found as u64), ..search.result })
 }
 
+/// Looks at all matches, and puts those together that are to be returned.
+fn search_in_order(reader: &Reader, query: &Query, ordered: Ordered) -> Result<SearchResult> {
+    let all = Query { offset: 0, limit: usize::MAX, ..query.clone() };
+    let mut search = Search::new(&all, Some(ordered))?;
+    search.run(reader)?;
+    let Some(ordered) = search.ordered.take() else { return Ok(search.result) };
+    let (total, places) = ordered.finish(query);
+    let more = total.saturating_sub(query.offset) > places.len();
+    for place in places {
+        search.put_together(reader, &place)?;
+    }
+    Ok(SearchResult { total: Some(total as u64), more, ..search.result })
+}
+
 /// How many matches there are, whatever the query's limit and offset.
 pub(crate) fn count(reader: &Reader, query: &Query) -> Result<u64> {
     // Every match is passed over, so that nothing is put together.
-    let query = Query { offset: usize::MAX, ..query.clone() };
+    let query = Query { offset: usize::MAX, order: Vec::new(), ..query.clone() };
     Ok(search(reader, &query)?.total.unwrap_or_default())
 }
+
+/// The most studies that are read to be put in order by their dates; of more, the index of dates says which come first.
+const MOST_READ: usize = 1024;
 
 struct Search<'q> {
     query: &'q Query,
     keys: Vec<Key>,
     passed: usize,
+    /// Where matches wait that are to be put in order.
+    ordered: Option<Ordered<'q>>,
     result: SearchResult,
 }
 
-impl Search<'_> {
+impl<'q> Search<'q> {
+    fn new(query: &'q Query, ordered: Option<Ordered<'q>>) -> Result<Self> {
+        Ok(Search { query, keys: keys(query)?, passed: 0, ordered, result: SearchResult::default() })
+    }
+
     fn run(&mut self, reader: &Reader) -> Result<()> {
-        let studies = candidates::candidates(reader, self.query, &self.keys)?;
-        match studies {
-            Some(studies) => {
-                for uid in studies {
-                    if let Some(record) = reader.shared.catalogue.study(&uid)? {
-                        self.study(&StudyView::new(reader, uid, record))?;
-                    }
-                    if self.result.more {
-                        break;
-                    }
-                }
+        match candidates::candidates(reader, self.query, &self.keys)? {
+            Some(studies) if studies.len() <= MOST_READ => self.run_through_few(reader, studies),
+            Some(studies) => self.run_through_all(reader, |uid| studies.contains(uid)),
+            None => self.run_through_all(reader, |_| true),
+        }
+    }
+
+    fn run_through_few(&mut self, reader: &Reader, studies: BTreeSet<String>) -> Result<()> {
+        let mut found = Vec::with_capacity(studies.len());
+        for uid in studies {
+            if let Some(record) = reader.shared.catalogue.study(&uid)? {
+                let date = record.attributes.get(&model::key(tags::STUDY_DATE)).and_then(model::first_text);
+                found.push((date, StudyView::new(reader, uid, record)));
             }
-            None => {
-                let pass_over = self.query.level == Level::Study && self.keys.is_empty();
-                for uid in reader.shared.catalogue.studies() {
-                    let uid = uid?;
-                    if pass_over && self.passed < self.query.offset {
-                        self.passed += 1;
-                        continue;
-                    }
-                    if let Some(record) = reader.shared.catalogue.study(&uid)? {
-                        self.study(&StudyView::new(reader, uid, record))?;
-                    }
-                    if self.result.more {
-                        break;
-                    }
-                }
+        }
+        found.sort_by(|one, other| (&other.0, &other.1.uid).cmp(&(&one.0, &one.1.uid)));
+        for (_, study) in found {
+            self.study(&study)?;
+            if self.result.more {
+                break;
             }
         }
         Ok(())
     }
 
-    /// Whether a match is to be returned: not passed over, and not beyond the limit.
-    fn is_wanted(&mut self) -> bool {
+    fn run_through_all(&mut self, reader: &Reader, is_candidate: impl Fn(&str) -> bool) -> Result<()> {
+        let pass_over = self.query.level == Level::Study && self.keys.is_empty();
+        for uid in reader.shared.catalogue.studies_from_the_latest() {
+            let uid = uid?;
+            if !is_candidate(&uid) {
+                continue;
+            }
+            if pass_over && self.passed < self.query.offset {
+                self.passed += 1;
+                continue;
+            }
+            if let Some(record) = reader.shared.catalogue.study(&uid)? {
+                self.study(&StudyView::new(reader, uid, record))?;
+            }
+            if self.result.more {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a match is to be returned now: not put in order first, not passed over, and not beyond the limit. `element` gives
+    /// its attributes.
+    fn is_wanted(
+        &mut self,
+        place: impl FnOnce() -> Place,
+        element: impl FnMut(Tag) -> Result<Option<Value>>,
+    ) -> Result<bool> {
+        match &mut self.ordered {
+            Some(ordered) => ordered.add(place(), element).map(|()| false),
+            None => Ok(self.is_within_limits()),
+        }
+    }
+
+    fn is_within_limits(&mut self) -> bool {
         if self.passed < self.query.offset {
             self.passed += 1;
             return false;
@@ -324,9 +379,9 @@ impl Search<'_> {
             }
         }
         if self.query.level == Level::Study {
-            if self.study_holds(study)? && self.is_wanted() {
-                let item = self.item(|tag| study.text(tag), &study.record.attributes, &[&STUDY])?;
-                self.result.items.push(item);
+            let place = || Place::new(&study.uid, "", "");
+            if self.study_holds(study)? && self.is_wanted(place, |tag| study.element(tag))? {
+                self.return_study(study)?;
             }
             return Ok(());
         }
@@ -436,13 +491,9 @@ impl Search<'_> {
             return Ok(());
         }
         if self.query.level == Level::Series {
-            if self.is_wanted() {
-                let required: &[&[Tag]] = match self.query.study_instance_uid {
-                    Some(_) => &[&SERIES, &[tags::STUDY_INSTANCE_UID]],
-                    None => &[&SERIES, &STUDY],
-                };
-                let item = self.item(|tag| series.text(tag), &series.record.attributes, required)?;
-                self.result.items.push(item);
+            let place = || Place::new(&series.study.uid, series.uid, "");
+            if self.is_wanted(place, |tag| series.any_element(tag))? {
+                self.return_series(series)?;
             }
             return Ok(());
         }
@@ -470,9 +521,59 @@ impl Search<'_> {
         instance: &InstanceView,
         kept: &mut SeriesMetadata,
     ) -> Result<()> {
-        if !self.instance_matches(instance, kept)? || !self.is_wanted() {
+        if !self.instance_matches(instance, kept)? {
             return Ok(());
         }
+        let element = |tag| match home(tag) {
+            Home::Instance => instance.elements(&[tag], kept).map(|mut found| found.pop().flatten()),
+            _ => series.any_element(tag),
+        };
+        if self.is_wanted(|| instance.uids.clone(), element)? {
+            self.return_instance(series, instance, kept)?;
+        }
+        Ok(())
+    }
+
+    /// Puts together what is to be returned of a match that was put in order.
+    fn put_together(&mut self, reader: &Reader, place: &Place) -> Result<()> {
+        let catalogue = &reader.shared.catalogue;
+        let Some(record) = catalogue.study(&place.study_instance_uid)? else { return Ok(()) };
+        let study = StudyView::new(reader, place.study_instance_uid.clone(), record);
+        if self.query.level == Level::Study {
+            return self.return_study(&study);
+        }
+        let Some(record) = catalogue.series(&study.uid, &place.series_instance_uid)? else { return Ok(()) };
+        let series = SeriesView::new(&study, &place.series_instance_uid, &record);
+        if self.query.level == Level::Series {
+            return self.return_series(&series);
+        }
+        let Some(record) = catalogue.instance(place)? else { return Ok(()) };
+        let mut kept = SeriesMetadata::open(&reader.shared.layout, &study.uid, series.uid);
+        self.return_instance(&series, &InstanceView::new(reader, place.clone(), record), &mut kept)
+    }
+
+    fn return_study(&mut self, study: &StudyView) -> Result<()> {
+        let item = self.item(|tag| study.text(tag), &study.record.attributes, &[&STUDY])?;
+        self.result.items.push(item);
+        Ok(())
+    }
+
+    fn return_series(&mut self, series: &SeriesView) -> Result<()> {
+        let required: &[&[Tag]] = match self.query.study_instance_uid {
+            Some(_) => &[&SERIES, &[tags::STUDY_INSTANCE_UID]],
+            None => &[&SERIES, &STUDY],
+        };
+        let item = self.item(|tag| series.text(tag), &series.record.attributes, required)?;
+        self.result.items.push(item);
+        Ok(())
+    }
+
+    fn return_instance(
+        &mut self,
+        series: &SeriesView,
+        instance: &InstanceView,
+        kept: &mut SeriesMetadata,
+    ) -> Result<()> {
         let required: &[&[Tag]] = match (&self.query.study_instance_uid, &self.query.series_instance_uid) {
             (Some(_), Some(_)) => &[&INSTANCE, &[tags::STUDY_INSTANCE_UID, tags::SERIES_INSTANCE_UID]],
             (Some(_), None) => &[&INSTANCE, &SERIES, &[tags::STUDY_INSTANCE_UID]],

@@ -6,7 +6,7 @@ mod common;
 use common::{Slice, open, part10, request_attributes, store};
 use dicom_core::{DataElement, PrimitiveValue, Tag, VR};
 use dicom_dictionary_std::{tags, uids};
-use engram_archive::{Archive, Include, Level, Match, MatchKey, Query};
+use engram_archive::{Archive, Include, Level, Match, MatchKey, OrderKey, Query};
 use serde_json::{Map, Value};
 
 /// Three patients: study 1 with CT (3 slices) and MR (1), study 2 and 3 with CT (1).
@@ -59,31 +59,31 @@ fn studies_are_found_by_every_sort_of_key() {
     };
     let time = |value: &str| key(tags::STUDY_TIME, value);
     let cases: [(Vec<MatchKey>, &[&str]); 26] = [
-        (vec![], &["1", "2", "3"]),
+        (vec![], &["3", "2", "1"]),
         (vec![key(tags::PATIENT_ID, "P2")], &["2"]),
-        (vec![key(tags::PATIENT_ID, "P?")], &["1", "2", "3"]),
+        (vec![key(tags::PATIENT_ID, "P?")], &["3", "2", "1"]),
         (vec![key(tags::PATIENT_ID, "p2")], &[]),
         (vec![key(tags::ACCESSION_NUMBER, "AP3")], &["3"]),
         (vec![key(tags::STUDY_DATE, "20240102")], &["2"]),
-        (vec![key(tags::STUDY_DATE, "20240102-")], &["2", "3"]),
-        (vec![key(tags::STUDY_DATE, "-20240102"), key(tags::PATIENT_ID, "P*")], &["1", "2"]),
+        (vec![key(tags::STUDY_DATE, "20240102-")], &["3", "2"]),
+        (vec![key(tags::STUDY_DATE, "-20240102"), key(tags::PATIENT_ID, "P*")], &["2", "1"]),
         (vec![key(tags::PATIENT_NAME, "bench^p1")], &["1"]),
-        (vec![key(tags::PATIENT_NAME, "BENCH*")], &["1", "2", "3"]),
+        (vec![key(tags::PATIENT_NAME, "BENCH*")], &["3", "2", "1"]),
         (vec![key(tags::PATIENT_NAME, "*^p3")], &["3"]),
-        (vec![key(tags::STUDY_DESCRIPTION, "Synth*")], &["1", "2", "3"]),
+        (vec![key(tags::STUDY_DESCRIPTION, "Synth*")], &["3", "2", "1"]),
         (vec![key(tags::STUDY_DESCRIPTION, "synth*")], &[]),
         (vec![key(tags::MODALITIES_IN_STUDY, "M?\\PT")], &["1"]),
-        (vec![key(tags::STUDY_INSTANCE_UID, "2.25.3,2.25.1,2.25.77")], &["1", "3"]),
+        (vec![key(tags::STUDY_INSTANCE_UID, "2.25.3,2.25.1,2.25.77")], &["3", "1"]),
         (vec![key(tags::MODALITIES_IN_STUDY, "MR")], &["1"]),
         (vec![key(tags::SERIES_INSTANCE_UID, "2.25.2.1")], &["2"]),
-        (vec![key(tags::SOP_INSTANCE_UID, "2.25.1.1.9,2.25.3.1.1")], &["1", "3"]),
+        (vec![key(tags::SOP_INSTANCE_UID, "2.25.1.1.9,2.25.3.1.1")], &["3", "1"]),
         (vec![key(tags::MODALITY, "CT"), key(tags::PATIENT_ID, "P1")], &["1"]),
         (vec![key(tags::ECHO_TIME, "4.5")], &["1"]),
         (vec![step], &["3"]),
         (vec![key(tags::ECHO_TIME, "4.5"), key(tags::INSTANCE_NUMBER, "9")], &[]),
         (vec![key(tags::INSTANCE_NUMBER, "9")], &["1"]),
-        (vec![key(tags::STUDY_DATE, "20240101-20240103"), time("1016-1020")], &["2", "3"]),
-        (vec![key(tags::STUDY_DATE, "20240101-20240103"), time("1015-")], &["1", "2", "3"]),
+        (vec![key(tags::STUDY_DATE, "20240101-20240103"), time("1016-1020")], &["3", "2"]),
+        (vec![key(tags::STUDY_DATE, "20240101-20240103"), time("1015-")], &["3", "2", "1"]),
         (vec![key(tags::REFERRING_PHYSICIAN_NAME, "X")], &[]),
     ];
     for (matches, expected) in cases {
@@ -115,7 +115,7 @@ fn results_carry_what_the_standard_requires() {
     assert_eq!(series[0]["00201209"]["Value"][0], 3);
     assert!(!series[0].contains_key("00100020"), "the study is named in the request");
     let everywhere = objects(&archive, &Query::at(Level::Series));
-    assert_eq!((everywhere.len(), &everywhere[0]["00100020"]["Value"][0]), (4, &serde_json::json!("P1")));
+    assert_eq!((everywhere.len(), &everywhere[0]["00100020"]["Value"][0]), (4, &serde_json::json!("P3")));
 
     let query = Query {
         study_instance_uid: Some("2.25.1".to_owned()),
@@ -139,7 +139,7 @@ fn instances_that_are_named_come_once_and_by_number() {
     let archive = filled(root.path());
     let named = "2.25.1.1.9,2.25.1.1.2,2.25.1.1.9,2.25.3.1.1,2.25.77";
     let query = Query { matches: vec![key(tags::SOP_INSTANCE_UID, named)], ..Query::at(Level::Instance) };
-    assert_eq!(found(&archive, &query, "00080018"), ["1.1.2", "1.1.9", "3.1.1"]);
+    assert_eq!(found(&archive, &query, "00080018"), ["3.1.1", "1.1.2", "1.1.9"]);
     let ct =
         Query { matches: [query.matches.clone(), vec![key(tags::INSTANCE_NUMBER, "2")]].concat(), ..query };
     assert_eq!(found(&archive, &ct, "00080018"), ["1.1.2"]);
@@ -151,7 +151,7 @@ fn instances_come_by_number_and_in_pages() {
     let archive = filled(root.path());
     let everything = Query::at(Level::Instance);
     let all = found(&archive, &everything, "00080018");
-    assert_eq!(all, ["1.1.2", "1.1.9", "1.1.10", "1.2.1", "2.1.1", "3.1.1"]);
+    assert_eq!(all, ["3.1.1", "2.1.1", "1.1.2", "1.1.9", "1.1.10", "1.2.1"]);
     for limit in 1..=7 {
         let mut pages = Vec::new();
         for offset in (0..).step_by(limit) {
@@ -219,4 +219,72 @@ fn keys_that_do_not_read_are_refused() {
         let query = Query { matches: vec![key(tags::STUDY_DATE, value)], ..Query::at(Level::Study) };
         assert!(matches!(archive.search(&query), Err(engram_archive::Error::Key { .. })), "{value}");
     }
+}
+
+#[test]
+fn results_come_in_the_order_that_is_asked_for() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = filled(root.path());
+    let by = |attribute, descending| OrderKey { attribute, descending };
+    let cases: [(Level, Vec<OrderKey>, &str, &[&str]); 6] = [
+        (Level::Study, vec![by(tags::STUDY_DATE, false)], "0020000D", &["1", "2", "3"]),
+        (Level::Study, vec![by(tags::PATIENT_ID, true)], "0020000D", &["3", "2", "1"]),
+        (
+            Level::Study,
+            vec![by(tags::NUMBER_OF_STUDY_RELATED_SERIES, true), by(tags::STUDY_DATE, false)],
+            "0020000D",
+            &["1", "2", "3"],
+        ),
+        (
+            Level::Series,
+            vec![by(tags::MODALITY, true), by(tags::STUDY_DATE, false)],
+            "0020000E",
+            &["1.2", "1.1", "2.1", "3.1"],
+        ),
+        // Absent comes before any value, and what is equal stays as it was.
+        (
+            Level::Instance,
+            vec![by(tags::ECHO_TIME, true), by(tags::INSTANCE_NUMBER, true)],
+            "00080018",
+            &["1.2.1", "1.1.10", "1.1.9", "1.1.2", "3.1.1", "2.1.1"],
+        ),
+        (
+            Level::Instance,
+            vec![by(tags::INSTANCE_NUMBER, false)],
+            "00080018",
+            &["3.1.1", "2.1.1", "1.2.1", "1.1.2", "1.1.9", "1.1.10"],
+        ),
+    ];
+    for (level, order, uid, expected) in cases {
+        let query = Query { order, ..Query::at(level) };
+        assert_eq!(found(&archive, &query, uid), expected, "{:?}", query.order);
+        for (offset, limit) in [(0, 1), (1, 2), (2, 10), (10, 1)] {
+            let page = Query { offset, limit, ..query.clone() };
+            let result = archive.search(&page).unwrap();
+            let end = expected.len().min(offset + limit);
+            assert_eq!(found(&archive, &page, uid), expected.get(offset..end).unwrap_or_default());
+            assert_eq!((result.more, result.total), (end < expected.len(), Some(expected.len() as u64)));
+        }
+        assert_eq!(archive.count(&query).unwrap(), expected.len() as u64);
+    }
+    assert!(!Level::Study.can_be_ordered_by(tags::MODALITY));
+    assert!(Level::Series.can_be_ordered_by(tags::PATIENT_ID));
+}
+
+#[test]
+fn integers_are_read_with_sign_and_leading_zeros() {
+    let root = tempfile::tempdir().unwrap();
+    let archive = open(root.path());
+    let mut object = Slice::new(1, 1, 1).object();
+    for (tag, value) in [(tags::INSTANCE_NUMBER, "0007"), (tags::NUMBER_OF_FRAMES, "+1")] {
+        object.put(DataElement::new(tag, VR::IS, PrimitiveValue::from(value)));
+    }
+    store(&archive, &part10(object, uids::EXPLICIT_VR_LITTLE_ENDIAN)).unwrap();
+    let entry = archive.find_instance("2.25.1.1.1").unwrap().unwrap();
+    assert_eq!((entry.instance_number, entry.frames), (Some(7), 1));
+    let json = archive.instance_json("2.25.1", "2.25.1.1", "2.25.1.1.1").unwrap().unwrap();
+    assert_eq!(json["00200013"], serde_json::json!({"vr": "IS", "Value": [7]}));
+    let item = archive.search(&Query::at(Level::Instance)).unwrap().items[0].object();
+    assert_eq!(item["00083002"]["Value"][0], "1.2.840.10008.1.2.1");
+    assert!(!json.contains_key("00083002"));
 }

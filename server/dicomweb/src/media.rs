@@ -53,17 +53,19 @@ pub struct Offer {
     pub multipart: bool,
     /// Whether what is stored must be encoded anew for it.
     pub transcoded: bool,
+    /// Whether it is for a client that names its media type and no transfer syntax.
+    pub is_default: bool,
 }
 
 impl Offer {
     /// A single-part answer.
     pub fn single(media_type: &'static str) -> Self {
-        Self { media_type, transfer_syntax: None, multipart: false, transcoded: false }
+        Self { media_type, transfer_syntax: None, multipart: false, transcoded: false, is_default: true }
     }
 
     /// A `multipart/related` answer.
     pub fn multipart(media_type: &'static str) -> Self {
-        Self { media_type, transfer_syntax: None, multipart: true, transcoded: false }
+        Self { multipart: true, ..Self::single(media_type) }
     }
 
     /// The same offer, encoded in `transfer_syntax`.
@@ -75,6 +77,12 @@ impl Offer {
     /// The same offer, for which what is stored must be encoded anew.
     pub fn transcoded(mut self) -> Self {
         self.transcoded = true;
+        self
+    }
+
+    /// The same offer, for clients alone that name its transfer syntax, or accept any (`transfer-syntax=*`).
+    pub fn if_named(mut self) -> Self {
+        self.is_default = false;
         self
     }
 
@@ -119,13 +127,19 @@ type Rank = (u16, bool, u8, usize);
 
 impl Accept {
     /// Reads an `Accept` value, or the `accept` query parameter of PS3.18 8.3.3.1, which has the same form.
-    /// Text in which no media range can be read accepts anything, as an absent header does.
+    /// Text in which no media range can be read accepts anything, as an absent header does. A range without `transfer-syntax`
+    /// means its media type's default one (PS3.18 8.7.3).
     pub fn parse(text: &str) -> Self {
         let ranges = match text.len() <= MAX_HEADER_LENGTH {
             true => split_outside_quotes(text, ',').iter().filter_map(|range| Range::parse(range)).collect(),
             false => Vec::new(),
         };
         Self { ranges }
+    }
+
+    /// Whether no media range could be read.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
     }
 
     /// What a request without an `Accept` header accepts.
@@ -137,7 +151,7 @@ impl Accept {
     /// then the client's order, then the server's. `None` where nothing offered is acceptable (406).
     pub fn choose<'a>(&self, offers: &'a [Offer]) -> Option<&'a Offer> {
         if self.ranges.is_empty() {
-            return offers.first();
+            return offers.iter().find(|offer| offer.is_default).or(offers.first());
         }
         let mut best: Option<(Rank, &Offer)> = None;
         for offer in offers {
@@ -191,7 +205,8 @@ impl Range {
             None => self.essence.eq_ignore_ascii_case(offer.media_type),
         };
         let syntax = match (self.transfer_syntax.as_deref(), offer.transfer_syntax.as_deref()) {
-            (None | Some("*"), _) | (_, None) => true,
+            (None, _) => offer.is_default,
+            (Some("*"), _) | (_, None) => true,
             (Some(wanted), Some(offered)) => wanted == offered,
         };
         form && essence && syntax

@@ -32,6 +32,11 @@ impl Place {
         let Some(study) = parameter("study")? else { return Ok(None) };
         Ok(Some(Self { study, series: parameter("series")?, instance: parameter("instance")? }))
     }
+
+    /// The UID of what is named.
+    pub fn last(&self) -> &str {
+        self.instance.as_ref().or(self.series.as_ref()).unwrap_or(&self.study)
+    }
 }
 
 impl fmt::Display for Place {

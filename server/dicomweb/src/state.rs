@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::sync::Semaphore;
 
-use crate::error::{Error, Result};
+use crate::error::{BadQuerySnafu, Error, Result};
 use crate::media::{Accept, Offer};
 use crate::multipart::MultipartWriter;
 use crate::native_model;
@@ -221,6 +221,11 @@ impl Accepted {
             None => headers.collect::<Vec<_>>().join(", "),
         };
         let accept = if text.is_empty() { Accept::anything() } else { Accept::parse(&text) };
+        if accept.is_empty()
+            && query::value_of(&pairs, "accept").is_some_and(|parameter| !parameter.is_empty())
+        {
+            return BadQuerySnafu { message: format!("`accept` is no media type: `{text:.80}`") }.fail();
+        }
         Ok(Self { accept, text })
     }
 

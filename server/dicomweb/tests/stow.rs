@@ -243,7 +243,10 @@ async fn the_observer_hears_before_and_after() {
     }
     assert_eq!(fixture.call(TestRequest::delete().uri("/dicomweb/studies/1.1")).await.status, 204);
     let before = "before 1.1.1.1 StowOptions { collection: Some(\"liver CT\"), partial: true }";
-    assert_eq!(*recorder.told.lock().unwrap(), [before, "stored 1.1.1.1 true", before, "stored 1.1.1.1 true", "deleted 1"]);
+    assert_eq!(
+        *recorder.told.lock().unwrap(),
+        [before, "stored 1.1.1.1 true", before, "stored 1.1.1.1 true", "deleted 1"]
+    );
 }
 
 #[actix_web::test]

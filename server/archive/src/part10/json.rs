@@ -33,6 +33,8 @@ pub(crate) struct JsonWriter {
     path: Vec<(Tag, usize)>,
     top_level: BTreeMap<Tag, Range<usize>>,
     pixel_data: Option<Range<u64>>,
+    /// The transfer syntax, until it is written.
+    available: Option<String>,
 }
 
 /// A finished JSON object and where its top-level elements' values lie in it.
@@ -57,7 +59,9 @@ impl DataSetJson {
 }
 
 impl JsonWriter {
-    pub(crate) fn new(inline_binary: usize, limit: usize) -> Self {
+    /// For an object in that transfer syntax. A video's becomes AvailableTransferSyntaxUID (0008,3002): viewers must know what it is
+    /// before they ask for frames, which it does not have.
+    pub(crate) fn new(inline_binary: usize, limit: usize, transfer_syntax: &str) -> Self {
         JsonWriter {
             inline_binary,
             limit,
@@ -66,6 +70,7 @@ impl JsonWriter {
             path: Vec::new(),
             top_level: BTreeMap::new(),
             pixel_data: None,
+            available: is_video(transfer_syntax).then(|| transfer_syntax.to_owned()),
         }
     }
 
@@ -91,6 +96,15 @@ impl JsonWriter {
     }
 
     fn key(&mut self, tag: Tag) {
+        if self.path.is_empty()
+            && tag > tags::AVAILABLE_TRANSFER_SYNTAX_UID
+            && let Some(syntax) = self.available.take()
+        {
+            self.key(tags::AVAILABLE_TRANSFER_SYNTAX_UID);
+            let start = self.out.len();
+            self.push(&format!("{{\"vr\":\"UI\",\"Value\":[\"{syntax}\"]}}"));
+            self.top_level.insert(tags::AVAILABLE_TRANSFER_SYNTAX_UID, start..self.out.len());
+        }
         if let Some(level) = self.levels.last_mut() {
             if !level.first {
                 self.out.push(b',');
@@ -150,10 +164,20 @@ impl JsonWriter {
     }
 }
 
+/// Whether the frames are coded as one stream: MPEG-2, MPEG-4, HEVC (PS3.5 sections 8.2.5 to 8.2.8).
+fn is_video(transfer_syntax: &str) -> bool {
+    let rest = transfer_syntax.strip_prefix("1.2.840.10008.1.2.4.10");
+    rest.is_some_and(|rest| rest.starts_with(|digit: char| ('0'..='8').contains(&digit)))
+}
+
 impl Visitor for JsonWriter {
     fn value(&mut self, header: &Header, length: u32, input: &mut Input) -> Result<(), StoreError> {
         // Group lengths are retired and, like padding, say nothing of the object.
         if header.tag.element() == 0 || header.tag == tags::DATA_SET_TRAILING_PADDING {
+            return Ok(());
+        }
+        // Says in what another archive had the object.
+        if self.path.is_empty() && header.tag == tags::AVAILABLE_TRANSFER_SYNTAX_UID {
             return Ok(());
         }
         if self.path.is_empty() && header.tag == tags::PIXEL_DATA {

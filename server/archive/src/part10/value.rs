@@ -57,7 +57,8 @@ fn values(vr: VR, bytes: &[u8], encoding: Encoding, charset: &Charset) -> Vec<Op
             float(f64::from(if big { f32::from_be_bytes(b) } else { f32::from_le_bytes(b) }))
         }),
         VR::FD => chunks(bytes, |b| float(if big { f64::from_be_bytes(b) } else { f64::from_le_bytes(b) })),
-        VR::DS | VR::IS => strings(&String::from_utf8_lossy(bytes), number),
+        VR::DS => strings(&String::from_utf8_lossy(bytes), number),
+        VR::IS => strings(&String::from_utf8_lossy(bytes), integer),
         VR::PN => strings(&charset.decode(bytes), |name| person_name(name.trim_end())),
         VR::LT | VR::ST | VR::UT => vec![text(charset.decode(bytes).trim_end_matches(padding))],
         VR::UR => vec![text(String::from_utf8_lossy(bytes).trim_end_matches(padding))],
@@ -84,7 +85,15 @@ fn text(value: &str) -> Option<String> {
     (!value.is_empty()).then(|| serde_json::Value::from(value).to_string())
 }
 
-/// IS and DS are numbers where they are numbers, their digits kept; what is none stays a string.
+/// IS may have a sign and leading zeros, which JSON's numbers do not have.
+fn integer(value: &str) -> Option<String> {
+    match value.trim_matches(padding).parse::<i64>() {
+        Ok(parsed) => Some(parsed.to_string()),
+        Err(_) => number(value),
+    }
+}
+
+/// DS is a number where it is one, its digits kept; what is none stays a string.
 fn number(value: &str) -> Option<String> {
     let value = value.trim_matches(padding);
     if is_json_number(value) {

@@ -67,7 +67,8 @@ impl Matcher {
                 }
             }
             _ if value == "*" => Matcher::Universal,
-            VR::CS => any_of(value.split('\\'), true),
+            // No code string holds a comma, and viewers write lists of modalities with it.
+            VR::CS => any_of(value.split(['\\', ',']).map(str::trim), true),
             _ => any_of([value], true),
         })
     }
@@ -176,6 +177,8 @@ mod tests {
             (VR::UI, "1.2.4,1.2.3", json!("1.2.3"), true),
             (VR::UI, "1.2.4\\1.2.3", json!("1.2.3"), true),
             (VR::CS, "CT\\MR", json!("MR"), true),
+            (VR::CS, "CT,M*", json!("MR"), true),
+            (VR::CS, "CT,PT", json!("MR"), false),
             (VR::DA, "20200131", json!("20200131"), true),
             (VR::DA, "20200101-20200131", json!("20200131"), true),
             (VR::DA, "20200101-", json!("20191231"), false),

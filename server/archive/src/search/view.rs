@@ -149,6 +149,14 @@ impl<'r, 's> SeriesView<'r, 's> {
         })
     }
 
+    /// [`Self::element`], or the study's.
+    pub(crate) fn any_element(&self, tag: Tag) -> Result<Option<Value>> {
+        match home(tag) {
+            Home::Study => self.study.element(tag),
+            _ => self.element(tag),
+        }
+    }
+
     /// The JSON of the first instance by SOPInstanceUID.
     pub(crate) fn first(&self) -> Result<&Option<Map<String, Value>>> {
         if self.first.get().is_none() {
@@ -199,6 +207,9 @@ impl<'s> InstanceView<'s> {
                 Some(json!({"vr": "UI", "Value": [self.uids.sop_instance_uid]}).to_string())
             }
             tags::INSTANCE_AVAILABILITY => Some(online().to_string()),
+            tags::AVAILABLE_TRANSFER_SYNTAX_UID => {
+                Some(json!({"vr": "UI", "Value": [self.record.transfer_syntax_uid]}).to_string())
+            }
             _ => None,
         };
         let mut texts: Vec<Option<Arc<str>>> =

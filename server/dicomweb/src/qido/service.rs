@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use dicom_dictionary_std::tags;
-use engram_archive::{Archive, Include, Level, Match, MatchKey, Query};
+use engram_archive::{Archive, Include, Level, Match, MatchKey, OrderKey, Query};
 use serde_json::json;
 use snafu::ResultExt;
 
-use crate::error::{ArchiveSnafu, Result, WriteXmlSnafu};
+use crate::error::{ArchiveSnafu, BadQuerySnafu, Result, WriteXmlSnafu};
 use crate::native_model;
 use crate::place::Place;
 use crate::query::{self, attribute, flag};
@@ -64,21 +64,46 @@ pub fn query(level: Level, place: Option<Place>, pairs: &[(String, String)], mos
             "emptyvaluematching" => query.empty_value_matching = flag(name, value)?,
             "multiplevaluematching" => query.multiple_value_matching = flag(name, value)?,
             "includefield" => include(&mut query.include, value)?,
+            "orderby" => order(&mut query.order, level, value)?,
             // Of the request as a whole (PS3.18 8.3.3).
-            "accept" | "charset" => {}
+            "accept" => {}
+            "charset" => query::utf_8(value)?,
             _ => query.matches.push(MatchKey { path: attribute(name)?, value: value.clone() }),
         }
     }
     Ok(query)
 }
 
-/// Adds one `includefield`: `all`, or attributes separated by commas. Of a path into a sequence, the sequence.
+/// Reads one `orderby`: attributes separated by commas, from the last value to the first behind a `-`. It is no parameter of the
+/// standard's; dcm4chee has it so.
+fn order(order: &mut Vec<OrderKey>, level: Level, value: &str) -> Result<()> {
+    for field in value.split(',').map(str::trim).filter(|field| !field.is_empty()) {
+        let (name, descending) = match field.strip_prefix('-') {
+            Some(name) => (name, true),
+            None => (field.trim_start_matches('+'), false),
+        };
+        match attribute(name)?.as_slice() {
+            [attribute] if level.can_be_ordered_by(*attribute) => {
+                order.push(OrderKey { attribute: *attribute, descending });
+            }
+            _ => {
+                let message = format!("results of this level cannot be put in order by `{name}`");
+                return BadQuerySnafu { message }.fail();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds one `includefield`: `all`, or attributes separated by commas. Of a path into a sequence, the sequence; with a private
+/// element, whose it is.
 pub fn include(include: &mut Include, value: &str) -> Result<()> {
     for field in value.split(',').filter(|field| !field.is_empty()) {
         if field == "all" {
             *include = Include::All;
         } else if let (path, Include::Attributes(tags)) = (attribute(field)?, &mut *include) {
             tags.extend(path.first());
+            tags.extend(path.first().copied().and_then(query::private_creator));
         }
     }
     Ok(())
@@ -125,6 +150,7 @@ fn retrieve_url(level: Level, item: &Match, urls: &Urls) -> Option<String> {
 mod tests {
     use super::*;
     use crate::query::pairs;
+    use dicom_core::Tag;
     use dicom_dictionary_std::tags;
 
     fn read(text: &str) -> Result<Query> {
@@ -141,6 +167,12 @@ mod tests {
         assert_eq!(keys, [(vec![tags::PATIENT_NAME], "Doe*"), (vec![tags::MODALITY], "CT")]);
         assert_eq!(query.include, Include::Attributes(vec![tags::STUDY_DESCRIPTION; 2]));
         assert_eq!((query.limit, query.offset, query.fuzzy), (100, 3, true));
+        let query = read("orderby=-StudyDate,%2BStudyTime&charset=utf-8&includefield=00091001").unwrap();
+        let order = [(tags::STUDY_DATE, true), (tags::STUDY_TIME, false)];
+        let order = order.map(|(attribute, descending)| OrderKey { attribute, descending });
+        assert_eq!(query.order, order);
+        let private = vec![Tag(0x0009, 0x1001), Tag(0x0009, 0x0010)];
+        assert_eq!(query.include, Include::Attributes(private));
         assert_eq!(read("includefield=all&includefield=PatientID").unwrap().include, Include::All);
     }
 
@@ -148,6 +180,9 @@ mod tests {
     fn what_is_no_parameter_is_refused() {
         for text in [
             "NotAnAttribute=1",
+            "charset=iso-8859-1",
+            "orderby=-Rows",
+            "orderby=Nope",
             "limit=-1",
             "limit=x",
             "offset=1.5",

@@ -4,48 +4,78 @@ use std::{io, mem, vec};
 
 use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use snafu::ResultExt;
 
 use super::body::{Chunks, Piece, Segment, SegmentReader, are_long, read_ahead, sent_by};
+use super::entity::{EntityTag, Known};
 use super::range::{AskedRange, Stretch, stretch};
 use crate::direct::Outlet;
 use crate::error::{RangeNotSatisfiableSnafu, ReadFileSnafu, Result};
 use crate::media::Offer;
-use crate::state::{Accepted, DicomWeb};
+use crate::state::{Accepted, DicomWeb, Urls};
 
-/// A `Content-Type`, and what is of it, in the order in which it is sent.
-pub type Part = (String, Vec<Segment>);
+/// What is sent by itself, or as a part.
+pub struct Part {
+    /// Its `Content-Type`.
+    pub content_type: String,
+    /// The resource that it alone is: a part's `Content-Location` (PS3.18 8.6.1.2).
+    pub location: Option<String>,
+    /// In the order in which they are sent.
+    pub content: Vec<Segment>,
+}
 
 /// What a request says of its answer.
 pub struct Wishes {
     accepted: Accepted,
     range: AskedRange,
+    known: Known,
+    /// Of what is asked of the server by the client's name for it.
+    pub urls: Urls,
     /// That of a connection that can send files itself.
     outlet: Option<Outlet>,
 }
 
 impl Wishes {
     /// Fails if the query string cannot be read.
-    pub fn of(request: &HttpRequest) -> Result<Self> {
-        Ok(Self::accepting(Accepted::of(request)?, request))
+    pub fn of(request: &HttpRequest, state: &DicomWeb) -> Result<Self> {
+        Ok(Self::accepting(Accepted::of(request)?, request, state))
     }
 
     /// A media type alone, where a request names it otherwise; and the range.
-    pub fn only(media_type: &str, request: &HttpRequest) -> Self {
-        Self::accepting(Accepted::only(media_type), request)
+    pub fn only(media_type: &str, request: &HttpRequest, state: &DicomWeb) -> Self {
+        Self::accepting(Accepted::only(media_type), request, state)
     }
 
-    fn accepting(accepted: Accepted, request: &HttpRequest) -> Self {
-        Self { accepted, range: AskedRange::of(request), outlet: Outlet::of(request).cloned() }
+    fn accepting(accepted: Accepted, request: &HttpRequest, state: &DicomWeb) -> Self {
+        Self {
+            accepted,
+            range: AskedRange::of(request),
+            known: Known::of(request),
+            urls: state.urls(request),
+            outlet: Outlet::of(request).cloned(),
+        }
     }
 
     /// Chooses among `offers` what the client prefers, or says 406 with the list of them.
     pub fn choose(&self, offers: &[Offer]) -> Result<Offer> {
         self.accepted.choose(offers)
     }
+
+    /// The answer to a client that has the entity already.
+    pub fn unchanged(&self, tag: &EntityTag) -> Option<HttpResponse> {
+        let unchanged = || tagged(&mut HttpResponse::NotModified(), tag).finish();
+        self.known.has(tag).then(unchanged)
+    }
+}
+
+/// Says which entity it is. Clients may keep it, and ask again before they use it: whether they may still have it may change.
+pub fn tagged<'r>(response: &'r mut HttpResponseBuilder, tag: &EntityTag) -> &'r mut HttpResponseBuilder {
+    response
+        .insert_header((header::ETAG, tag.as_str()))
+        .insert_header((header::CACHE_CONTROL, "private, no-cache"))
 }
 
 /// An answer that is ready to be sent.
@@ -54,6 +84,9 @@ pub struct Answer {
     extent: Extent,
     length: u64,
     content: Content,
+    /// Which entity it is, where that can be told.
+    tag: Option<EntityTag>,
+    is_known: bool,
 }
 
 /// Where the bytes of an answer come from.
@@ -79,17 +112,34 @@ enum Extent {
 impl Answer {
     /// Parts in the form of `offer`: as `multipart/related`, or the one there is alone, or the stretch of it that was
     /// asked for. A buffer of files is in memory at a time, and as much ahead.
-    pub fn new(state: &DicomWeb, wishes: &Wishes, offer: &Offer, parts: Vec<Part>) -> Result<Self> {
-        match <[Part; 1]>::try_from(parts) {
-            Ok([part]) if !offer.multipart => Self::single_part(state, wishes, part),
-            Ok(one) => Ok(Self::multipart(state, wishes, offer, one.into())),
-            Err(parts) => Ok(Self::multipart(state, wishes, offer, parts)),
-        }
+    pub fn new(
+        state: &DicomWeb,
+        wishes: &Wishes,
+        offer: &Offer,
+        parts: Vec<Part>,
+        tag: Option<EntityTag>,
+    ) -> Result<Self> {
+        let is_known = tag.as_ref().is_some_and(|tag| wishes.known.has(tag));
+        let answer = match <[Part; 1]>::try_from(parts) {
+            Ok([part]) if !offer.multipart => Self::single_part(state, wishes, part, tag.as_ref())?,
+            Ok(one) => Self::multipart(state, wishes, offer, one.into()),
+            Err(parts) => Self::multipart(state, wishes, offer, parts),
+        };
+        Ok(Self { tag, is_known, ..answer })
     }
 
-    fn single_part(state: &DicomWeb, wishes: &Wishes, (content_type, content): Part) -> Result<Self> {
+    fn single_part(
+        state: &DicomWeb,
+        wishes: &Wishes,
+        Part { content_type, content, .. }: Part,
+        tag: Option<&EntityTag>,
+    ) -> Result<Self> {
         let length = content.iter().map(Segment::length).sum();
-        let (extent, segments) = match wishes.range.of_length(length) {
+        let asked = match wishes.known.allows_range_of(tag) {
+            true => wishes.range.of_length(length),
+            false => Stretch::Whole,
+        };
+        let (extent, segments) = match asked {
             Stretch::Whole => (Extent::Whole, content),
             Stretch::Part(range) => {
                 let content_range = format!("bytes {}-{}/{length}", range.start, range.end - 1);
@@ -103,8 +153,8 @@ impl Answer {
     fn multipart(state: &DicomWeb, wishes: &Wishes, offer: &Offer, parts: Vec<Part>) -> Self {
         let writer = state.multipart();
         let mut segments = Vec::with_capacity(2 * parts.len() + 1);
-        for (content_type, content) in parts {
-            segments.push(Segment::Bytes(writer.part_start(&content_type, None)));
+        for Part { content_type, location, content } in parts {
+            segments.push(Segment::Bytes(writer.part_start(&content_type, location.as_deref())));
             segments.extend(content);
         }
         segments.push(Segment::Bytes(writer.end()));
@@ -122,23 +172,32 @@ impl Answer {
         // What may be compressed on its way must pass through it.
         let outlet = wishes.outlet.clone().filter(|_| !may_be_compressed(&content_type));
         let content = Content::of(segments, outlet, state.options.buffer_bytes);
-        Self { content_type, extent, length, content }
+        Self { content_type, extent, length, content, tag: None, is_known: false }
     }
 
     /// Reads the first buffer, or opens the first file. For those who may block already: what fits into the buffer needs
     /// no second turn of the blocking pool, and goes out at once with its headers; and what cannot be read has a status.
     pub fn begun(mut self) -> Result<Self> {
-        self.content.begin().context(ReadFileSnafu)?;
+        if !self.is_known {
+            self.content.begin().context(ReadFileSnafu)?;
+        }
         Ok(self)
     }
 
     /// What is sent.
     pub fn into_response(self) -> HttpResponse {
-        let Self { content_type, extent, length, content } = self;
+        let Self { content_type, extent, length, content, tag, is_known } = self;
         let mut response = match extent {
+            _ if is_known => HttpResponse::NotModified(),
             Extent::Stretch(_) => HttpResponse::PartialContent(),
             Extent::Parts | Extent::Whole => HttpResponse::Ok(),
         };
+        if let Some(tag) = &tag {
+            tagged(&mut response, tag);
+        }
+        if is_known {
+            return response.finish();
+        }
         response.content_type(content_type);
         if let Extent::Stretch(content_range) = &extent {
             response.insert_header((header::CONTENT_RANGE, content_range.as_str()));
@@ -199,7 +258,8 @@ pub fn send(
     state: &DicomWeb,
     offer: &Offer,
     parts: Vec<Part>,
+    tag: Option<EntityTag>,
 ) -> Result<HttpResponse> {
-    let answer = Answer::new(state, &Wishes::of(request)?, offer, parts)?;
+    let answer = Answer::new(state, &Wishes::of(request, state)?, offer, parts, tag)?;
     Ok(answer.into_response())
 }

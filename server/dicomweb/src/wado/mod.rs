@@ -7,6 +7,7 @@ mod body;
 pub mod bulkdata;
 pub mod description;
 mod document;
+mod entity;
 pub mod frames;
 pub mod instances;
 pub mod metadata;

@@ -8,15 +8,14 @@ use actix_web::http::{Method, header};
 use super::body::Segment;
 
 /// What a request asks for of a single-part answer. Several stretches at once are answered with the whole, as
-/// RFC 9110 14.2 allows; so is `If-Range`, whose validator can be none of ours.
+/// RFC 9110 14.2 allows.
 pub struct AskedRange(Option<String>);
 
 impl AskedRange {
     /// What the headers of a GET request say.
     pub fn of(request: &HttpRequest) -> Self {
         let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
-        let heeded = request.method() == Method::GET && header(header::IF_RANGE).is_none();
-        Self(header(header::RANGE).filter(|_| heeded).map(str::to_owned))
+        Self(header(header::RANGE).filter(|_| request.method() == Method::GET).map(str::to_owned))
     }
 
     /// Which bytes of so many are asked for.

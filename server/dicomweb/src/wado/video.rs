@@ -6,8 +6,9 @@ use engram_archive::{BulkValue, InstanceEntry};
 use snafu::ResultExt;
 
 use super::PIXEL_DATA;
-use super::answer::{Answer, Wishes};
+use super::answer::{Answer, Part, Wishes};
 use super::body::Segment;
+use super::entity::EntityTag;
 use crate::error::{ArchiveSnafu, NotFoundSnafu, Result};
 use crate::media::Offer;
 use crate::state::DicomWeb;
@@ -48,7 +49,9 @@ pub fn rendered(
         return NotFoundSnafu { what: format!("pixel data of instance {}", entry.uids.sop_instance_uid) }
             .fail();
     }
-    Answer::new(state, wishes, &offer, vec![(media_type.to_owned(), segments)])?.begun()
+    let part = Part { content_type: media_type.to_owned(), location: None, content: segments };
+    let tag = EntityTag::of([entry], &offer, "rendered");
+    Answer::new(state, wishes, &offer, vec![part], Some(tag))?.begun()
 }
 
 #[cfg(test)]

@@ -14,9 +14,10 @@ use crate::media::Offer;
 use crate::options::DicomWebOptions;
 use crate::place::Place;
 use crate::state::{DicomWeb, negotiate};
-use crate::wado::answer;
+use crate::wado::answer::{self, Part};
 use crate::wado::body::{Segment, read_range};
 use crate::wado::document::{encapsulated, guarded};
+use crate::wado::entity::EntityTag;
 use crate::wado::frames::{FrameSet, routes::send};
 use crate::wado::{PIXEL_DATA, object, video};
 
@@ -54,14 +55,17 @@ pub async fn send_value(
     let octets = "application/octet-stream";
     let mut offers = vec![Offer::multipart(octets), Offer::single(octets)];
     let as_octets = negotiate(request, &offers).is_ok();
-    let data = state.clone();
+    let (data, wanted) = (state.clone(), path.clone());
     let find = move || {
         let entry = object::entry(&data.archive, &place)?;
-        let document =
-            if path == encapsulated::PATH { encapsulated::media_type(&data.archive, &entry)? } else { None };
-        Ok((find(&data, &entry, &path, as_octets)?, document))
+        let document = if wanted == encapsulated::PATH {
+            encapsulated::media_type(&data.archive, &entry)?
+        } else {
+            None
+        };
+        Ok((find(&data, &entry, &wanted, as_octets)?, document, entry))
     };
-    let (found, document) = state.decoding(find).await?;
+    let (found, document, entry) = state.decoding(find).await?;
     offers.extend(document.into_iter().flat_map(|kind| [Offer::multipart(kind), Offer::single(kind)]));
     let (part_type, segments) = match found {
         Found::Value(segment) => (None, vec![segment]),
@@ -76,8 +80,14 @@ pub async fn send_value(
         }
     };
     let offer = negotiate(request, &offers)?;
-    let part_type = part_type.unwrap_or_else(|| offer.media_type.to_owned());
-    answer::send(request, &state, &offer, vec![(part_type, segments)]).map(guarded)
+    let instance = state.urls(request).retrieve_instance(&entry.uids);
+    let part = Part {
+        content_type: part_type.unwrap_or_else(|| offer.media_type.to_owned()),
+        location: Some(format!("{instance}/bulkdata/{path}")),
+        content: segments,
+    };
+    let tag = EntityTag::of([&entry], &offer, &path);
+    answer::send(request, &state, &offer, vec![part], Some(tag)).map(guarded)
 }
 
 /// Finds the value at a path of an instance. `as_octets`: whether the client accepts `application/octet-stream`.

@@ -15,7 +15,7 @@ use dicom_dictionary_std::uids;
 use engram_archive::{Archive, InstanceEntry, InstanceUids};
 use snafu::ResultExt;
 
-use super::answer::{Answer, Wishes};
+use super::answer::{Answer, Part, Wishes};
 use super::body::Segment;
 use super::object;
 use crate::error::{ArchiveSnafu, NotFoundSnafu, Result, WriteXmlSnafu};
@@ -112,16 +112,18 @@ impl Document {
         let offers: Vec<Offer> =
             forms.into_iter().flat_map(|form| self.media_types(links).into_iter().map(form)).collect();
         let offer = wishes.choose(&offers)?;
-        let part = match self {
+        let (content_type, segment) = match self {
             Self::Encapsulated(media_type) => {
-                (media_type.to_owned(), vec![encapsulated::content(state, entry, media_type)?])
+                (media_type.to_owned(), encapsulated::content(state, entry, media_type)?)
             }
             Self::Report => {
                 let bytes = written(&state.archive, entry, links, offer.media_type)?;
-                (format!("{}; charset=utf-8", offer.media_type), vec![Segment::Bytes(bytes.into())])
+                (format!("{}; charset=utf-8", offer.media_type), Segment::Bytes(bytes.into()))
             }
         };
-        Answer::new(state, wishes, &offer, vec![part])?.begun()
+        let part = Part { content_type, location: None, content: vec![segment] };
+        // What a report refers to may come and go.
+        Answer::new(state, wishes, &offer, vec![part], None)?.begun()
     }
 }
 

@@ -11,8 +11,9 @@ use crate::media::Offer;
 use crate::multipart::MultipartWriter;
 use crate::place::Place;
 use crate::state::{DicomWeb, blocking};
-use crate::wado::answer::{self, Answer, Wishes};
+use crate::wado::answer::{Answer, Part, Wishes, tagged};
 use crate::wado::body::Segment;
+use crate::wado::entity::EntityTag;
 use crate::wado::object;
 
 /// Sends frames, in the order of the list: uncompressed as `application/octet-stream`, in the compression they are
@@ -22,7 +23,7 @@ pub async fn frames(request: HttpRequest, state: Data<DicomWeb>, place: Place) -
     let list = request.match_info().get("frames").unwrap_or_default();
     let list = frame_list(list, state.options.max_frames)?;
     let Some(first) = list.first().copied() else { return NotFoundSnafu { what: "frame" }.fail() };
-    let (data, wishes) = (state.clone(), Wishes::of(&request)?);
+    let (data, wishes) = (state.clone(), Wishes::of(&request, &state)?);
     let find = move || Found::at(&data, &place, list, wishes);
     let frames = match blocking(find).await? {
         Found::Native(frames) => frames,
@@ -30,12 +31,12 @@ pub async fn frames(request: HttpRequest, state: Data<DicomWeb>, place: Place) -
             let data = state.clone();
             let read = move || {
                 let set = FrameSet::read_whole(&entry, first, &data.options)?;
-                Frames::wanted(&data, set, list, &wishes)
+                Frames::wanted(&data, set, list, wishes)
             };
             state.decoding(read).await?
         }
     };
-    frames.send(&request, &state).await
+    frames.send(&state).await
 }
 
 /// Sends `list` of the frames as the client accepts them.
@@ -45,7 +46,7 @@ pub async fn send(
     set: FrameSet,
     list: Vec<usize>,
 ) -> Result<HttpResponse> {
-    Frames::wanted(state, set, list, &Wishes::of(request)?)?.send(request, state).await
+    Frames::wanted(state, set, list, Wishes::of(request, state)?)?.send(state).await
 }
 
 /// Where the frames of an instance are.
@@ -62,7 +63,7 @@ impl Found {
         let Some(set) = FrameSet::native(&entry, &state.options) else {
             return Ok(Self::Object { entry: Box::new(entry), list, wishes });
         };
-        Ok(Self::Native(match Frames::wanted(state, set, list, &wishes)? {
+        Ok(Self::Native(match Frames::wanted(state, set, list, wishes)? {
             Frames::Stored(answer) => Frames::Stored(answer.begun()?),
             made => made,
         }))
@@ -74,62 +75,82 @@ enum Frames {
     /// From the file, where they lie in it as they are to be sent.
     Stored(Answer),
     /// Decoded, or encoded anew.
-    Made { set: FrameSet, list: Vec<usize>, offer: Offer },
+    Made(Made),
+}
+
+/// What is made of frames.
+struct Made {
+    set: FrameSet,
+    list: Vec<usize>,
+    offer: Offer,
+    wishes: Wishes,
+    tag: EntityTag,
 }
 
 impl Frames {
-    fn wanted(state: &DicomWeb, set: FrameSet, list: Vec<usize>, wishes: &Wishes) -> Result<Self> {
+    fn wanted(state: &DicomWeb, set: FrameSet, list: Vec<usize>, wishes: Wishes) -> Result<Self> {
         set.check_all(&list)?;
         let offer = wishes.choose(&set.offers(list.len()))?;
+        let tag = EntityTag::of([set.entry.as_ref()], &offer, &format!("frames {list:?}"));
         let Some(stretches) = set.stretches(&list, &offer) else {
-            return Ok(Self::Made { set, list, offer });
+            return Ok(Self::Made(Made { set, list, offer, wishes, tag }));
         };
-        let part_type = part_type(&offer);
-        let parts = stretches.into_iter().map(|stretch| (part_type.clone(), vec![stretch])).collect();
-        Answer::new(state, wishes, &offer, parts).map(Self::Stored)
+        let (part_type, instance) = (part_type(&offer), wishes.urls.retrieve_instance(&set.entry.uids));
+        let part = |(stretch, frame)| Part {
+            content_type: part_type.clone(),
+            location: Some(frame_location(&instance, frame)),
+            content: vec![stretch],
+        };
+        let parts = std::iter::zip(stretches, list).map(part).collect();
+        Answer::new(state, &wishes, &offer, parts, Some(tag)).map(Self::Stored)
     }
 
-    async fn send(self, request: &HttpRequest, state: &DicomWeb) -> Result<HttpResponse> {
+    async fn send(self, state: &DicomWeb) -> Result<HttpResponse> {
         match self {
             Self::Stored(answer) => Ok(answer.into_response()),
-            Self::Made { set, list, offer } => send_made(request, state, set, list, offer).await,
+            Self::Made(made) => send_made(state, made).await,
         }
     }
 }
 
 /// Makes frames and sends them: the first before the answer begins, so that what cannot be decoded has a status.
-async fn send_made(
-    request: &HttpRequest,
-    state: &DicomWeb,
-    set: FrameSet,
-    list: Vec<usize>,
-    offer: Offer,
-) -> Result<HttpResponse> {
+async fn send_made(state: &DicomWeb, made: Made) -> Result<HttpResponse> {
+    let Made { set, list, offer, wishes, tag } = made;
+    if let Some(unchanged) = wishes.unchanged(&tag) {
+        return Ok(unchanged);
+    }
     let part_type = part_type(&offer);
+    let instance = wishes.urls.retrieve_instance(&set.entry.uids);
     let mut list = list.into_iter();
-    let Some(first) = list.next() else { return NotFoundSnafu { what: "frame" }.fail() };
+    let Some(number) = list.next() else { return NotFoundSnafu { what: "frame" }.fail() };
     let form = offer.clone();
     let make_first = move || {
         let set = set.ready_for(&form)?;
-        let first = set.read(first, &form)?;
+        let first = set.read(number, &form)?;
         Ok((set, first))
     };
     let (set, first) = state.decoding(make_first).await?;
 
     if list.len() == 0 {
-        return answer::send(request, state, &offer, vec![(part_type, vec![Segment::Bytes(first)])]);
+        let location = Some(frame_location(&instance, number));
+        let part = Part { content_type: part_type, location, content: vec![Segment::Bytes(first)] };
+        return Ok(Answer::new(state, &wishes, &offer, vec![part], Some(tag))?.into_response());
     }
     let mut response = HttpResponse::Ok();
     let writer = state.multipart();
-    response.content_type(writer.content_type(offer.media_type));
+    tagged(&mut response, &tag).content_type(writer.content_type(offer.media_type));
     let state = state.clone();
     let others = list.map(move |frame| read(state.clone(), set.clone(), frame, offer.clone()));
-    let frames = stream::iter([Ok(first)]).chain(stream::iter(others).then(|frame| frame));
-    Ok(response.streaming(parts(writer, part_type, frames)))
+    let frames = stream::iter([Ok((number, first))]).chain(stream::iter(others).then(|frame| frame));
+    Ok(response.streaming(parts(writer, part_type, instance, frames)))
 }
 
-async fn read(state: DicomWeb, set: FrameSet, frame: usize, offer: Offer) -> Result<Bytes> {
-    state.decoding(move || set.read(frame, &offer)).await
+async fn read(state: DicomWeb, set: FrameSet, frame: usize, offer: Offer) -> Result<(usize, Bytes)> {
+    state.decoding(move || Ok((frame, set.read(frame, &offer)?))).await
+}
+
+fn frame_location(instance: &str, frame: usize) -> String {
+    format!("{instance}/frames/{frame}")
 }
 
 /// A part's `Content-Type`: the transfer syntax belongs to it (PS3.18 8.7.3.5).
@@ -143,14 +164,17 @@ fn part_type(offer: &Offer) -> String {
 fn parts(
     writer: MultipartWriter,
     part_type: String,
-    contents: impl Stream<Item = Result<Bytes>>,
+    instance: String,
+    contents: impl Stream<Item = Result<(usize, Bytes)>>,
 ) -> impl Stream<Item = Result<Bytes>> {
     let end = writer.end();
     contents
         .flat_map(move |content| {
-            let start = writer.part_start(&part_type, None);
             stream::iter(match content {
-                Ok(content) => vec![Ok(start), Ok(content)],
+                Ok((frame, content)) => {
+                    let location = frame_location(&instance, frame);
+                    vec![Ok(writer.part_start(&part_type, Some(&location))), Ok(content)]
+                }
                 Err(error) => vec![Err(error)],
             })
         })

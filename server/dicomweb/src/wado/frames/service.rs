@@ -24,16 +24,20 @@ pub const OCTETS: &str = "application/octet-stream";
 /// The frames of one stored object. Cheap to clone.
 #[derive(Clone)]
 pub struct FrameSet {
+    /// The instance whose they are.
+    pub entry: Arc<InstanceEntry>,
     source: Source,
     frames: usize,
     /// The transfer syntaxes that the frames can be encoded in.
     encodings: Vec<TargetSyntax>,
+    /// Whether they can be sent uncompressed.
+    is_decodable: bool,
 }
 
 #[derive(Clone)]
 enum Source {
     /// Uncompressed, little endian, each frame a whole number of bytes: read from the file as they are.
-    File { entry: Arc<InstanceEntry>, start: u64, frame_bytes: u64, options: Arc<DicomWebOptions> },
+    File { start: u64, frame_bytes: u64, options: Arc<DicomWebOptions> },
     /// Anything else: read whole, decoded and encoded as the client wants it.
     Object { object: Arc<DefaultDicomObject>, stored: Option<(&'static str, String)>, limits: DecodeLimits },
 }
@@ -57,14 +61,11 @@ impl FrameSet {
         // What is too short is left to the pixel reader, which says so.
         let whole = pixels.value.end.saturating_sub(pixels.value.start) >= needed;
         whole.then(|| Self {
-            source: Source::File {
-                entry: Arc::new(entry.clone()),
-                start: pixels.value.start,
-                frame_bytes,
-                options: options.clone(),
-            },
+            entry: Arc::new(entry.clone()),
+            source: Source::File { start: pixels.value.start, frame_bytes, options: options.clone() },
             frames,
             encodings: encodings(&sample_format(pixels)),
+            is_decodable: true,
         })
     }
 
@@ -72,24 +73,26 @@ impl FrameSet {
     pub fn read_whole(entry: &InstanceEntry, first: usize, options: &DicomWebOptions) -> Result<Self> {
         let object = object::open(entry, options)?;
         let limits = options.decoding();
+        let is_decodable = is_decodable(object.meta().transfer_syntax());
         let (frames, stored, encodings) = {
             let reader = PixelReader::open(&object, limits).context(PixelsSnafu)?;
             let frame = reader.stored_frame(first).context(PixelsSnafu)?;
             let compressed = frame.media_type != OCTETS;
-            let encodings = match is_decodable(object.meta().transfer_syntax()) {
+            let encodings = match is_decodable {
                 true => encodings(&reader.sample_format()),
                 false => Vec::new(),
             };
             let stored = compressed.then_some((frame.media_type, frame.transfer_syntax));
             (reader.number_of_frames(), stored, encodings)
         };
-        Ok(Self { source: Source::Object { object: Arc::new(object), stored, limits }, frames, encodings })
+        let source = Source::Object { object: Arc::new(object), stored, limits };
+        Ok(Self { entry: Arc::new(entry.clone()), source, frames, encodings, is_decodable })
     }
 
     /// The same frames, ready to be read in the form of `offer`: what must be encoded is read whole.
     pub fn ready_for(self, offer: &Offer) -> Result<Self> {
         match &self.source {
-            Source::File { entry, options, .. } if offer.transcoded => Self::read_whole(entry, 1, options),
+            Source::File { options, .. } if offer.transcoded => Self::read_whole(&self.entry, 1, options),
             _ => Ok(self),
         }
     }
@@ -111,13 +114,19 @@ impl FrameSet {
         }
     }
 
-    /// What `count` frames can be sent as, what the client gets by default first: PS3.18 Tables 8.7.3-2 and 8.7.3-5.
+    /// What `count` frames can be sent as, what the client gets by default first: PS3.18 Tables 8.7.3-2 and 8.7.3-5. Compressed frames are
+    /// octets, too, for clients that accept those in any transfer syntax, such as OHIF.
     pub fn offers(&self, count: usize) -> Vec<Offer> {
-        let mut types = vec![Offer::multipart(OCTETS).in_syntax(EXPLICIT_VR_LITTLE_ENDIAN)];
+        let octets = || Offer::multipart(OCTETS);
+        let mut types = Vec::new();
         let mut stored_syntax = "";
         if let Source::Object { stored: Some((media_type, syntax)), .. } = &self.source {
+            types.push(octets().in_syntax(syntax).if_named());
+            types.extend(self.is_decodable.then(|| octets().in_syntax(EXPLICIT_VR_LITTLE_ENDIAN)));
             types.push(Offer::multipart(media_type).in_syntax(syntax));
             stored_syntax = syntax;
+        } else {
+            types.push(octets().in_syntax(EXPLICIT_VR_LITTLE_ENDIAN));
         }
         for target in self.encodings.iter().filter(|target| target.uid() != stored_syntax) {
             types.push(Offer::multipart(target.media_type()).in_syntax(target.uid()).transcoded());
@@ -133,9 +142,9 @@ impl FrameSet {
 
     /// Where frames, counted from 1, lie in the file as they are to be sent; `None` where they are made.
     pub fn stretches(&self, frames: &[usize], offer: &Offer) -> Option<Vec<Segment>> {
-        let Source::File { entry, start, frame_bytes, .. } = &self.source else { return None };
+        let Source::File { start, frame_bytes, .. } = &self.source else { return None };
         let stretch = |frame: &usize| Segment::File {
-            path: entry.path.clone(),
+            path: self.entry.path.clone(),
             range: stretch(*start, *frame_bytes, *frame),
         };
         (!offer.transcoded).then(|| frames.iter().map(stretch).collect())
@@ -145,14 +154,15 @@ impl FrameSet {
     pub fn read(&self, frame: usize, offer: &Offer) -> Result<Bytes> {
         self.check(frame)?;
         match &self.source {
-            Source::File { entry, start, frame_bytes, .. } => {
+            Source::File { start, frame_bytes, .. } => {
                 let range = stretch(*start, *frame_bytes, frame);
-                read_range(&entry.path, range).context(ReadFileSnafu).map(Bytes::from)
+                read_range(&self.entry.path, range).context(ReadFileSnafu).map(Bytes::from)
             }
             Source::Object { object, stored, limits } => {
                 let reader = PixelReader::open(object, *limits).context(PixelsSnafu)?;
-                let decode = stored.is_some() && offer.media_type == OCTETS;
-                let target = offer.transfer_syntax.as_deref().and_then(TargetSyntax::of_uid);
+                let syntax = offer.transfer_syntax.as_deref();
+                let decode = stored.is_some() && syntax == Some(EXPLICIT_VR_LITTLE_ENDIAN);
+                let target = syntax.and_then(TargetSyntax::of_uid);
                 match target.filter(|_| decode || offer.transcoded) {
                     Some(target) => {
                         encode_frame(&reader, frame, target).context(PixelsSnafu).map(Bytes::from)

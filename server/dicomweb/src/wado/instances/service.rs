@@ -8,6 +8,8 @@ use snafu::ResultExt;
 use crate::error::{Error, ReadFileSnafu, Result, TooLargeToDecodeSnafu, TranscodeSnafu};
 use crate::media::Offer;
 use crate::options::DicomWebOptions;
+use crate::state::Urls;
+use crate::wado::EXPLICIT_VR_LITTLE_ENDIAN;
 use crate::wado::answer;
 use crate::wado::body::{Segment, read_range};
 
@@ -16,22 +18,37 @@ pub const DICOM: &str = "application/dicom";
 /// The media type of several objects in one file.
 pub const ZIP: &str = "application/zip";
 
-/// What these instances can be sent as: in the transfer syntax they are stored in first, which only a client that
-/// names none, or accepts all, gets where there are several; then in those that they can be transcoded to.
-pub fn offers(entries: &[InstanceEntry]) -> Vec<Offer> {
+/// What these instances can be sent as: as they are stored; then in the transfer syntaxes that they can be transcoded to. Who names
+/// none gets Explicit VR Little Endian (PS3.18 8.7.3.3), or where that cannot be made what is stored.
+pub fn offers(entries: &[InstanceEntry], options: &DicomWebOptions) -> Vec<Offer> {
     let mut forms = vec![Offer::multipart(DICOM)];
     if entries.len() == 1 {
         forms.push(Offer::single(DICOM));
     }
     let stored = common_syntax(entries).unwrap_or("various");
     let mut offers: Vec<Offer> = forms.iter().map(|form| form.clone().in_syntax(stored)).collect();
-    if entries.iter().all(|entry| is_decodable(&entry.transfer_syntax_uid)) {
+    if entries.iter().any(|entry| is_decodable(&entry.transfer_syntax_uid)) {
         let targets = TargetSyntax::OF_OBJECTS.iter().map(|target| target.uid());
         for target in targets.filter(|target| *target != stored) {
             offers.extend(forms.iter().map(|form| form.clone().in_syntax(target).transcoded()));
         }
     }
-    offers
+    let default = match offers.iter().any(|offer| is_in(offer, EXPLICIT_VR_LITTLE_ENDIAN)) {
+        true if check_sizes(entries, TargetSyntax::ExplicitVrLittleEndian, options).is_ok() => {
+            EXPLICIT_VR_LITTLE_ENDIAN
+        }
+        _ => stored,
+    };
+    offers.into_iter().map(|offer| if is_in(&offer, default) { offer } else { offer.if_named() }).collect()
+}
+
+fn is_in(offer: &Offer, transfer_syntax: &str) -> bool {
+    offer.transfer_syntax.as_deref() == Some(transfer_syntax)
+}
+
+/// The same in a zip, as they are stored.
+pub fn zipped(entries: &[InstanceEntry]) -> Offer {
+    Offer::single(ZIP).in_syntax(common_syntax(entries).unwrap_or("various"))
 }
 
 fn common_syntax(entries: &[InstanceEntry]) -> Option<&str> {
@@ -50,8 +67,13 @@ pub fn file(entry: &InstanceEntry) -> Segment {
 }
 
 /// The stored bytes, untouched.
-pub fn stored(entries: &[InstanceEntry]) -> Vec<answer::Part> {
-    entries.iter().map(|entry| (part_type(&entry.transfer_syntax_uid), vec![file(entry)])).collect()
+pub fn stored(entries: &[InstanceEntry], urls: &Urls) -> Vec<answer::Part> {
+    let part = |entry: &InstanceEntry| answer::Part {
+        content_type: part_type(&entry.transfer_syntax_uid),
+        location: Some(urls.retrieve_instance(&entry.uids)),
+        content: vec![file(entry)],
+    };
+    entries.iter().map(part).collect()
 }
 
 /// An instance as it goes out.
@@ -75,7 +97,10 @@ impl Part {
 /// Fails if one of the instances that must be transcoded is too large for that.
 pub fn check_sizes(entries: &[InstanceEntry], target: TargetSyntax, options: &DicomWebOptions) -> Result<()> {
     let limit = options.max_decode_bytes;
-    let stored_otherwise = entries.iter().filter(|entry| entry.transfer_syntax_uid != target.uid());
+    let must_be = |entry: &&InstanceEntry| {
+        entry.transfer_syntax_uid != target.uid() && is_decodable(&entry.transfer_syntax_uid)
+    };
+    let stored_otherwise = entries.iter().filter(must_be);
     match stored_otherwise.map(|entry| entry.size).find(|size| *size > limit) {
         Some(size) => TooLargeToDecodeSnafu { size, limit }.fail(),
         None => Ok(()),
@@ -98,13 +123,16 @@ pub fn part(entry: InstanceEntry, target: TargetSyntax, options: &DicomWebOption
     Ok(Part::Transcoded(transcoded.bytes.into(), transfer_syntax))
 }
 
-/// One of several instances in a transfer syntax; in Explicit VR Little Endian where its pixels do not fit into that:
-/// a study with a segmentation of single bits in it is worth more than none.
+/// One of several instances in a transfer syntax; in Explicit VR Little Endian where its pixels do not fit into that, and as it is stored
+/// where it cannot be decoded: a study with a segmentation of single bits or a video in it is worth more than none.
 pub fn part_of_several(
     entry: InstanceEntry,
     target: TargetSyntax,
     options: &DicomWebOptions,
 ) -> Result<Part> {
+    if !is_decodable(&entry.transfer_syntax_uid) {
+        return Ok(Part::Stored(Box::new(entry)));
+    }
     match part(entry.clone(), target, options) {
         Err(Error::Transcode { source: Imaging::CannotHold { .. }, .. }) => {
             part(entry, TargetSyntax::ExplicitVrLittleEndian, options)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
 use bytes::Bytes;
 use engram_archive::InstanceEntry;
 use engram_imaging::TargetSyntax;
@@ -13,23 +13,29 @@ use crate::error::{Error, NotFoundSnafu, Result};
 use crate::media::Offer;
 use crate::multipart::MultipartWriter;
 use crate::state::DicomWeb;
-use crate::wado::answer;
+use crate::wado::answer::{self, Answer, Wishes, tagged};
 use crate::wado::body::{Segment, pieces};
+use crate::wado::entity::EntityTag;
 
 /// Sends instances in a transfer syntax, one after the other: no more than one is in memory. The first is
 /// transcoded before the answer begins, so that what cannot be had has a status; what fails later breaks the
 /// connection off, so that the client notices.
 pub async fn send(
-    request: &HttpRequest,
     state: &DicomWeb,
     entries: Vec<InstanceEntry>,
     target: TargetSyntax,
     offer: &Offer,
+    wishes: &Wishes,
 ) -> Result<HttpResponse> {
     service::check_sizes(&entries, target, &state.options)?;
+    let tag = EntityTag::of(&entries, offer, "");
+    if let Some(unchanged) = wishes.unchanged(&tag) {
+        return Ok(unchanged);
+    }
     let mut entries = entries.into_iter();
     let Some(first) = entries.next() else { return NotFoundSnafu { what: "instance" }.fail() };
     let (data, alone) = (state.clone(), entries.len() == 0);
+    let location = wishes.urls.retrieve_instance(&first.uids);
     let make_first = move || match alone {
         true => service::part(first, target, &data.options),
         false => service::part_of_several(first, target, &data.options),
@@ -37,15 +43,20 @@ pub async fn send(
     let first = state.decoding(make_first).await?;
     let buffer_bytes = state.options.buffer_bytes;
     if alone {
-        let part = (part_type(first.transfer_syntax()), vec![segment(first)]);
-        return answer::send(request, state, offer, vec![part]);
+        let content_type = part_type(first.transfer_syntax());
+        let part = answer::Part { content_type, location: Some(location), content: vec![segment(first)] };
+        return Ok(Answer::new(state, wishes, offer, vec![part], Some(tag))?.into_response());
     }
     let writer = state.multipart();
     let mut response = HttpResponse::Ok();
-    response.content_type(writer.content_type(DICOM));
-    let state = state.clone();
-    let others = stream::iter(entries).then(move |entry| next(state.clone(), entry, target));
-    let parts = stream::iter([Ok(first)]).chain(others);
+    tagged(&mut response, &tag).content_type(writer.content_type(DICOM));
+    let (state, urls) = (state.clone(), wishes.urls.clone());
+    let others = stream::iter(entries).then(move |entry| {
+        let location = urls.retrieve_instance(&entry.uids);
+        let part = next(state.clone(), entry, target);
+        async move { Ok((part.await?, location)) }
+    });
+    let parts = stream::iter([Ok((first, location))]).chain(others);
     Ok(response.streaming(multipart_body(writer, parts, buffer_bytes)))
 }
 
@@ -59,18 +70,19 @@ async fn next(state: DicomWeb, entry: InstanceEntry, target: TargetSyntax) -> Re
 
 fn multipart_body(
     writer: MultipartWriter,
-    parts: impl Stream<Item = Result<Part>>,
+    parts: impl Stream<Item = Result<(Part, String)>>,
     buffer_bytes: usize,
 ) -> impl Stream<Item = Result<Bytes>> {
     let end = writer.end();
     parts
         .flat_map(move |part| match part {
-            Ok(Part::Transcoded(bytes, syntax)) => {
-                let start = writer.part_start(&part_type(syntax), None);
+            Ok((Part::Transcoded(bytes, syntax), location)) => {
+                let start = writer.part_start(&part_type(syntax), Some(&location));
                 stream::iter([Ok(start), Ok(bytes)]).left_stream()
             }
-            Ok(part) => {
-                let segments = vec![start(&writer, &part), segment(part)];
+            Ok((part, location)) => {
+                let start = writer.part_start(&part_type(part.transfer_syntax()), Some(&location));
+                let segments = vec![Segment::Bytes(start), segment(part)];
                 let stored = pieces(segments, buffer_bytes);
                 stored
                     .map(|piece| piece.map_err(|source| Error::ReadFile { source }))
@@ -80,10 +92,6 @@ fn multipart_body(
             Err(error) => stream::iter([Err(error)]).boxed_local().right_stream(),
         })
         .chain(stream::iter([Ok(end)]))
-}
-
-fn start(writer: &MultipartWriter, part: &Part) -> Segment {
-    Segment::Bytes(writer.part_start(&part_type(part.transfer_syntax()), None))
 }
 
 fn segment(part: Part) -> Segment {

@@ -53,7 +53,7 @@ pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place)
     };
     let is_instance = place.instance.is_some();
     let wants_all = is_instance && list.is_none();
-    let (data, wishes) = (state.clone(), Wishes::of(&request)?);
+    let (data, wishes) = (state.clone(), Wishes::of(&request, &state)?);
     let (entries, wishes) = match blocking(move || find(&data, &place, wants_all, wishes)).await? {
         Found::Video(answer) => return Ok(answer.into_response()),
         Found::Document(document, entry, wishes) => {

@@ -11,8 +11,9 @@ use crate::error::{ArchiveSnafu, Error, NotFoundSnafu, Result};
 use crate::media::{Accept, Offer};
 use crate::query;
 use crate::state::{DicomWeb, blocking, not_acceptable};
-use crate::wado::answer::{self, Wishes};
+use crate::wado::answer::{Answer, Wishes};
 use crate::wado::document::{self, Document, Links};
+use crate::wado::entity::EntityTag;
 use crate::wado::instances::service::{self, DICOM};
 use crate::wado::instances::transcoded;
 use crate::wado::rendered::parameters::{format, refused, warning};
@@ -35,9 +36,9 @@ pub async fn retrieve(request: HttpRequest, state: Data<DicomWeb>) -> Result<Htt
         return Err(refused(&format!("`presentationUID` is for pictures, not for {}", offer.media_type)));
     }
     match (offer.media_type, document) {
-        (DICOM, _) => send_object(&request, &state, &asked, entry, &offer).await,
+        (DICOM, _) => send_object(&request, &state, &asked, entry).await,
         (kind, Some(document)) => {
-            let wishes = Wishes::only(kind, &request);
+            let wishes = Wishes::only(kind, &request, &state);
             document::send(&state, document, entry, Links::Queries, wishes).await
         }
         (kind, None) if video::MEDIA_TYPES.contains(&kind) => send_video(&request, state, entry, kind).await,
@@ -109,29 +110,32 @@ fn choose(
     offer.ok_or_else(|| not_acceptable(content_type.to_owned(), &offers))
 }
 
-/// Sends the stored bytes, or the object in the transfer syntax that `transferSyntax` names.
+/// Sends the object in the transfer syntax that `transferSyntax` names; without it in Explicit VR Little Endian (PS3.18
+/// 9.1.2.2.2), or where that cannot be made as it is stored, which is what `*` asks for.
 async fn send_object(
     request: &HttpRequest,
     state: &DicomWeb,
     asked: &Parameters,
     entry: InstanceEntry,
-    offer: &Offer,
 ) -> Result<HttpResponse> {
     if asked.frame.is_some() {
         return Err(refused("`frameNumber` is for pictures, not for application/dicom"));
     }
     let entries = [entry];
-    let stored = offer.transfer_syntax.as_deref().unwrap_or("*");
-    let syntax = asked.transfer_syntax.as_deref().filter(|syntax| ![stored, "*"].contains(syntax));
-    let Some(syntax) = syntax else {
-        return answer::send(request, state, offer, service::stored(&entries));
-    };
-    let mut offers = service::offers(&entries);
+    let mut offers = service::offers(&entries, &state.options);
     offers.retain(|offer| !offer.multipart);
-    let offer = offers.iter().find(|offer| offer.transfer_syntax.as_deref() == Some(syntax));
-    match offer.zip(TargetSyntax::of_uid(syntax)) {
-        Some((offer, target)) => transcoded::send(request, state, entries.into(), target, offer).await,
-        None => Err(not_acceptable(format!("{DICOM}; transfer-syntax={syntax}"), &offers)),
+    let accepted = match &asked.transfer_syntax {
+        Some(syntax) => format!("{DICOM}; transfer-syntax={syntax}"),
+        None => DICOM.to_owned(),
+    };
+    let wishes = Wishes::only(&accepted, request, state);
+    let offer = wishes.choose(&offers)?;
+    match offer.transfer_syntax.as_deref().and_then(TargetSyntax::of_uid).filter(|_| offer.transcoded) {
+        Some(target) => transcoded::send(state, entries.into(), target, &offer, &wishes).await,
+        None => {
+            let (parts, tag) = (service::stored(&entries, &wishes.urls), EntityTag::of(&entries, &offer, ""));
+            Ok(Answer::new(state, &wishes, &offer, parts, Some(tag))?.into_response())
+        }
     }
 }
 
@@ -141,7 +145,7 @@ async fn send_video(
     entry: InstanceEntry,
     media_type: &'static str,
 ) -> Result<HttpResponse> {
-    let wishes = Wishes::only(media_type, request);
+    let wishes = Wishes::only(media_type, request, &state);
     let find = move || video::rendered(&state, &entry, media_type, &wishes);
     Ok(blocking(find).await?.into_response())
 }
