@@ -225,7 +225,7 @@ def test_further_attributes_are_included(server, kept):
 
 
 @pytest.mark.parametrize("query", [
-    "NotAnAttribute=1", "99999999=1", "StudyDate=2024", "StudyDate=20240101-20240132", "StudyDate=20240105-20240101",
+    "NotAnAttribute=1", "00089999=1", "charset=iso-8859-1", "orderby=Nope", "orderby=Rows", "StudyDate=2024", "StudyDate=20240101-20240132", "StudyDate=20240105-20240101",
     "StudyDate=-", "StudyTime=1000-2500", "AcquisitionDateTime=soon-", "limit=-1", "offset=x", "fuzzymatching=maybe",
     "emptyvaluematching=2", "multiplevaluematching=x", "includefield=Nope", "PatientName=%FF",
 ])
@@ -233,3 +233,62 @@ def test_what_does_not_read_is_refused(server, query):
     for path in ("/studies", "/studies/count"):
         answer = requests.get(f"{server.dicomweb}{path}?{query}", timeout=60)
         assert answer.status_code == 400 and answer.json()["what_to_do"], answer.text
+
+
+def in_order(answer) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [item["0020000D"]["Value"][0].rsplit(".", 1)[1] for item in answer.json()]
+
+
+def test_the_latest_studies_come_first(server, kept):
+    expected = [str(number) for number in range(len(NAMES), 0, -1)]
+    assert in_order(get(server, "/studies", {"PatientID": "P*"})) == expected
+    assert in_order(get(server, "/studies", {"ModalitiesInStudy": "CT"})) == expected
+    assert in_order(get(server, "/studies", {"PatientID": "P*", "limit": 3, "offset": 2})) == expected[2:5]
+
+
+@pytest.mark.parametrize("order, key", [
+    ("StudyDate", lambda ds: ds.StudyDate),
+    ("-PatientID", lambda ds: ds.PatientID),
+    ("AccessionNumber,-00080020", lambda ds: (ds.AccessionNumber or "", -int(ds.StudyDate))),
+    ("-PatientName", lambda ds: str(ds.PatientName).lower()),
+])
+def test_studies_come_in_the_order_that_is_asked_for(server, kept, order, key):
+    studies = {ds.StudyInstanceUID.rsplit(".", 1)[1]: ds for ds in kept}
+    expected = sorted(studies, key=lambda study: key(studies[study]), reverse=order.startswith("-"))
+    found = in_order(get(server, "/studies", {"PatientID": "P*", "orderby": order}))
+    assert [key(studies[study]) for study in found] == [key(studies[study]) for study in expected]
+    assert in_order(get(server, "/studies", {"PatientID": "P*", "orderby": order, "limit": 4, "offset": 3})) == found[3:7]
+
+
+def test_modalities_may_be_set_apart_by_commas(server, kept):
+    with_mr = {ds.StudyInstanceUID for ds in kept if ds.Modality == "MR"}
+    assert set(found(get(server, "/studies", {"ModalitiesInStudy": "MR,PT"}), "studies")) == with_mr
+    assert len(found(get(server, "/studies", {"ModalitiesInStudy": "CT,MR"}), "studies")) == len(NAMES)
+
+
+def test_private_elements_are_searched_and_returned_with_whose_they_are(server):
+    ds = make_ct(1, study="2.25.79", series="2.25.79.1")
+    block = ds.private_block(0x0009, "ACME 1.1", create=True)
+    block.add_new(0x01, "LO", "secret sauce")
+    answer = requests.post(f"{server.dicomweb}/studies", data=part10(ds), timeout=60,
+                           headers={"Content-Type": "application/dicom"})
+    assert answer.status_code == 200, answer.text
+    (item,) = get(server, "/instances", {"00091001": "secret*", "StudyInstanceUID": "2.25.79"}).json()
+    assert item["00091001"]["Value"] == ["secret sauce"]
+    (item,) = get(server, "/studies/2.25.79/instances", {"includefield": "00091001"}).json()
+    assert (item["00091001"]["Value"], item["00090010"]["Value"]) == (["secret sauce"], ["ACME 1.1"])
+    assert get(server, "/instances", {"00091001": "other", "StudyInstanceUID": "2.25.79"}).json() == []
+
+
+def test_integers_may_be_padded_with_zeros(server):
+    ds = make_ct(1, study="2.25.80", series="2.25.80.1")
+    ds.InstanceNumber = 42
+    content = part10(ds).replace(b"IS\x02\x0042", b"IS\x04\x000042")
+    assert b"IS\x04\x000042" in content
+    answer = requests.post(f"{server.dicomweb}/studies", data=content, timeout=60,
+                           headers={"Content-Type": "application/dicom"})
+    assert answer.status_code == 200, answer.text
+    (item,) = get(server, "/studies/2.25.80/instances", {"InstanceNumber": "42"}).json()
+    assert item["00200013"] == {"vr": "IS", "Value": [42]}
+    assert item["00083002"]["Value"] == ["1.2.840.10008.1.2.1"]

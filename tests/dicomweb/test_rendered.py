@@ -11,7 +11,7 @@ import requests
 from dicomweb_client.api import DICOMwebClient
 from highdicom.color import CIELabColor
 from PIL import Image, ImageCms
-from pydicom.pixels import apply_modality_lut, apply_windowing
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_windowing
 from pydicom.sr.codedict import codes
 
 from answers import gif_frames, parts, picture
@@ -92,6 +92,27 @@ def test_an_instance_is_shown_through_its_window(house, stored):
     near(jpeg, shown(stored[0]), tolerance=4)
     windowed = get(house, f"{of(stored[0])}/rendered?window=500,1500,linear", "image/png")
     near(picture(windowed.content, "PNG"), shown(stored[0], 500, 1500))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_palettes_may_be_in_segments(house, client, bits):
+    """Discrete, linear and indirect segments (PS3.3 C.7.9.2), expanded by pydicom."""
+    ds = make_ct(bits, study="2.25.1007", series="2.25.1007.1")
+    ds.PhotometricInterpretation, ds.PixelRepresentation = "PALETTE COLOR", 0
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8, 8, 7
+    ds.PixelData, ds["PixelData"].VR = bytes(range(ds.Rows * ds.Columns)), "OB"
+    largest = 2**bits - 1
+    # 50 entries as they are, then 100 to the largest, 56 back to a fifth of it; of 8 bits 50 as at the beginning once more.
+    discrete = [entry * largest // 100 for entry in range(50)]
+    codes = [0, 50, *discrete, 1, 100, largest, 1, 56, largest // 5]
+    codes += [2, 1, 0, 0, 0, 0] if bits == 8 else [1, 50, 7]
+    packed = np.array(codes, "<u1" if bits == 8 else "<u2").tobytes()
+    for colour in ("Red", "Green", "Blue"):
+        ds.add_new(f"{colour}PaletteColorLookupTableDescriptor", "US", [256, 3, bits])
+        ds.add_new(f"Segmented{colour}PaletteColorLookupTableData", "OW", packed + b"\0" * (len(packed) % 2))
+    client.store_instances([ds])
+    expected = apply_color_lut(ds.pixel_array, ds).astype(int) >> (bits - 8)
+    near(picture(get(house, f"{of(ds)}/rendered", "image/png").content, "PNG"), expected)
 
 
 def test_a_series_is_parts_one_for_each_instance(house, stored):

@@ -114,7 +114,7 @@ def test_studies_are_found_with_what_is_asked_for(hospital, stored):
 ])
 def test_studies_match_as_the_keys_say(hospital, stored, keys, studies):
     found = find(hospital, identifier("STUDY", **{"StudyInstanceUID": "", **keys}))
-    assert [one.StudyInstanceUID for one in found] == studies
+    assert sorted(one.StudyInstanceUID for one in found) == studies
 
 
 def test_names_in_other_scripts_are_matched_and_told(hospital, stored):
@@ -139,7 +139,7 @@ def test_patients_are_found_once(hospital, stored):
     assert association.send_c_store(more).Status == SUCCESS
     association.release()
     asked = identifier("PATIENT", PatientID="P*", PatientName="")
-    assert [one.PatientID for one in find(hospital, asked, PATIENT_FIND)] == ["P1", "P2"]
+    assert sorted(one.PatientID for one in find(hospital, asked, PATIENT_FIND)) == ["P1", "P2"]
     requests = DICOMwebClient(url=hospital.server.dicomweb)
     requests.delete_study("2.25.3003")
 

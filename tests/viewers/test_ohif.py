@@ -8,7 +8,7 @@ import pydicom
 import pytest
 import requests
 from PIL import Image
-from pydicom.uid import CTImageStorage
+from pydicom.uid import CTImageStorage, JPEG2000Lossless, JPEGLSLossless, RLELossless
 from scipy.ndimage import binary_erosion
 
 import patients
@@ -64,6 +64,32 @@ def test_it_draws_a_series(api, ohif, modality):
     # Two renderings of the same slice: what differs is how they interpolate, and the ends of the window.
     assert np.corrcoef(picture.ravel(), expected.ravel())[0, 1] > 0.97
     assert page.wrong == []
+
+
+@pytest.mark.parametrize("number, syntax", [(6, JPEGLSLossless), (7, JPEG2000Lossless), (8, RLELossless)])
+def test_it_decodes_compressed_series_itself(api, ohif, number, syntax):
+    slices = patients.images(number)
+    for one in slices:
+        one.compress(syntax, generate_instance_uid=False)
+    api.store(*slices)
+    page = ohif(api.base)
+    types = set()
+    page.page.on("response", lambda answer: "/frames/" in answer.url and types.add(frame_type(answer)))
+    page.open_study(slices[0].StudyInstanceUID)
+    picture = page.drawn(has_content).mean(axis=2)
+    assert types == {f"application/octet-stream; transfer-syntax={syntax}"}
+    shown = next(one for one in slices if one.InstanceNumber == page.instance_number())
+    url = (f"{api.base}/dicomweb/studies/{shown.StudyInstanceUID}/series/{shown.SeriesInstanceUID}"
+           f"/instances/{shown.SOPInstanceUID}")
+    expected = placed(rendered(url), *picture.shape, Image.Resampling.BILINEAR)
+    assert np.corrcoef(picture.ravel(), expected.ravel())[0, 1] > 0.97
+    assert page.wrong == []
+
+
+def frame_type(answer) -> str:
+    """What the part of an answer says that it is."""
+    head = answer.body().split(b"\r\n\r\n", 1)[0].decode()
+    return next(line.split(": ", 1)[1] for line in head.split("\r\n") if line.startswith("Content-Type"))
 
 
 @pytest.mark.parametrize("number, encoding, sop_class", [

@@ -31,7 +31,8 @@ pub struct Part {
 pub struct Wishes {
     accepted: Accepted,
     range: AskedRange,
-    known: Known,
+    /// What the client has already.
+    pub known: Known,
     /// Of what is asked of the server by the client's name for it.
     pub urls: Urls,
     /// That of a connection that can send files itself.

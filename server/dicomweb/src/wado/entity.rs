@@ -18,14 +18,22 @@ impl EntityTag {
     /// are stored, and alone: between parts is another boundary each time, and what is made anew may be made otherwise by the next
     /// version.
     pub fn of<'e>(entries: impl IntoIterator<Item = &'e InstanceEntry>, offer: &Offer, part: &str) -> Self {
-        let mut hasher = DefaultHasher::new();
-        for entry in entries {
-            entry.data_set_digest.hash(&mut hasher);
-            entry.transfer_syntax_uid.hash(&mut hasher);
+        let form = (offer.media_type, &offer.transfer_syntax, offer.multipart, part);
+        let number = number(entries, form);
+        match offer.multipart || offer.transcoded {
+            true => Self::weak(number),
+            false => Self(format!("\"{number:016x}\"")),
         }
-        (offer.media_type, &offer.transfer_syntax, offer.multipart, part).hash(&mut hasher);
-        let weak = if offer.multipart || offer.transcoded { "W/" } else { "" };
-        Self(format!("{weak}\"{:016x}\"", hasher.finish()))
+    }
+
+    /// Of what this version makes of `entries` alone.
+    pub fn of_made<'e>(entries: impl IntoIterator<Item = &'e InstanceEntry>, form: impl Hash) -> Self {
+        Self::weak(number(entries, (env!("CARGO_PKG_VERSION"), form)))
+    }
+
+    /// Of an answer that is known by this number, and not byte by byte.
+    pub fn weak(number: u64) -> Self {
+        Self(format!("W/\"{number:016x}\""))
     }
 
     /// The header's value.
@@ -40,6 +48,16 @@ impl EntityTag {
     fn opaque(text: &str) -> &str {
         text.strip_prefix("W/").unwrap_or(text)
     }
+}
+
+fn number<'e>(entries: impl IntoIterator<Item = &'e InstanceEntry>, form: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for entry in entries {
+        entry.data_set_digest.hash(&mut hasher);
+        entry.transfer_syntax_uid.hash(&mut hasher);
+    }
+    form.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// What a client has already.

@@ -109,23 +109,28 @@ pub(super) struct Palette {
 
 impl Palette {
     pub(super) fn of(object: &InMemDicomObject) -> Result<Self> {
-        let table = |descriptor, data, name| {
-            Lut::read(object, descriptor, data, false).ok_or(Error::MissingAttribute { name })
+        let table = |descriptor, data, segmented, name| {
+            let whole = Lut::read(object, descriptor, data, false);
+            let table = whole.or_else(|| Lut::read_segmented(object, descriptor, segmented));
+            table.ok_or(Error::MissingAttribute { name })
         };
         let tables = [
             table(
                 tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
                 tags::RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+                tags::SEGMENTED_RED_PALETTE_COLOR_LOOKUP_TABLE_DATA,
                 "RedPaletteColorLookupTableData",
             )?,
             table(
                 tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
                 tags::GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+                tags::SEGMENTED_GREEN_PALETTE_COLOR_LOOKUP_TABLE_DATA,
                 "GreenPaletteColorLookupTableData",
             )?,
             table(
                 tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DESCRIPTOR,
                 tags::BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
+                tags::SEGMENTED_BLUE_PALETTE_COLOR_LOOKUP_TABLE_DATA,
                 "BluePaletteColorLookupTableData",
             )?,
         ];

@@ -46,9 +46,9 @@ fn is_in(offer: &Offer, transfer_syntax: &str) -> bool {
     offer.transfer_syntax.as_deref() == Some(transfer_syntax)
 }
 
-/// The same in a zip, as they are stored.
+/// The same in a zip, as they are stored. As little wanted as what must be transcoded: who accepts anything gets objects.
 pub fn zipped(entries: &[InstanceEntry]) -> Offer {
-    Offer::single(ZIP).in_syntax(common_syntax(entries).unwrap_or("various"))
+    Offer::single(ZIP).in_syntax(common_syntax(entries).unwrap_or("various")).transcoded()
 }
 
 fn common_syntax(entries: &[InstanceEntry]) -> Option<&str> {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::media::Offer;
 use crate::multipart::MultipartWriter;
+use crate::wado::entity::EntityTag;
 
 /// What goes around the pieces.
 pub enum Framing {
@@ -47,10 +48,10 @@ impl Framing {
     }
 }
 
-/// A weak validator of what is sent, whatever boundary is between its parts.
-pub struct EntityTag(DefaultHasher);
+/// Makes a weak validator of what is sent, whatever boundary is between its parts.
+pub struct Fingerprint(DefaultHasher);
 
-impl EntityTag {
+impl Fingerprint {
     /// Of an answer of which nothing is known but its form.
     pub fn of(framing: &Framing) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -64,8 +65,8 @@ impl EntityTag {
         self.0.write(piece);
     }
 
-    /// The header's value.
-    pub fn finish(self) -> String {
-        format!("W/\"{:016x}\"", self.0.finish())
+    /// The validator.
+    pub fn finish(self) -> EntityTag {
+        EntityTag::weak(self.0.finish())
     }
 }

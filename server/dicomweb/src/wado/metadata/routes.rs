@@ -1,6 +1,5 @@
 //! `GET /studies/{study}[/series/{series}[/instances/{instance}]]/metadata`
 
-use actix_web::http::header;
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
@@ -12,6 +11,8 @@ use super::service::{self, Answer};
 use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::state::{DicomWeb, attribute_offers, negotiate};
+use crate::wado::answer::tagged;
+use crate::wado::entity::Known;
 
 /// Sends the archive's ready JSON, or XML made of it.
 pub async fn metadata(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
@@ -28,11 +29,10 @@ pub async fn metadata(request: HttpRequest, state: Data<DicomWeb>, place: Place)
     let mut response = HttpResponse::Ok();
     response.content_type(content_type);
     match answer.await.unwrap_or(Err(Error::GivenUp))? {
-        Answer::Whole { content, tag } if is_unchanged(&request, &tag) => {
-            drop(content);
-            Ok(HttpResponse::NotModified().insert_header((header::ETAG, tag)).finish())
+        Answer::Whole { tag, .. } if Known::of(&request).has(&tag) => {
+            Ok(tagged(&mut HttpResponse::NotModified(), &tag).finish())
         }
-        Answer::Whole { content, tag } => Ok(response.insert_header((header::ETAG, tag)).body(content)),
+        Answer::Whole { content, tag } => Ok(tagged(&mut response, &tag).body(content)),
         Answer::Begun { content, rest } => Ok(response.streaming(chained(content, rest))),
     }
 }
@@ -45,12 +45,4 @@ fn chained(first: Vec<u8>, rest: mpsc::Receiver<Result<Bytes>>) -> impl Stream<I
         };
         Some((next, (None, rest)))
     })
-}
-
-/// Whether `If-None-Match` (RFC 9110 13.1.2) names this entity.
-fn is_unchanged(request: &HttpRequest, tag: &str) -> bool {
-    let values = request.headers().get_all(header::IF_NONE_MATCH).filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .any(|known| matches!(known.trim(), known if known == tag || known == "*"))
 }

@@ -5,11 +5,12 @@ use engram_archive::{Archive, BulkDataUri, InstanceUids};
 use snafu::ResultExt;
 use tokio::sync::{mpsc, oneshot};
 
-use super::framing::{EntityTag, Framing};
+use super::framing::{Fingerprint, Framing};
 use crate::error::{ArchiveSnafu, NotFoundSnafu, Result, WriteXmlSnafu};
 use crate::native_model;
 use crate::place::Place;
 use crate::state::Urls;
+use crate::wado::entity::EntityTag;
 
 /// Most bytes gathered before sending: an answer up to this size has a `Content-Length` and an `ETag`; a larger
 /// one is streamed without.
@@ -21,7 +22,7 @@ const WAITING_STRETCHES: usize = 4;
 /// What is known of an answer before its head is sent.
 pub enum Answer {
     /// All of it, and its `ETag`.
-    Whole { content: Vec<u8>, tag: String },
+    Whole { content: Vec<u8>, tag: EntityTag },
     /// How it begins, and what comes after, or why nothing more does.
     Begun { content: Vec<u8>, rest: mpsc::Receiver<Result<Bytes>> },
 }
@@ -54,11 +55,11 @@ pub fn answer(
 /// The first bytes of an answer, and where they are all, its tag.
 struct Begin {
     content: Vec<u8>,
-    tag: Option<String>,
+    tag: Option<EntityTag>,
 }
 
 fn begin(pieces: &mut Pieces, framing: &Framing) -> Result<Begin> {
-    let (mut content, mut tag) = (Vec::new(), EntityTag::of(framing));
+    let (mut content, mut tag) = (Vec::new(), Fingerprint::of(framing));
     for piece in pieces {
         let piece = piece?;
         tag.take(&piece);

@@ -8,6 +8,8 @@ use super::pictures::{Chunk, PictureSource, Pictures};
 use crate::error::Result;
 use crate::multipart::MultipartWriter;
 use crate::state::{DicomWeb, Urls};
+use crate::wado::answer::tagged;
+use crate::wado::entity::Known;
 use crate::wado::producer::{self, Producer};
 
 /// How pictures are sent.
@@ -25,8 +27,16 @@ pub async fn answer(
     form: Form,
     media_type: &'static str,
     warning: Option<String>,
+    known: &Known,
 ) -> Result<HttpResponse> {
-    let mut response = HttpResponse::Ok();
+    let tag = source.tag(media_type, matches!(form, Form::Parts(_)));
+    let mut response = match &tag {
+        Some(tag) if known.has(tag) => return Ok(tagged(&mut HttpResponse::NotModified(), tag).finish()),
+        _ => HttpResponse::Ok(),
+    };
+    if let Some(tag) = &tag {
+        tagged(&mut response, tag);
+    }
     if let Some(warning) = warning {
         response.insert_header((header::WARNING, warning));
     }

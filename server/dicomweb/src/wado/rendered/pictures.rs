@@ -5,9 +5,10 @@ use engram_archive::{InstanceEntry, InstanceUids};
 use engram_imaging::{Animation, PictureFormat, RenderOptions};
 use snafu::ResultExt;
 
-use super::subject::Subject;
+use super::subject::{self, Subject};
 use crate::error::{Error, NotFoundSnafu, PixelsSnafu, Result};
 use crate::state::DicomWeb;
+use crate::wado::entity::EntityTag;
 use crate::wado::object;
 
 /// What pictures are made of, and how.
@@ -23,6 +24,15 @@ pub struct PictureSource {
     pub options: RenderOptions,
     /// Whether frames of one instance become one GIF, where the format is GIF.
     pub animated: bool,
+}
+
+impl PictureSource {
+    /// The validator of an answer of that type; `None` where it depends on more than the instances.
+    pub fn tag(&self, media_type: &str, in_parts: bool) -> Option<EntityTag> {
+        let alone = self.entries.iter().all(|entry| subject::stands_alone(&entry.sop_class_uid));
+        let form = || format!("{:?}", (media_type, in_parts, &self.frames, &self.options, self.animated));
+        alone.then(|| EntityTag::of_made(&self.entries, form()))
+    }
 }
 
 /// Bytes of pictures.

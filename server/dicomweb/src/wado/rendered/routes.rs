@@ -87,7 +87,7 @@ pub async fn rendered(request: HttpRequest, state: Data<DicomWeb>, place: Place)
     let form = if in_parts { Form::Parts(state.urls(&request)) } else { Form::Single };
     let warning = asked.warning();
     let source = PictureSource { entries, may_lack: !is_instance, frames, options: asked.options, animated };
-    answer(state.as_ref().clone(), source, form, offer.media_type, warning).await
+    answer(state.as_ref().clone(), source, form, offer.media_type, warning, &wishes.known).await
 }
 
 /// What there is at a place. `wants_all`: of one instance, and not some of its frames.

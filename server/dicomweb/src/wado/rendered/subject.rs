@@ -19,12 +19,20 @@ pub enum Subject {
     Presentation(Box<Presented>),
 }
 
+/// Whether instances of the class are shown by themselves: without what other objects hold, which may come and go.
+pub fn stands_alone(sop_class_uid: &str) -> bool {
+    !is_segmentation(sop_class_uid) && !PresentationState::is_class(sop_class_uid)
+}
+
+fn is_segmentation(sop_class_uid: &str) -> bool {
+    [uids::SEGMENTATION_STORAGE, uids::LABEL_MAP_SEGMENTATION_STORAGE].contains(&sop_class_uid)
+}
+
 impl Subject {
     /// Reads an instance.
     pub fn open(state: &DicomWeb, entry: &InstanceEntry) -> Result<Self> {
-        const SEGMENTATIONS: [&str; 2] = [uids::SEGMENTATION_STORAGE, uids::LABEL_MAP_SEGMENTATION_STORAGE];
         let object = object::open(entry, &state.options)?;
-        if SEGMENTATIONS.contains(&entry.sop_class_uid.as_str()) {
+        if is_segmentation(&entry.sop_class_uid) {
             return Ok(Self::Segmentation(Box::new(Overlay::new(state, &object)?)));
         }
         if PresentationState::is_class(&entry.sop_class_uid) {

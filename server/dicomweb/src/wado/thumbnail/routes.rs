@@ -9,6 +9,7 @@ use crate::media::Offer;
 use crate::place::Place;
 use crate::query;
 use crate::state::{DicomWeb, blocking, negotiate};
+use crate::wado::entity::Known;
 use crate::wado::frames::frame_list;
 use crate::wado::rendered::parameters::asked;
 use crate::wado::rendered::{Form, PICTURES, PictureSource, answer};
@@ -35,5 +36,6 @@ pub async fn thumbnail(request: HttpRequest, state: Data<DicomWeb>, place: Place
         options: asked.options.clone(),
         animated: false,
     };
-    answer(state.as_ref().clone(), source, Form::Single, offer.media_type, asked.warning()).await
+    let (state, known) = (state.as_ref().clone(), Known::of(&request));
+    answer(state, source, Form::Single, offer.media_type, asked.warning(), &known).await
 }

@@ -13,7 +13,7 @@ use crate::query;
 use crate::state::{DicomWeb, blocking, not_acceptable};
 use crate::wado::answer::{Answer, Wishes};
 use crate::wado::document::{self, Document, Links};
-use crate::wado::entity::EntityTag;
+use crate::wado::entity::{EntityTag, Known};
 use crate::wado::instances::service::{self, DICOM};
 use crate::wado::instances::transcoded;
 use crate::wado::rendered::parameters::{format, refused, warning};
@@ -42,7 +42,7 @@ pub async fn retrieve(request: HttpRequest, state: Data<DicomWeb>) -> Result<Htt
             document::send(&state, document, entry, Links::Queries, wishes).await
         }
         (kind, None) if video::MEDIA_TYPES.contains(&kind) => send_video(&request, state, entry, kind).await,
-        (kind, None) => send_picture(state, asked, entry, kind).await,
+        (kind, None) => send_picture(&request, state, asked, entry, kind).await,
     }
 }
 
@@ -151,6 +151,7 @@ async fn send_video(
 }
 
 async fn send_picture(
+    request: &HttpRequest,
     state: Data<DicomWeb>,
     asked: Parameters,
     entry: InstanceEntry,
@@ -181,5 +182,6 @@ async fn send_picture(
     let (entries, frames) = (vec![entry], Some(frames));
     let source = PictureSource { entries, may_lack: false, frames, options, animated };
     let warning = asked.annotation.as_deref().map(warning);
-    send_pictures(state.as_ref().clone(), source, Form::Single, media_type, warning).await
+    let known = Known::of(request);
+    send_pictures(state.as_ref().clone(), source, Form::Single, media_type, warning, &known).await
 }
