@@ -225,7 +225,8 @@ def test_further_attributes_are_included(server, kept):
 
 
 @pytest.mark.parametrize("query", [
-    "NotAnAttribute=1", "00089999=1", "charset=iso-8859-1", "orderby=Nope", "orderby=Rows", "StudyDate=2024", "StudyDate=20240101-20240132", "StudyDate=20240105-20240101",
+    "NotAnAttribute=1", "00089999=1", "charset=iso-8859-1", "orderby=Nope", "orderby=Rows",
+    "StudyDate=2024", "StudyDate=20240101-20240132", "StudyDate=20240105-20240101",
     "StudyDate=-", "StudyTime=1000-2500", "AcquisitionDateTime=soon-", "limit=-1", "offset=x", "fuzzymatching=maybe",
     "emptyvaluematching=2", "multiplevaluematching=x", "includefield=Nope", "PatientName=%FF",
 ])
