@@ -61,6 +61,12 @@ pub fn parameters() -> Vec<Parameter> {
              separated by commas. May be repeated.",
             ArrayBuilder::new().items(text().pattern(Some(ATTRIBUTE_OR_ALL))),
         ),
+        query_parameter(
+            "orderby",
+            "What to put the matches in order by: attributes of their own level or above by keyword or tag, separated by \
+             commas, from the last value to the first behind a `-`.",
+            text().pattern(Some(ORDER)),
+        ),
         query_parameter("fuzzymatching", "Whether names match by the beginning of any of their words.", flag()),
         query_parameter("emptyvaluematching", "Whether `\"\"` matches what has no value.", flag()),
         query_parameter("multiplevaluematching", "Whether a list of values matches what has all of them.", flag()),
@@ -71,6 +77,8 @@ pub fn parameters() -> Vec<Parameter> {
 /// An attribute by keyword or tag, dotted where it is inside a sequence (PS3.18 8.3.4.1).
 const ATTRIBUTE: &str = r"^([A-Z][A-Za-z]*|[0-9A-Fa-f]{8})(\.([A-Z][A-Za-z]*|[0-9A-Fa-f]{8}))*$";
 const ATTRIBUTE_OR_ALL: &str = r"^(all|[A-Z][A-Za-z]*|[0-9A-Fa-f]{8})(,([A-Z][A-Za-z]*|[0-9A-Fa-f]{8}))*$";
+
+const ORDER: &str = r"^-?([A-Z][A-Za-z]*|[0-9A-Fa-f]{8})(,-?([A-Z][A-Za-z]*|[0-9A-Fa-f]{8}))*$";
 
 fn key(keyword: &str) -> Parameter {
     let last = keyword.rsplit('.').next().unwrap_or(keyword);
@@ -107,7 +115,7 @@ pub fn search(id: &str, summary: &str) -> Operation {
         .query(&KEYS)
         .query(&[OTHER_KEYS])
         .query(&MATCHING)
-        .query(&["includefield", "limit", "offset", "accept"])
+        .query(&["includefield", "orderby", "limit", "offset", "accept"])
         .response("200", found)
         .response("204", bodiless("Nothing matches, and the answer would be XML."))
         .failures(&[StatusCode::BAD_REQUEST, StatusCode::NOT_ACCEPTABLE])
