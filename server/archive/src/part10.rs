@@ -106,7 +106,8 @@ fn inspect_data_set(
     })
 }
 
-/// Reads preamble, prefix and file meta information, which is always explicit VR little endian.
+/// Reads preamble, prefix and file meta information, which is always explicit VR little endian: all elements of its group, however
+/// long it claims to be.
 pub(crate) fn read_meta(object: &mut (impl Read + Seek), size: u64) -> Result<FileMeta, StoreError> {
     object.seek(SeekFrom::Start(0)).map_err(unreadable)?;
     let mut input = Input::bounded(Seekable(BufReader::new(object)), 0, size);
@@ -114,18 +115,28 @@ pub(crate) fn read_meta(object: &mut (impl Read + Seek), size: u64) -> Result<Fi
     if !matches!(prefix, Ok([b'D', b'I', b'C', b'M'])) {
         return Err(StoreError::NotDicom);
     }
-    let end = meta_end(&mut input)?;
-    let mut meta = FileMeta { data_set_offset: end, ..FileMeta::default() };
-    while input.position() < end {
+    let mut meta = FileMeta::default();
+    let mut claimed = None;
+    loop {
         let offset = input.position();
-        let header = header::read(&mut input, Encoding::EXPLICIT_LITTLE)?;
-        let Some(length) = header.length.filter(|length| {
-            header.tag.group() == 2 && input.position().saturating_add(u64::from(*length)) <= end
-        }) else {
-            let problem = format!("{} breaks the group length of the file meta information", header.name());
-            return Err(StoreError::Malformed { offset, problem });
-        };
+        meta.data_set_offset = offset;
+        // Some writers count wrong; but what is deflated may begin with any bytes, also those of a meta element.
+        let is_at_deflated = claimed == Some(offset) && meta.transfer_syntax_uid == DEFLATED;
+        if is_at_deflated || (offset > HEADER_BYTES && input.at_end()?) {
+            return Ok(meta);
+        }
+        let tag = header::read_tag(&mut input, Encoding::EXPLICIT_LITTLE)?;
+        if tag.group() != 2 {
+            return if offset == HEADER_BYTES { Err(no_meta(offset)) } else { Ok(meta) };
+        }
+        let header = header::read_rest(&mut input, Encoding::EXPLICIT_LITTLE, tag)?;
+        let Some(length) = header.length else { return Err(no_meta(offset)) };
         let field = match header.tag {
+            tags::FILE_META_INFORMATION_GROUP_LENGTH if length == 4 => {
+                let length = u32::from_le_bytes(input.array(&header.name())?);
+                claimed = Some(input.position().saturating_add(u64::from(length)));
+                continue;
+            }
             tags::MEDIA_STORAGE_SOP_CLASS_UID => &mut meta.sop_class_uid,
             tags::MEDIA_STORAGE_SOP_INSTANCE_UID => &mut meta.sop_instance_uid,
             tags::TRANSFER_SYNTAX_UID => &mut meta.transfer_syntax_uid,
@@ -137,21 +148,17 @@ pub(crate) fn read_meta(object: &mut (impl Read + Seek), size: u64) -> Result<Fi
         let bytes = input.take(u64::from(length), &header.name())?;
         *field = String::from_utf8_lossy(&bytes).trim_matches(|c| c == '\0' || c == ' ').to_owned();
     }
-    Ok(meta)
 }
 
-/// Reads FileMetaInformationGroupLength (0002,0000): where the data set begins.
-fn meta_end(input: &mut Input) -> Result<u64, StoreError> {
-    let offset = input.position();
-    let header = header::read(input, Encoding::EXPLICIT_LITTLE)?;
-    if header.tag != tags::FILE_META_INFORMATION_GROUP_LENGTH || header.length != Some(4) {
-        let problem = "the file meta information does not begin with its group length".to_owned();
-        return Err(StoreError::Malformed { offset, problem });
-    }
-    let length = u32::from_le_bytes(input.array(&header.name())?);
-    input.claim(u64::from(length), "the file meta information")?;
-    Ok(input.position() + u64::from(length))
+fn no_meta(offset: u64) -> StoreError {
+    StoreError::Malformed { offset, problem: "there is no file meta information".to_owned() }
 }
+
+/// Bytes of preamble and prefix.
+const HEADER_BYTES: u64 = 132;
+
+/// Deflated Explicit VR Little Endian.
+const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
 
 /// The transfer syntax, if Engram can read a data set in it.
 fn transfer_syntax(uid: &str) -> Result<&'static TransferSyntax, StoreError> {

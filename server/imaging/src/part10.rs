@@ -2,8 +2,8 @@
 //!
 //! `dicom-object` refuses a file when any element of its meta group is out of bounds, also those that
 //! nothing depends on: a SourceApplicationEntityTitle padded to 18 characters, as several archives write
-//! it, or an ImplementationClassUID with letters in it. The data set behind it is sound; so the group is
-//! rewritten before it is parsed.
+//! it, or an ImplementationClassUID with letters in it; and when the group is not as long as it says. The data set behind it is
+//! sound; so the group is rewritten before it is parsed.
 
 use crate::error::{DataSetSnafu, ReadObjectSnafu, Result};
 use dicom_core::Tag;
@@ -27,8 +27,8 @@ const PREAMBLE: usize = 132;
 /// Tag, VR and length of a short element, and of a long one.
 const SHORT_HEADER: usize = 8;
 const LONG_HEADER: usize = 12;
-/// FileMetaInformationGroupLength as a whole.
-const GROUP_LENGTH: usize = SHORT_HEADER + 4;
+/// Deflated Explicit VR Little Endian.
+const DEFLATED: &[u8] = b"1.2.840.10008.1.2.1.99";
 /// A meta group larger than this is left alone: parsing will say what it thinks of it.
 const LARGEST_GROUP: usize = 1 << 16;
 
@@ -159,12 +159,19 @@ fn decoder<'r>(
     Some(StatefulDecoder::new(source, decoder, syntax.basic_decoder(), SpecificCharacterSet::default()))
 }
 
+/// What zeros look like that fill a file up to a whole number of blocks: its end.
+const ZEROS: Tag = Tag(0, 0);
+
 /// A decoder that refuses what claims more bytes than its source has.
 struct Bounded<D>(D);
 
 impl<R: Read, D: DecodeFrom<Take<R>>> DecodeFrom<Take<R>> for Bounded<D> {
     fn decode_header(&self, source: &mut Take<R>) -> decode::Result<(DataElementHeader, usize)> {
         let (header, read) = self.0.decode_header(source)?;
+        if header.tag == ZEROS {
+            let source = io::ErrorKind::UnexpectedEof.into();
+            return Err(decode::Error::ReadHeaderTag { backtrace: None, source });
+        }
         ensure_there(header.len, source)?;
         Ok((header, read))
     }
@@ -193,18 +200,11 @@ fn ensure_there<R>(claimed: Length, source: &Take<R>) -> decode::Result<()> {
     }
 }
 
-/// The file, its meta group in bounds.
+/// The file, its meta group in bounds and as long as it says.
 fn mended<R: Read>(mut source: R) -> impl Read {
     let mut head = Vec::new();
-    // An error of the source comes up again when the rest is read.
-    let _ = source.by_ref().take((PREAMBLE + GROUP_LENGTH) as u64).read_to_end(&mut head);
-    if let Some(length) = group_length(&head) {
-        let _ = source.by_ref().take(length as u64).read_to_end(&mut head);
-        if let Some(repaired) = repaired(&head) {
-            head = repaired;
-        }
-    }
-    Cursor::new(head).chain(source)
+    let repaired = repaired(&mut source, &mut head);
+    Cursor::new(repaired.unwrap_or(head)).chain(source)
 }
 
 /// Where the data set of a Part 10 object starts: after all elements of group 2, whatever length the group claims
@@ -220,52 +220,90 @@ pub fn data_set_offset(file: &[u8]) -> Option<usize> {
     starts.then_some(position)
 }
 
+/// Whether the header of an element of the meta group is a long one.
+fn is_long(header: &[u8]) -> bool {
+    matches!(header.get(4..6), Some(b"OB" | b"UN"))
+}
+
 /// Bytes of the header of an element of the meta group, and of its value. `rest`: what follows the first eight.
 fn meta_element(header: &[u8; SHORT_HEADER], rest: &[u8]) -> Option<(usize, usize)> {
-    if matches!(header.get(4..6)?, b"OB" | b"UN") {
+    if is_long(header) {
         return Some((LONG_HEADER, u32::from_le_bytes(*rest.first_chunk()?) as usize));
     }
     Some((SHORT_HEADER, usize::from(u16::from_le_bytes(*header.get(6..8)?.first_chunk()?))))
 }
 
-/// The length of the meta group, where the file starts as it should.
-fn group_length(head: &[u8]) -> Option<usize> {
-    let (header, length) = head.get(PREAMBLE..PREAMBLE + GROUP_LENGTH)?.split_at_checked(SHORT_HEADER)?;
-    let starts = head.get(PREAMBLE - 4..PREAMBLE)? == b"DICM" && header == b"\x02\x00\x00\x00UL\x04\x00";
-    let length = u32::from_le_bytes(*length.first_chunk()?) as usize;
-    (starts && length <= LARGEST_GROUP).then_some(length)
-}
-
-/// Preamble and meta group with their elements in bounds; None where the group cannot be walked.
-fn repaired(head: &[u8]) -> Option<Vec<u8>> {
-    let (preamble, mut rest) = head.split_at_checked(PREAMBLE + GROUP_LENGTH)?;
-    let mut group = Vec::new();
-    while !rest.is_empty() {
-        let header = rest.first_chunk::<SHORT_HEADER>()?;
-        let vr = header.get(4..6)?;
-        let (start, length) = meta_element(header, rest.get(SHORT_HEADER..)?)?;
-        let (element, after) = rest.split_at_checked(start.checked_add(length)?)?;
-        let value = element.get(start..)?;
-        match vr {
-            b"AE" | b"SH" if value.len() > LONGEST_NAME => {
-                let value = value.trim_ascii();
-                if value.len() <= LONGEST_NAME {
-                    let padding = value.len() % 2;
-                    group.extend_from_slice(element.get(..6)?);
-                    group.extend_from_slice(&((value.len() + padding) as u16).to_le_bytes());
-                    group.extend_from_slice(value);
-                    group.resize(group.len() + padding, b' ');
-                }
-            }
-            b"UI" if !value.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | 0 | b' ')) => {}
-            _ => group.extend_from_slice(element),
-        }
-        rest = after;
+/// Reads preamble and meta group to `head`, and the header that follows them; returns the same with its elements in bounds. `None`
+/// where the group cannot be walked.
+fn repaired(source: &mut impl Read, head: &mut Vec<u8>) -> Option<Vec<u8>> {
+    read_more(source, head, PREAMBLE)?;
+    if !head.ends_with(b"DICM") {
+        return None;
     }
-    let mut repaired = preamble.get(..PREAMBLE + SHORT_HEADER)?.to_vec();
+    let (mut group, mut claimed, mut is_deflated) = (Vec::new(), None, false);
+    let data_set = loop {
+        let at = head.len();
+        // What is deflated may begin with any bytes, also those of a meta element.
+        if is_deflated && claimed == Some(at) {
+            break at;
+        }
+        if read_more(source, head, SHORT_HEADER).is_none() || head.get(at..at + 2)? != [2, 0] {
+            break at;
+        }
+        if is_long(head.get(at..)?) {
+            read_more(source, head, LONG_HEADER - SHORT_HEADER)?;
+        }
+        let header = head.get(at..)?;
+        let (start, length) = meta_element(header.first_chunk()?, header.get(SHORT_HEADER..)?)?;
+        if at + length > LARGEST_GROUP {
+            return None;
+        }
+        read_more(source, head, length)?;
+        let element = head.get(at..)?;
+        let value = element.get(start..)?;
+        match element.get(2..4)? {
+            [0x00, 0x00] => {
+                let length = u32::from_le_bytes(*value.first_chunk()?) as usize;
+                claimed = head.len().checked_add(length);
+                continue;
+            }
+            [0x10, 0x00] => is_deflated = value.starts_with(DEFLATED),
+            _ => {}
+        }
+        put_in_bounds(&mut group, element, start)?;
+    };
+    let mut repaired = head.get(..PREAMBLE)?.to_vec();
+    repaired.extend_from_slice(b"\x02\x00\x00\x00UL\x04\x00");
     repaired.extend_from_slice(&(group.len() as u32).to_le_bytes());
     repaired.append(&mut group);
+    repaired.extend_from_slice(head.get(data_set..)?);
     Some(repaired)
+}
+
+/// Reads so many bytes more; `None` where there are fewer. An error of the source comes up again when the rest is read.
+fn read_more(source: &mut impl Read, head: &mut Vec<u8>, count: usize) -> Option<()> {
+    let read = source.by_ref().take(count as u64).read_to_end(head);
+    (read.ok()? == count).then_some(())
+}
+
+/// Appends an element of the meta group, whose value begins at `start`: trimmed where that brings it in bounds, else not at all.
+fn put_in_bounds(group: &mut Vec<u8>, element: &[u8], start: usize) -> Option<()> {
+    let value = element.get(start..)?;
+    match element.get(4..6)? {
+        b"AE" | b"SH" if value.len() > LONGEST_NAME => {
+            let value = value.trim_ascii();
+            if value.len() <= LONGEST_NAME {
+                let padding = value.len() % 2;
+                group.extend_from_slice(element.get(..6)?);
+                group.extend_from_slice(&((value.len() + padding) as u16).to_le_bytes());
+                group.extend_from_slice(value);
+                group.resize(group.len() + padding, b' ');
+            }
+        }
+        b"UI" if !value.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | 0 | b' ')) => {}
+        _ => group.extend_from_slice(element),
+    }
+    Some(())
 }
 
 #[cfg(test)]

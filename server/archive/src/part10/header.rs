@@ -12,6 +12,8 @@ use std::fmt;
 /// The length that stands for "until the delimiter".
 const UNDEFINED: u32 = 0xFFFF_FFFF;
 
+const TAG_BYTES: u64 = 4;
+
 pub(crate) const ITEM: Tag = Tag(0xFFFE, 0xE000);
 pub(crate) const ITEM_DELIMITER: Tag = Tag(0xFFFE, 0xE00D);
 pub(crate) const SEQUENCE_DELIMITER: Tag = Tag(0xFFFE, 0xE0DD);
@@ -70,11 +72,21 @@ impl fmt::Display for Name {
 
 /// Reads the header of an element, an item or a delimiter.
 pub(crate) fn read(input: &mut Input, encoding: Encoding) -> Result<Header, StoreError> {
-    let offset = input.position();
+    let tag = read_tag(input, encoding)?;
+    read_rest(input, encoding, tag)
+}
+
+/// Reads what a header begins with.
+pub(crate) fn read_tag(input: &mut Input, encoding: Encoding) -> Result<Tag, StoreError> {
     let group = encoding.u16(input.array("an element's tag")?);
     let element = encoding.u16(input.array("an element's tag")?);
-    let tag = Tag(group, element);
-    if group == 0xFFFE {
+    Ok(Tag(group, element))
+}
+
+/// Reads what follows the tag.
+pub(crate) fn read_rest(input: &mut Input, encoding: Encoding, tag: Tag) -> Result<Header, StoreError> {
+    let offset = input.position().saturating_sub(TAG_BYTES);
+    if tag.group() == 0xFFFE {
         let length = encoding.u32(input.array("an item's length")?);
         return Ok(Header {
             tag,

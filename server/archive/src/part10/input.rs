@@ -130,6 +130,31 @@ impl<'r> Input<'r> {
         Ok(())
     }
 
+    /// Passes over what is left, which must be zeros.
+    pub(crate) fn pass_zeros(&mut self, what: &str) -> Result<(), StoreError> {
+        while !self.at_end()? {
+            let left = self.end.map_or(usize::MAX, |end| {
+                usize::try_from(end.saturating_sub(self.position)).unwrap_or(usize::MAX)
+            });
+            let buffer = match self.bytes.fill_buf() {
+                Ok(buffer) => buffer,
+                Err(error) => return Err(self.failure(error, what)),
+            };
+            let count = buffer.len().min(left);
+            if count == 0 {
+                return Err(self.truncated(what));
+            }
+            if buffer.iter().take(count).any(|byte| *byte != 0) {
+                let problem = format!("something else stands among {what}");
+                return Err(StoreError::Malformed { offset: self.position, problem });
+            }
+            self.bytes.consume(count);
+            self.position += count as u64;
+            self.claim(0, what)?;
+        }
+        Ok(())
+    }
+
     /// Refuses what would go past the end.
     pub(crate) fn claim(&self, count: u64, what: &(impl Display + ?Sized)) -> Result<(), StoreError> {
         let after = self.position.saturating_add(count);

@@ -5,7 +5,7 @@ use super::{
     input::Input,
 };
 use crate::StoreError;
-use dicom_core::VR;
+use dicom_core::{Tag, VR};
 use std::ops::Range;
 
 /// How deep sequences may nest. serde_json reads 128 levels; a DICOM level takes three.
@@ -49,15 +49,26 @@ pub(crate) fn walk(
 ) -> Result<(), StoreError> {
     while !visitor.is_done() && !input.at_end()? {
         let offset = input.position();
-        let header = header::read(input, encoding)?;
-        if header.tag.group() < 0x0008 || header.tag.group() == 0xFFFE {
-            let problem = format!("{} does not belong there", header.name());
-            return Err(StoreError::Malformed { offset, problem });
+        let tag = header::read_tag(input, encoding)?;
+        if tag == ZEROS {
+            return input.pass_zeros("the zeros that pad the object");
         }
-        element(input, encoding, visitor, &header, Extent::FILE, 0)?;
+        let header = header::read_rest(input, encoding, tag)?;
+        match (tag.group(), header.length) {
+            // Left in the data set by some writers, which others pass over, too.
+            (0x0000 | 0x0002, Some(length)) => input.skip(u64::from(length), &header.name())?,
+            (0x0000..0x0008 | 0xFFFE, _) => {
+                let problem = format!("{} does not belong there", header.name());
+                return Err(StoreError::Malformed { offset, problem });
+            }
+            _ => element(input, encoding, visitor, &header, Extent::FILE, 0)?,
+        }
     }
     Ok(())
 }
+
+/// What zeros look like that fill a file up to a whole number of blocks. No data set has that element.
+const ZEROS: Tag = Tag(0, 0);
 
 /// Where something ends: where its own length says, or the innermost enclosing length if it has none.
 #[derive(Clone, Copy)]
@@ -147,6 +158,8 @@ fn sequence(
         let item = header::read(input, encoding)?;
         match item.tag {
             SEQUENCE_DELIMITER if extent.end.is_none() => break,
+            // Some writers end a sequence twice: by its length, and by a delimiter within.
+            SEQUENCE_DELIMITER if item.length == Some(0) => {}
             ITEM => {
                 let extent = extent.within(&item, input.position())?;
                 visitor.item()?;
@@ -174,6 +187,9 @@ fn item_elements(
         let header = header::read(input, encoding)?;
         if header.tag == ITEM_DELIMITER && extent.end.is_none() {
             return Ok(());
+        }
+        if header.tag == ITEM_DELIMITER && header.length == Some(0) {
+            continue;
         }
         if header.tag.group() == 0xFFFE {
             let problem = format!("{} stands inside an item", header.tag);

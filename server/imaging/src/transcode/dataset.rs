@@ -49,7 +49,7 @@ pub(super) fn rewrite(
     let mut there: BTreeMap<Tag, Option<Element>> = there.into_iter().collect();
     let mut new = new.into_iter().peekable();
     let mut position = 0;
-    while position < bytes.len() {
+    while !writer.is_at_end(position) {
         let header = writer.header(position, from)?;
         while let Some(change) = new.next_if(|(tag, _)| *tag < header.tag) {
             writer.put(change);
@@ -92,12 +92,17 @@ impl<'a> Writer<'a> {
     fn tags(&self, from: Encoding) -> Result<BTreeSet<Tag>> {
         let mut tags = BTreeSet::new();
         let mut position = 0;
-        while position < self.bytes.len() {
+        while !self.is_at_end(position) {
             let header = self.header(position, from)?;
             tags.insert(header.tag);
             position = self.end(&header, from, 0)?;
         }
         Ok(tags)
+    }
+
+    /// Whether no element begins there: what fills a file up to a whole number of blocks begins with the tag (0000,0000).
+    fn is_at_end(&self, position: usize) -> bool {
+        self.bytes.get(position..).is_none_or(|rest| rest.is_empty() || rest.starts_with(&[0; 4]))
     }
 
     fn put(&mut self, (tag, element): Change) {
