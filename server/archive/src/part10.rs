@@ -13,7 +13,7 @@ pub(crate) use locate::{ElementPath, locate, parse_tag};
 
 use crate::{ArchiveOptions, InstanceUids, StoreError, StoreFailure, uid};
 use dicom_core::Tag;
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::transfer_syntax::{Codec, Endianness, TransferSyntax, TransferSyntaxIndex};
 use dicom_transfer_syntax_registry::TransferSyntaxRegistry;
 use header::Encoding;
@@ -121,7 +121,8 @@ pub(crate) fn read_meta(object: &mut (impl Read + Seek), size: u64) -> Result<Fi
         let offset = input.position();
         meta.data_set_offset = offset;
         // Some writers count wrong; but what is deflated may begin with any bytes, also those of a meta element.
-        let is_at_deflated = claimed == Some(offset) && meta.transfer_syntax_uid == DEFLATED;
+        let is_at_deflated =
+            claimed == Some(offset) && meta.transfer_syntax_uid == uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN;
         if is_at_deflated || (offset > HEADER_BYTES && input.at_end()?) {
             return Ok(meta);
         }
@@ -157,9 +158,6 @@ fn no_meta(offset: u64) -> StoreError {
 /// Bytes of preamble and prefix.
 const HEADER_BYTES: u64 = 132;
 
-/// Deflated Explicit VR Little Endian.
-const DEFLATED: &str = "1.2.840.10008.1.2.1.99";
-
 /// The transfer syntax, if Engram can read a data set in it.
 fn transfer_syntax(uid: &str) -> Result<&'static TransferSyntax, StoreError> {
     if uid.is_empty() {
@@ -177,7 +175,7 @@ fn is_deflated(syntax: &TransferSyntax) -> bool {
 
 fn encoding(syntax: &TransferSyntax) -> Encoding {
     Encoding {
-        explicit_vr: syntax.uid() != dicom_dictionary_std::uids::IMPLICIT_VR_LITTLE_ENDIAN,
+        explicit_vr: syntax.uid() != uids::IMPLICIT_VR_LITTLE_ENDIAN,
         big_endian: syntax.endianness() == Endianness::Big,
     }
 }

@@ -8,7 +8,7 @@
 use crate::error::{DataSetSnafu, ReadObjectSnafu, Result};
 use dicom_core::Tag;
 use dicom_core::header::{DataElementHeader, Length, SequenceItemHeader};
-use dicom_dictionary_std::tags;
+use dicom_dictionary_std::{tags, uids};
 use dicom_encoding::decode::{self, DecodeFrom};
 use dicom_encoding::text::SpecificCharacterSet;
 use dicom_encoding::transfer_syntax::{Codec, DynDecoder, TransferSyntax, TransferSyntaxIndex};
@@ -27,8 +27,6 @@ const PREAMBLE: usize = 132;
 /// Tag, VR and length of a short element, and of a long one.
 const SHORT_HEADER: usize = 8;
 const LONG_HEADER: usize = 12;
-/// Deflated Explicit VR Little Endian.
-const DEFLATED: &[u8] = b"1.2.840.10008.1.2.1.99";
 /// A meta group larger than this is left alone: parsing will say what it thinks of it.
 const LARGEST_GROUP: usize = 1 << 16;
 
@@ -267,7 +265,9 @@ fn repaired(source: &mut impl Read, head: &mut Vec<u8>) -> Option<Vec<u8>> {
                 claimed = head.len().checked_add(length);
                 continue;
             }
-            [0x10, 0x00] => is_deflated = value.starts_with(DEFLATED),
+            [0x10, 0x00] => {
+                is_deflated = value.starts_with(uids::DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN.as_bytes())
+            }
             _ => {}
         }
         put_in_bounds(&mut group, element, start)?;

@@ -60,12 +60,10 @@ impl Matcher {
             VR::PN if rules.fuzzy => Matcher::Fuzzy(words(value).collect()),
             VR::PN => Matcher::Name(NameKey::new(value)),
             VR::UI => any_of(value.split([',', '\\']).map(str::trim), false),
-            VR::IS | VR::DS | VR::FL | VR::FD | VR::SL | VR::SS | VR::SV | VR::UL | VR::US | VR::UV => {
-                match value.trim().parse() {
-                    Ok(number) => Matcher::Number(number),
-                    Err(_) => any_of([value], false),
-                }
-            }
+            vr if is_number(vr) => match value.trim().parse() {
+                Ok(number) => Matcher::Number(number),
+                Err(_) => any_of([value], false),
+            },
             _ if value == "*" => Matcher::Universal,
             // No code string holds a comma, and viewers write lists of modalities with it.
             VR::CS => any_of(value.split(['\\', ',']).map(str::trim), true),
@@ -108,6 +106,12 @@ impl Matcher {
             Matcher::Number(number) => text.trim().parse() == Ok(*number),
         }
     }
+}
+
+/// Whether values of the VR are numbers.
+pub(super) fn is_number(vr: VR) -> bool {
+    use VR::*;
+    matches!(vr, IS | DS | FL | FD | SL | SS | SV | UL | US | UV)
 }
 
 /// The VRs that C.2.2.2.8 names.

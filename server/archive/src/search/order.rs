@@ -1,7 +1,12 @@
 //! Results in an order that the query asks for.
 
-use crate::{InstanceUids, Level, OrderKey, Query, Result, model, search::view::Home, search::view::home};
-use dicom_core::{Tag, VR};
+use super::{
+    matching::is_number,
+    view::{Home, home},
+    vr,
+};
+use crate::{InstanceUids, Level, OrderKey, Query, Result, model};
+use dicom_core::Tag;
 use serde_json::Value;
 use std::cmp::Ordering;
 
@@ -33,11 +38,8 @@ impl SortValue {
         let Some(text) = element.and_then(model::first_text).filter(|text| !text.is_empty()) else {
             return SortValue::Absent;
         };
-        let is_number = matches!(
-            super::vr(tag),
-            VR::IS | VR::DS | VR::FL | VR::FD | VR::SL | VR::SS | VR::SV | VR::UL | VR::US | VR::UV
-        );
-        match text.parse::<f64>().ok().filter(|number| is_number && number.is_finite()) {
+        let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+        match number.filter(|_| is_number(vr(tag))) {
             Some(number) => SortValue::Number(number),
             None => SortValue::Text(text.to_lowercase()),
         }

@@ -4,13 +4,13 @@ use std::{io, mem, vec};
 
 use actix_web::body::{BodyStream, SizedStream};
 use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use snafu::ResultExt;
 
 use super::body::{Chunks, Piece, Segment, SegmentReader, are_long, read_ahead, sent_by};
-use super::entity::{EntityTag, Known};
+use super::entity::{EntityTag, Known, tagged};
 use super::range::{AskedRange, Stretch, stretch};
 use crate::direct::Outlet;
 use crate::error::{RangeNotSatisfiableSnafu, ReadFileSnafu, Result};
@@ -64,19 +64,6 @@ impl Wishes {
     pub fn choose(&self, offers: &[Offer]) -> Result<Offer> {
         self.accepted.choose(offers)
     }
-
-    /// The answer to a client that has the entity already.
-    pub fn unchanged(&self, tag: &EntityTag) -> Option<HttpResponse> {
-        let unchanged = || tagged(&mut HttpResponse::NotModified(), tag).finish();
-        self.known.has(tag).then(unchanged)
-    }
-}
-
-/// Says which entity it is. Clients may keep it, and ask again before they use it: whether they may still have it may change.
-pub fn tagged<'r>(response: &'r mut HttpResponseBuilder, tag: &EntityTag) -> &'r mut HttpResponseBuilder {
-    response
-        .insert_header((header::ETAG, tag.as_str()))
-        .insert_header((header::CACHE_CONTROL, "private, no-cache"))
 }
 
 /// An answer that is ready to be sent.

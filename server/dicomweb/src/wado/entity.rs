@@ -3,8 +3,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use actix_web::HttpRequest;
 use actix_web::http::header::{self, HeaderName};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use engram_archive::InstanceEntry;
 
 use crate::media::Offer;
@@ -37,7 +37,7 @@ impl EntityTag {
     }
 
     /// The header's value.
-    pub fn as_str(&self) -> &str {
+    fn as_str(&self) -> &str {
         &self.0
     }
 
@@ -48,6 +48,13 @@ impl EntityTag {
     fn opaque(text: &str) -> &str {
         text.strip_prefix("W/").unwrap_or(text)
     }
+}
+
+/// Says which entity an answer is. Clients may keep it, and ask again before they use it: whether they may still have it may change.
+pub fn tagged<'r>(response: &'r mut HttpResponseBuilder, tag: &EntityTag) -> &'r mut HttpResponseBuilder {
+    response
+        .insert_header((header::ETAG, tag.as_str()))
+        .insert_header((header::CACHE_CONTROL, "private, no-cache"))
 }
 
 fn number<'e>(entries: impl IntoIterator<Item = &'e InstanceEntry>, form: impl Hash) -> u64 {
@@ -77,6 +84,11 @@ impl Known {
             none_match: none_match.map(|tag| tag.trim().to_owned()).collect(),
             range_if: values(header::IF_RANGE).next().map(|tag| tag.trim().to_owned()),
         }
+    }
+
+    /// The answer to a client that has the entity already.
+    pub fn unchanged(&self, tag: &EntityTag) -> Option<HttpResponse> {
+        self.has(tag).then(|| tagged(&mut HttpResponse::NotModified(), tag).finish())
     }
 
     /// Whether `If-None-Match` names it (RFC 9110 13.1.2): by weak comparison.

@@ -11,9 +11,9 @@ use crate::media::Offer;
 use crate::multipart::MultipartWriter;
 use crate::place::Place;
 use crate::state::{DicomWeb, blocking};
-use crate::wado::answer::{Answer, Part, Wishes, tagged};
+use crate::wado::answer::{Answer, Part, Wishes};
 use crate::wado::body::Segment;
-use crate::wado::entity::EntityTag;
+use crate::wado::entity::{EntityTag, tagged};
 use crate::wado::object;
 
 /// Sends frames, in the order of the list: uncompressed as `application/octet-stream`, in the compression they are
@@ -116,7 +116,7 @@ impl Frames {
 /// Makes frames and sends them: the first before the answer begins, so that what cannot be decoded has a status.
 async fn send_made(state: &DicomWeb, made: Made) -> Result<HttpResponse> {
     let Made { set, list, offer, wishes, tag } = made;
-    if let Some(unchanged) = wishes.unchanged(&tag) {
+    if let Some(unchanged) = wishes.known.unchanged(&tag) {
         return Ok(unchanged);
     }
     let part_type = part_type(&offer);

@@ -14,7 +14,6 @@ use crate::media::Offer;
 use crate::place::Place;
 use crate::state::{DicomWeb, blocking};
 use crate::wado::answer::{Answer, Wishes};
-use crate::wado::entity::EntityTag;
 use crate::wado::object;
 use crate::wado::zip::zip;
 
@@ -98,13 +97,10 @@ impl Found {
         if offer.media_type == ZIP {
             return Ok(Decision::Zip(self.entries, offer));
         }
-        let target = offer.transfer_syntax.as_deref().and_then(TargetSyntax::of_uid);
-        if let Some(target) = target.filter(|_| offer.transcoded) {
+        if let Some(target) = service::target(&offer) {
             return Ok(Decision::Transcode(self, offer, target));
         }
-        let tag = EntityTag::of(&self.entries, &offer, "");
-        let parts = service::stored(&self.entries, &self.wishes.urls);
-        let answer = Answer::new(state, &self.wishes, &offer, parts, Some(tag))?.begun()?;
+        let answer = service::stored(state, &self.wishes, &offer, &self.entries)?.begun()?;
         Ok(Decision::Send(answer, offer))
     }
 }

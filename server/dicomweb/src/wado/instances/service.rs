@@ -8,10 +8,11 @@ use snafu::ResultExt;
 use crate::error::{Error, ReadFileSnafu, Result, TooLargeToDecodeSnafu, TranscodeSnafu};
 use crate::media::Offer;
 use crate::options::DicomWebOptions;
-use crate::state::Urls;
+use crate::state::DicomWeb;
 use crate::wado::EXPLICIT_VR_LITTLE_ENDIAN;
-use crate::wado::answer;
+use crate::wado::answer::{self, Answer, Wishes};
 use crate::wado::body::{Segment, read_range};
+use crate::wado::entity::EntityTag;
 
 /// The media type of an object.
 pub const DICOM: &str = "application/dicom";
@@ -66,14 +67,20 @@ pub fn file(entry: &InstanceEntry) -> Segment {
     Segment::File { path: entry.path.clone(), range: 0..entry.size }
 }
 
-/// The stored bytes, untouched.
-pub fn stored(entries: &[InstanceEntry], urls: &Urls) -> Vec<answer::Part> {
+/// The stored bytes, untouched, in the form of `offer`.
+pub fn stored(state: &DicomWeb, wishes: &Wishes, offer: &Offer, entries: &[InstanceEntry]) -> Result<Answer> {
     let part = |entry: &InstanceEntry| answer::Part {
         content_type: part_type(&entry.transfer_syntax_uid),
-        location: Some(urls.retrieve_instance(&entry.uids)),
+        location: Some(wishes.urls.retrieve_instance(&entry.uids)),
         content: vec![file(entry)],
     };
-    entries.iter().map(part).collect()
+    let tag = EntityTag::of(entries, offer, "");
+    Answer::new(state, wishes, offer, entries.iter().map(part).collect(), Some(tag))
+}
+
+/// What instances must be transcoded to for an offer; `None` where it is for what is stored.
+pub fn target(offer: &Offer) -> Option<TargetSyntax> {
+    offer.transfer_syntax.as_deref().and_then(TargetSyntax::of_uid).filter(|_| offer.transcoded)
 }
 
 /// An instance as it goes out.

@@ -13,9 +13,9 @@ use crate::error::{Error, NotFoundSnafu, Result};
 use crate::media::Offer;
 use crate::multipart::MultipartWriter;
 use crate::state::DicomWeb;
-use crate::wado::answer::{self, Answer, Wishes, tagged};
+use crate::wado::answer::{self, Answer, Wishes};
 use crate::wado::body::{Segment, pieces};
-use crate::wado::entity::EntityTag;
+use crate::wado::entity::{EntityTag, tagged};
 
 /// Sends instances in a transfer syntax, one after the other: no more than one is in memory. The first is
 /// transcoded before the answer begins, so that what cannot be had has a status; what fails later breaks the
@@ -29,7 +29,7 @@ pub async fn send(
 ) -> Result<HttpResponse> {
     service::check_sizes(&entries, target, &state.options)?;
     let tag = EntityTag::of(&entries, offer, "");
-    if let Some(unchanged) = wishes.unchanged(&tag) {
+    if let Some(unchanged) = wishes.known.unchanged(&tag) {
         return Ok(unchanged);
     }
     let mut entries = entries.into_iter();

@@ -11,8 +11,7 @@ use super::service::{self, Answer};
 use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::state::{DicomWeb, attribute_offers, negotiate};
-use crate::wado::answer::tagged;
-use crate::wado::entity::Known;
+use crate::wado::entity::{Known, tagged};
 
 /// Sends the archive's ready JSON, or XML made of it.
 pub async fn metadata(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
@@ -29,10 +28,10 @@ pub async fn metadata(request: HttpRequest, state: Data<DicomWeb>, place: Place)
     let mut response = HttpResponse::Ok();
     response.content_type(content_type);
     match answer.await.unwrap_or(Err(Error::GivenUp))? {
-        Answer::Whole { tag, .. } if Known::of(&request).has(&tag) => {
-            Ok(tagged(&mut HttpResponse::NotModified(), &tag).finish())
+        Answer::Whole { content, tag } => {
+            let unchanged = Known::of(&request).unchanged(&tag);
+            Ok(unchanged.unwrap_or_else(|| tagged(&mut response, &tag).body(content)))
         }
-        Answer::Whole { content, tag } => Ok(tagged(&mut response, &tag).body(content)),
         Answer::Begun { content, rest } => Ok(response.streaming(chained(content, rest))),
     }
 }

@@ -8,8 +8,7 @@ use super::pictures::{Chunk, PictureSource, Pictures};
 use crate::error::Result;
 use crate::multipart::MultipartWriter;
 use crate::state::{DicomWeb, Urls};
-use crate::wado::answer::tagged;
-use crate::wado::entity::Known;
+use crate::wado::entity::{Known, tagged};
 use crate::wado::producer::{self, Producer};
 
 /// How pictures are sent.
@@ -30,11 +29,11 @@ pub async fn answer(
     known: &Known,
 ) -> Result<HttpResponse> {
     let tag = source.tag(media_type, matches!(form, Form::Parts(_)));
-    let mut response = match &tag {
-        Some(tag) if known.has(tag) => return Ok(tagged(&mut HttpResponse::NotModified(), tag).finish()),
-        _ => HttpResponse::Ok(),
-    };
+    let mut response = HttpResponse::Ok();
     if let Some(tag) = &tag {
+        if let Some(unchanged) = known.unchanged(tag) {
+            return Ok(unchanged);
+        }
         tagged(&mut response, tag);
     }
     if let Some(warning) = warning {

@@ -3,7 +3,7 @@
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
 use engram_archive::InstanceEntry;
-use engram_imaging::{RenderOptions, TargetSyntax};
+use engram_imaging::RenderOptions;
 use snafu::ResultExt;
 
 use super::parameters::{Parameters, parameters};
@@ -11,9 +11,9 @@ use crate::error::{ArchiveSnafu, Error, NotFoundSnafu, Result};
 use crate::media::{Accept, Offer};
 use crate::query;
 use crate::state::{DicomWeb, blocking, not_acceptable};
-use crate::wado::answer::{Answer, Wishes};
+use crate::wado::answer::Wishes;
 use crate::wado::document::{self, Document, Links};
-use crate::wado::entity::{EntityTag, Known};
+use crate::wado::entity::Known;
 use crate::wado::instances::service::{self, DICOM};
 use crate::wado::instances::transcoded;
 use crate::wado::rendered::parameters::{format, refused, warning};
@@ -130,12 +130,9 @@ async fn send_object(
     };
     let wishes = Wishes::only(&accepted, request, state);
     let offer = wishes.choose(&offers)?;
-    match offer.transfer_syntax.as_deref().and_then(TargetSyntax::of_uid).filter(|_| offer.transcoded) {
+    match service::target(&offer) {
         Some(target) => transcoded::send(state, entries.into(), target, &offer, &wishes).await,
-        None => {
-            let (parts, tag) = (service::stored(&entries, &wishes.urls), EntityTag::of(&entries, &offer, ""));
-            Ok(Answer::new(state, &wishes, &offer, parts, Some(tag))?.into_response())
-        }
+        None => Ok(service::stored(state, &wishes, &offer, &entries)?.into_response()),
     }
 }
 
