@@ -65,19 +65,22 @@ class Orthanc:
         self.process.wait(30)
 
 
-def start_orthanc(folder: Path, engram_port: int) -> Orthanc:
+def start_orthanc(folder: Path, engram_port: int | None = None) -> Orthanc:
+    """Starts it; without a port of Engram's it forwards nothing."""
     program = shutil.which("Orthanc") or skip_or_fail("Orthanc is not installed (Debian: apt-get install orthanc)")
     if not PLUGIN.is_file():
         skip_or_fail("Orthanc has no DICOMweb (Debian: apt-get install orthanc-dicomweb)")
     folder.mkdir()
     script, config, http_port, dicom_port = folder / "to-engram.lua", folder / "orthanc.json", free_port(), free_port()
-    script.write_text(TO_ENGRAM)
+    forwards = {}
+    if engram_port is not None:
+        script.write_text(TO_ENGRAM)
+        forwards = {"LuaScripts": [str(script)], "DicomModalities": {"engram": ["ENGRAM", "127.0.0.1", engram_port]}}
     config.write_text(json.dumps({
         "Name": "hospital", "StorageDirectory": str(folder / "db"), "IndexDirectory": str(folder / "db"),
         "HttpPort": http_port, "DicomPort": dicom_port, "DicomAet": "ORTHANC", "RemoteAccessAllowed": False,
-        "AuthenticationEnabled": False, "StableAge": 2, "LuaScripts": [str(script)],
-        "DicomModalities": {"engram": ["ENGRAM", "127.0.0.1", engram_port]}, "Plugins": [str(PLUGIN)],
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}}))
+        "AuthenticationEnabled": False, "StableAge": 2, "Plugins": [str(PLUGIN)],
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}, **forwards}))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, config], stdout=log, stderr=log, cwd=folder)
     orthanc = Orthanc(process, http_port, dicom_port)

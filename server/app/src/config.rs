@@ -97,7 +97,7 @@ section! {
         allow_delete: bool = true,
         /// The URL that clients reach `/dicomweb` under; none: what each names in `Host`.
         public_url: Option<String> = None,
-        /// Servers that rules may send to.
+        /// Servers that are known by name: searched, retrieved from and sent to.
         nodes: Vec<DicomwebNode> = Vec::new(),
     }
 }
@@ -105,10 +105,12 @@ section! {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DicomwebNode {
-    /// The name by which rules know it.
+    /// The name by which rules and the API know it.
     pub name: String,
     /// The URL below which its `/studies` lies.
     pub url: String,
+    /// How many seconds it may be silent; none: 60.
+    pub timeout_seconds: Option<u64>,
     /// The token that it asks for.
     pub token: Option<String>,
     /// The user whom it asks for, and

@@ -13,6 +13,7 @@ mod guard;
 mod http;
 mod listen;
 mod montage;
+mod nodes;
 mod outgoing;
 mod phantom;
 mod telemetry;

@@ -6,6 +6,7 @@
 //! - [`configure`] mounts everything; `app` puts it under `/dicomweb`, and [`configure_wado_uri`] at its root.
 //! - [`openapi()`] describes it: a [`Resource`] is mounted with what is said of it, and the capabilities follow from that.
 //! - [`InstanceObserver`] is how the rooms above hear of instances that come and go.
+//! - [`Reception`] stores what comes in a request, or in an answer of another server.
 //! - [`multipart`] and [`media`] read what the network sends: no input makes them panic, and all they keep is
 //!   bounded by [`DicomWebOptions`].
 //!
@@ -43,3 +44,4 @@ pub use options::DicomWebOptions;
 pub use resource::{Resource, describe, mount};
 pub use routes::{configure, configure_wado_uri};
 pub use state::DicomWeb;
+pub use stow::{Failure as NotStored, Reception, StoreReport, Stored};

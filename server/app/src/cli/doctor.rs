@@ -12,9 +12,10 @@ use engram_workflow::report;
 use serde::Serialize;
 
 use super::{Common, Failure, print_json};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::guard::AuditLog;
 use crate::http::cors;
+use crate::nodes::{DicomwebNode, Nodes};
 use crate::outgoing::Answer;
 use crate::tls::Certificate;
 use crate::{assembly, bundles, dimse, guard, outgoing};
@@ -79,7 +80,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     checks
         .extend(config.models.bundles.iter().map(|folder| opened(Bundle::open(folder).map_err(Failure::of))));
     checks.extend(nodes(&config));
-    checks.extend(outgoing::ask_dicomweb_nodes(&config).into_iter().map(dicomweb_node));
+    checks.extend(dicomweb_nodes(&config));
     checks.extend(outgoing::ask_webhooks(&config).into_iter().map(webhook));
     checks.extend(store(&config, options.deep));
     if options.json {
@@ -164,7 +165,18 @@ fn node(node: &RemoteNode) -> Check {
     }
 }
 
-fn dicomweb_node((node, answer): (String, Answer)) -> Check {
+/// Whether the DICOMweb nodes are there.
+fn dicomweb_nodes(config: &Config) -> Vec<Check> {
+    let node = |configured| {
+        let name = |configured: &config::DicomwebNode| format!("{} ({})", configured.name, configured.url);
+        let answer =
+            DicomwebNode::new(configured, &config.dimse.ae_title).map_err(|failure| failure.to_string());
+        dicomweb_node(&name(configured), answer.and_then(|node| node.ask()))
+    };
+    config.dicomweb.nodes.iter().map(node).collect()
+}
+
+fn dicomweb_node(node: &str, answer: Answer) -> Check {
     const WHAT: &str = "DICOMweb node";
     const ADVICE: &str =
         "See that it is up, that the URL is the one its /studies lies below, and who may ask there.";
@@ -196,8 +208,8 @@ fn access(config: &Config) -> Check {
         .and_then(|()| Certificate::configured(&config.server))
         .and_then(|of_http| dimse::Settings::read(config, of_http.as_ref()).map(|dimse| (of_http, dimse)))
         .and_then(|(of_http, dimse)| {
-            let (nodes, commitments) = (&dimse.nodes, Arc::default());
-            outgoing::configured(config, nodes, &commitments, &AuditLog::default()).map(|_| of_http)
+            let nodes = Nodes::configured(config, Arc::clone(&dimse.nodes))?;
+            outgoing::configured(config, &nodes, &Arc::default(), &AuditLog::default()).map(|_| of_http)
         });
     match checked {
         Ok(None) => Check::good(WHAT, "HTTP, as configured"),

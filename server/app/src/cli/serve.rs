@@ -17,6 +17,7 @@ use crate::config::{Config, at_least_a_second, mebibytes};
 use crate::guard::{self, AuditLog, Guard, Tokens};
 use crate::http::viewer::{self, Viewer};
 use crate::http::{compression, cors, page};
+use crate::nodes::{Nodes, Transfers};
 use crate::tls::Certificate;
 use crate::{dimse, http, listen, outgoing};
 
@@ -44,41 +45,51 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let viewer = Viewer::find(config.viewer.folder.as_deref())?;
     let commitments = Arc::new(Commitments::default());
     let (audit, writer) = AuditLog::start(&config.storage.data, &config.audit)?;
-    let recipients = outgoing::configured(&config, &dimse.nodes, &commitments, &audit)?;
+    let nodes = Nodes::configured(&config, Arc::clone(&dimse.nodes))?;
+    let recipients = outgoing::configured(&config, &nodes, &commitments, &audit)?;
     let house = assembly::open(&config, recipients)?;
     house.workflow.check_rules().map_err(Failure::of)?;
     let workers = house.workflow.start_workers(config.jobs.segmentation_workers).map_err(Failure::of)?;
     dimse::start(&config, &dimse, &house, audit.clone(), Arc::clone(&commitments))?;
-    let transfers = dimse::start_transfers(&config, &dimse, &house, audit.clone(), commitments)?;
-    let served =
-        actix_web::rt::System::new().block_on(serve(&config, &house, audit, certificate, &dimse, viewer));
+    let dicomweb = DicomWeb::new(house.archive.clone(), house.worklist.clone(), dicomweb_options(&config))
+        .with_observer(Arc::new(assembly::Observer(Arc::clone(&house.workflow))));
+    let transfers = Transfers {
+        queue: house.queue.clone(),
+        dicomweb: dicomweb.clone(),
+        nodes: nodes.clone(),
+        transcoding: dimse::transcoding(&config),
+        commitments,
+        audit: audit.clone(),
+    };
+    let transfers = transfers.start(config.dimse.max_transfers)?;
+    let nodes = http::Nodes::new(nodes, dimse.is_reachable(), house.queue.clone(), house.archive.clone());
+    let faces = Faces { dicomweb, nodes, viewer, audit, certificate, of_dimse: dimse.certificate };
+    let served = actix_web::rt::System::new().block_on(serve(&config, &house, faces));
     transfers.stop();
     workers.stop();
     writer.into_iter().for_each(guard::Writer::stop);
     served
 }
 
-async fn serve(
-    config: &Config,
-    house: &House,
-    audit: AuditLog,
-    certificate: Option<Arc<Certificate>>,
-    dimse: &dimse::Settings,
+/// What is shown to the network, and how.
+struct Faces {
+    dicomweb: DicomWeb,
+    nodes: http::Nodes,
     viewer: Viewer,
-) -> Result<(), Failure> {
+    audit: AuditLog,
+    /// HTTP's.
+    certificate: Option<Arc<Certificate>>,
+    of_dimse: Option<Arc<Certificate>>,
+}
+
+async fn serve(config: &Config, house: &House, faces: Faces) -> Result<(), Failure> {
+    let Faces { dicomweb, nodes, viewer, audit, certificate, of_dimse } = faces;
     let patience = at_least_a_second(config.limits.request_body_seconds);
     let state = http::State::new(Arc::clone(&house.workflow), viewer.is_there(), patience);
     let state = web::Data::new(state);
-    let nodes = web::Data::new(http::Nodes::new(
-        Arc::clone(&dimse.nodes),
-        dimse.is_reachable(),
-        house.queue.clone(),
-        house.archive.clone(),
-    ));
+    let nodes = web::Data::new(nodes);
     let tokens: web::Data<Tokens> = Arc::clone(&house.tokens).into();
     let guard = web::Data::new(Guard::new(config, Arc::clone(&house.tokens), audit));
-    let dicomweb = DicomWeb::new(house.archive.clone(), house.worklist.clone(), dicomweb_options(config))
-        .with_observer(Arc::new(assembly::Observer(Arc::clone(&house.workflow))));
     let viewer = web::Data::new(viewer);
     let origins = config.server.cors_origins.clone();
     let app = move || {
@@ -106,7 +117,7 @@ async fn serve(
     warn_of_what_is_open(config);
     let is_another =
         |of_dimse: &Arc<Certificate>| !certificate.as_ref().is_some_and(|one| Arc::ptr_eq(one, of_dimse));
-    let of_dimse = dimse.certificate.clone().filter(is_another);
+    let of_dimse = of_dimse.filter(is_another);
     certificate.into_iter().chain(of_dimse).try_for_each(reload_on_hangup)?;
     take_leave_when_asked_to_stop(house.worklist.clone())?;
     server.await.map_err(Failure::of)

@@ -1,9 +1,5 @@
 //! DIMSE over the archive: what C-STORE brings goes the same way as what STOW-RS brings.
 
-mod nodes;
-mod query;
-mod transfer;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,19 +9,14 @@ use engram_dimse::{
     RemoteNode, Scp, ScpOptions,
 };
 use engram_imaging::{DecodeLimits, TranscodeLimits};
-use engram_workflow::{Origin, Source, Workers, Workflow, report};
+use engram_workflow::{Origin, Source, Workflow, report};
 
 use crate::assembly::House;
 use crate::cli::Failure;
 use crate::config::{Config, Dimse, mebibytes};
 use crate::guard::{AuditLog, Record, shortened};
+use crate::nodes::{KnownNode, configured_for_dimse};
 use crate::tls::{self, Certificate};
-
-pub use nodes::KnownNode;
-pub use query::{search, told};
-pub use transfer::{
-    COMMITMENT_PATIENCE, Objects, RETRIEVE_KIND, SEND_KIND, Transfers, enqueue, is_stored, reference,
-};
 
 /// Out of resources (PS3.4 B.2.3).
 const OUT_OF_RESOURCES: u16 = 0xA700;
@@ -111,7 +102,7 @@ impl Settings {
     /// Reads files of TLS; `of_http` is HTTP's certificate.
     pub fn read(config: &Config, of_http: Option<&Arc<Certificate>>) -> Result<Self, Failure> {
         let certificate = Certificate::of_dimse(config, of_http)?;
-        let nodes = Arc::new(nodes::configured(&config.dimse, certificate.as_ref())?);
+        let nodes = Arc::new(configured_for_dimse(&config.dimse, certificate.as_ref())?);
         Ok(Self { ports: ports(&config.dimse, certificate.as_ref())?, nodes, certificate })
     }
 
@@ -159,25 +150,6 @@ pub fn start(
         })
         .map(drop)
         .map_err(|error| Failure::say(format!("could not start the DIMSE listener: {error}")))
-}
-
-/// Starts the workers of transfers from and to nodes.
-pub fn start_transfers(
-    config: &Config,
-    settings: &Settings,
-    house: &House,
-    audit: AuditLog,
-    commitments: Arc<Commitments>,
-) -> Result<Workers, Failure> {
-    let transfers = Transfers {
-        queue: house.queue.clone(),
-        archive: house.archive.clone(),
-        nodes: Arc::clone(&settings.nodes),
-        transcoding: transcoding(config),
-        commitments,
-        audit,
-    };
-    transfers.start(config.dimse.max_transfers)
 }
 
 fn options(config: &Config, settings: &Settings) -> ScpOptions {

@@ -6,6 +6,8 @@ use engram_dimse::Error as DimseError;
 use engram_workflow::Error as WorkflowError;
 use serde::Serialize;
 
+use crate::nodes::NodeError;
+
 /// An error as the API answers it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Problem {
@@ -180,6 +182,17 @@ impl From<DimseError> for Problem {
             ),
             _ => Self::internal(message),
         }
+    }
+}
+
+impl From<NodeError> for Problem {
+    fn from(error: NodeError) -> Self {
+        let status = match error {
+            NodeError::Silent { .. } => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::BAD_GATEWAY,
+        };
+        let (code, advice) = error.code_and_advice();
+        Self::new(status, code, error.to_string(), advice)
     }
 }
 

@@ -25,8 +25,8 @@ use super::{
     events, exemplars, health, jobs, metrics, models, news, nodes, openapi, renditions, rules, segmentations,
     tokens,
 };
-use crate::dimse::Objects;
 use crate::guard::Token;
+use crate::nodes::Objects;
 
 const SEGMENTATION: &str = "Segmentation";
 const BANK: &str = "Bank";
@@ -287,7 +287,7 @@ fn of_routing() -> [Resource; 7] {
 fn of_nodes() -> [Resource; 5] {
     let list = operation(NODES, "listNodes", "The nodes that are configured.")
         .response("200", json_list::<nodes::NodeView>("The nodes."));
-    let echo = of_node("echoNode", "Asks a node whether it is there (C-ECHO).")
+    let echo = of_node("echoNode", "Asks a node whether it is there (C-ECHO, or a search for one study).")
         .response("200", json::<nodes::Echo>("It is."))
         .failures(&[StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT]);
     let matches = sent(
@@ -295,16 +295,18 @@ fn of_nodes() -> [Resource; 5] {
         &[Offer::single("application/dicom+json")],
         None,
     );
-    let query = takes_json(of_node("queryNode", "Asks a node what it has (C-FIND)."))
+    let query = takes_json(of_node("queryNode", "Asks a node what it has (C-FIND, QIDO-RS)."))
         .request_body(Some(json_body::<nodes::Query>()))
         .response("200", matches)
         .failures(&[StatusCode::BAD_GATEWAY, StatusCode::GATEWAY_TIMEOUT]);
-    let retrieve =
-        takes_json(of_node("retrieveFromNode", "Has a node send objects to this server (C-MOVE)."))
-            .request_body(Some(json_body::<Objects>()))
-            .response("202", json::<JobView>("The job."))
-            .failures(&[StatusCode::CONFLICT]);
-    let store = takes_json(of_node("storeToNode", "Sends objects to a node (C-STORE)."))
+    let retrieve = takes_json(of_node(
+        "retrieveFromNode",
+        "Brings objects from a node (C-MOVE to this server, WADO-RS).",
+    ))
+    .request_body(Some(json_body::<Objects>()))
+    .response("202", json::<JobView>("The job."))
+    .failures(&[StatusCode::CONFLICT]);
+    let store = takes_json(of_node("storeToNode", "Sends objects to a node (C-STORE, STOW-RS)."))
         .request_body(Some(json_body::<Objects>()))
         .response("202", json::<JobView>("The job."));
     [

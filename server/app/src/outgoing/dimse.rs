@@ -8,7 +8,7 @@ use engram_imaging::TranscodeLimits;
 use engram_workflow::{Node, Origin, Sent, Unreachable, report};
 use uuid::Uuid;
 
-use crate::dimse::{COMMITMENT_PATIENCE, KnownNode, is_stored, reference};
+use crate::nodes::{COMMITMENT_PATIENCE, KnownNode, is_stored, reference};
 
 /// Duplicate SOP Instance (PS3.7 C.5.7): the node has it.
 const DUPLICATE: u16 = 0x0111;

@@ -2,7 +2,6 @@
 
 mod audited;
 mod dimse;
-mod stow;
 mod webhook;
 
 use std::collections::BTreeSet;
@@ -15,8 +14,9 @@ use ureq::Agent;
 
 use crate::cli::{Failure, trusting_the_system};
 use crate::config::{self, Config};
-use crate::dimse::{KnownNode, transcoding};
+use crate::dimse::transcoding;
 use crate::guard::{AuditLog, Record};
+use crate::nodes::Nodes;
 
 use self::audited::Audited;
 
@@ -35,7 +35,7 @@ pub struct Recipients {
 /// Those of the configuration. Nobody is spoken to. What they are sent will be told to the audit log.
 pub fn configured(
     config: &Config,
-    known: &[KnownNode],
+    known: &Nodes,
     commitments: &Arc<Commitments>,
     audit: &AuditLog,
 ) -> Result<Recipients, Failure> {
@@ -43,15 +43,14 @@ pub fn configured(
     let audit = || audit.clone();
     let ours = config.dimse.ae_title.as_str();
     let mut nodes: Vec<Arc<dyn Node>> = Vec::new();
-    for known in known.iter().cloned() {
+    for known in known.dimse.iter().cloned() {
         let line = known.audit_line("C-STORE to a node");
         let recipient =
             Arc::new(dimse::DimseNode { known, transcoding, commitments: Arc::clone(commitments) });
         nodes.push(Arc::new(Audited::<dyn Node> { recipient, line, audit: audit() }));
     }
-    for node in &config.dicomweb.nodes {
-        let line = Record::of_ours(ours, format!("{} ({})", node.name, node.url), "STOW-RS to a node");
-        let recipient = Arc::new(stow::DicomwebNode::new(node)?);
+    for recipient in known.dicomweb.iter().cloned() {
+        let line = recipient.audit_line("STOW-RS to a node");
         nodes.push(Arc::new(Audited::<dyn Node> { recipient, line, audit: audit() }));
     }
     let mut hooks: Vec<Arc<dyn Hook>> = Vec::new();
@@ -61,25 +60,15 @@ pub fn configured(
         let recipient = Arc::new(webhook::Webhook::new(hook)?);
         hooks.push(Arc::new(Audited::<dyn Hook> { recipient, line, audit: audit() }));
     }
-    each_once(nodes.iter().map(|node| node.name()), "nodes")?;
     each_once(hooks.iter().map(|hook| hook.name()), "webhooks")?;
     Ok(Recipients { nodes, hooks })
 }
 
 /// How long somebody may take to answer whether it is there.
-const ASKING_PATIENCE: Duration = Duration::from_secs(10);
+pub const ASKING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a recipient answers that is asked whether it is there: the status of HTTP, or why there is none.
 pub type Answer = Result<u16, String>;
-
-/// Asks every DICOMweb node for one study; each with its name and URL.
-pub fn ask_dicomweb_nodes(config: &Config) -> Vec<(String, Answer)> {
-    let asked = |node: &config::DicomwebNode| {
-        let answer = stow::DicomwebNode::new(node).map_err(|failure| failure.to_string());
-        (format!("{} ({})", node.name, node.url), answer.and_then(|node| node.ask()))
-    };
-    config.dicomweb.nodes.iter().map(asked).collect()
-}
 
 /// Asks every webhook by HEAD, which hands it nothing; each with its name.
 pub fn ask_webhooks(config: &Config) -> Vec<(String, Answer)> {
@@ -90,7 +79,11 @@ pub fn ask_webhooks(config: &Config) -> Vec<(String, Answer)> {
     config.webhooks.iter().map(asked).collect()
 }
 
-fn each_once<'a>(names: impl Iterator<Item = &'a str>, what: &str) -> Result<(), Failure> {
+/// Sees that each has a name of its own.
+///
+/// # Errors
+/// One has none, or two have one.
+pub fn each_once<'a>(names: impl Iterator<Item = &'a str>, what: &str) -> Result<(), Failure> {
     let mut known = BTreeSet::new();
     for name in names {
         if name.trim().is_empty() {
@@ -104,7 +97,7 @@ fn each_once<'a>(names: impl Iterator<Item = &'a str>, what: &str) -> Result<(),
 }
 
 /// What speaks HTTP to somebody for so long at the most; a status of failure is an answer.
-fn agent(url: &str, patience: Duration) -> Result<Agent, Failure> {
+pub fn agent(url: &str, patience: Duration) -> Result<Agent, Failure> {
     let is_url = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
     if !is_url {
         return Err(Failure::say(format!("{url:?} is no URL of HTTP; write it with its scheme")));

@@ -7,3 +7,5 @@ pub(crate) mod metadata;
 mod response;
 pub mod routes;
 mod service;
+
+pub use service::{Failure, Reception, StoreReport, Stored};

@@ -7,17 +7,15 @@ use actix_web::http::header::{self, ContentEncoding, HeaderName};
 use actix_web::web::{Bytes, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::StreamExt;
-use snafu::{OptionExt, ResultExt};
+use snafu::ResultExt;
 
-use super::metadata::{BulkData, Encoding, Gathering};
+use super::metadata::{BulkData, Gathering};
 use super::response;
 use super::service::{Form, Reception, Representation};
 use crate::error::{
-    BadQuerySnafu, MultipartSnafu, ReadBodySnafu, ReadTimeoutSnafu, RequestTooLargeSnafu, Result,
-    UnsupportedMediaTypeSnafu, WriteXmlSnafu,
+    BadQuerySnafu, ReadBodySnafu, ReadTimeoutSnafu, RequestTooLargeSnafu, Result, UnsupportedMediaTypeSnafu,
+    WriteXmlSnafu,
 };
-use crate::media::MediaType;
-use crate::multipart::MultipartParser;
 use crate::native_model;
 use crate::observer::StowOptions;
 use crate::options::DicomWebOptions;
@@ -41,7 +39,7 @@ pub async fn store(request: HttpRequest, state: Data<DicomWeb>, body: Payload) -
     let study = place.map(|place| place.study);
     let urls = state.urls(&request);
     let body = decompressed(&request, body)?;
-    let (form, encoding) = form_of(&request, &state.options)?;
+    let (form, encoding) = Form::of(header_of(&request, header::CONTENT_TYPE), &state.options)?;
     refuse_announced_excess(&request, &state.options)?;
 
     let representation = encoding.map_or(Representation::Objects, |encoding| {
@@ -126,29 +124,6 @@ fn decompressed(request: &HttpRequest, body: Payload) -> Result<Decompress<Paylo
 
 fn header_of(request: &HttpRequest, name: HeaderName) -> &str {
     request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
-/// How the body is to be read, from `Content-Type`; and how its metadata is written, where it
-/// carries no Part 10 objects (PS3.18 Table 10.5.2-1).
-fn form_of(request: &HttpRequest, options: &DicomWebOptions) -> Result<(Form, Option<Encoding>)> {
-    let text = header_of(request, header::CONTENT_TYPE);
-    let unsupported = || UnsupportedMediaTypeSnafu { found: text.chars().take(200).collect::<String>() };
-    let Some(media_type) = MediaType::parse(text) else { return unsupported().fail() };
-    let is_multipart = media_type.essence == "multipart/related";
-    let part = match is_multipart {
-        true => media_type.parameter("type").unwrap_or("application/dicom").to_ascii_lowercase(),
-        false => media_type.essence.clone(),
-    };
-    let encoding = match part.as_str() {
-        "application/dicom" => None,
-        part => Some(Encoding::of(part).with_context(unsupported)?),
-    };
-    if !is_multipart {
-        return Ok((Form::Single(media_type), encoding));
-    }
-    let boundary = media_type.parameter("boundary").unwrap_or_default();
-    let parser = MultipartParser::new(boundary, options.multipart()).context(MultipartSnafu)?;
-    Ok((Form::Multipart(parser), encoding))
 }
 
 /// `?collection=` and `?partial=`; other parameters are not this transaction's and pass.

@@ -5,11 +5,14 @@ use std::mem;
 
 use bytes::Bytes;
 use engram_archive::{Incoming, StoreFailure, StoreOutcome, StoreRequirements, StoreTicket};
+use snafu::{OptionExt, ResultExt};
 
 use super::metadata::{self, Attributes, BulkPart, Encoding, Gathering};
+use crate::error::{MultipartSnafu, Result, UnsupportedMediaTypeSnafu};
 use crate::media::MediaType;
 use crate::multipart::{Event, MultipartError, MultipartParser, PartHeaders};
 use crate::observer::StowOptions;
+use crate::options::DicomWebOptions;
 use crate::state::DicomWeb;
 
 /// PS3.7 Annex C, PS3.18 Table I.2-2: the reasons given here; the archive gives its own.
@@ -27,6 +30,38 @@ pub enum Form {
     Single(MediaType),
     /// `multipart/related`.
     Multipart(MultipartParser),
+}
+
+impl Form {
+    /// What a `Content-Type` says: how the body is to be read, and how its metadata is written where it carries no Part 10
+    /// objects (PS3.18 Table 10.5.2-1).
+    ///
+    /// # Errors
+    /// It is no type that instances come in, or its boundary is none.
+    pub fn of(content_type: &str, options: &DicomWebOptions) -> Result<(Self, Option<Encoding>)> {
+        let unsupported = || UnsupportedMediaTypeSnafu { found: shortened(content_type) };
+        let media_type = MediaType::parse(content_type).with_context(unsupported)?;
+        let is_multipart = media_type.essence == "multipart/related";
+        let part = match is_multipart {
+            true => media_type.parameter("type").unwrap_or("application/dicom").to_ascii_lowercase(),
+            false => media_type.essence.clone(),
+        };
+        let encoding = match part.as_str() {
+            "application/dicom" => None,
+            part => Some(Encoding::of(part).with_context(unsupported)?),
+        };
+        if !is_multipart {
+            return Ok((Self::Single(media_type), encoding));
+        }
+        let boundary = media_type.parameter("boundary").unwrap_or_default();
+        let parser = MultipartParser::new(boundary, options.multipart()).context(MultipartSnafu)?;
+        Ok((Self::Multipart(parser), encoding))
+    }
+}
+
+/// As much of a header as a message shows.
+fn shortened(text: &str) -> String {
+    text.chars().take(200).collect()
 }
 
 /// What instances come as.
@@ -144,6 +179,26 @@ pub struct Reception {
 }
 
 impl Reception {
+    /// For Part 10 objects of one study that another server sends in an answer of this `Content-Type` (PS3.18 10.4).
+    ///
+    /// # Errors
+    /// It is neither `application/dicom` nor `multipart/related` of it with a boundary.
+    pub fn of_answer(state: &DicomWeb, content_type: &str, study: String) -> Result<Self> {
+        let (form, encoding) = Form::of(content_type, &state.options)?;
+        match encoding {
+            None => {
+                let objects = Representation::Objects;
+                Ok(Self::new(state.clone(), form, objects, Some(study), StowOptions::default()))
+            }
+            Some(_) => UnsupportedMediaTypeSnafu { found: shortened(content_type) }.fail(),
+        }
+    }
+
+    /// How many instances are complete, or refused already.
+    pub fn received(&self) -> usize {
+        self.outcomes.len()
+    }
+
     /// For a request in that form; `study` is the study of its path.
     pub fn new(
         state: DicomWeb,

@@ -33,14 +33,30 @@ const OF_IMAGES: [Tag; 3] = [tags::SOP_INSTANCE_UID, tags::SOP_CLASS_UID, tags::
 /// # Errors
 /// In words for the caller.
 pub fn search(level: &str, keys: &Map<String, Value>) -> Result<Search, String> {
-    let level = match level {
-        "INSTANCE" => Level::Image,
+    let level = level_of(level)?;
+    search_with(level, &usual(level), keys)
+}
+
+/// The search for a level and keys alone, for who tells what is usual unasked.
+///
+/// # Errors
+/// In words for the caller.
+pub fn search_of_keys_alone(level: &str, keys: &Map<String, Value>) -> Result<Search, String> {
+    search_with(level_of(level)?, &[], keys)
+}
+
+fn level_of(level: &str) -> Result<Level, String> {
+    match level {
+        "INSTANCE" => Ok(Level::Image),
         level => Level::of(level).ok_or_else(|| {
             format!("there is no level {level:.16}: PATIENT, STUDY, SERIES and INSTANCE (or IMAGE) are")
-        })?,
-    };
+        }),
+    }
+}
+
+fn search_with(level: Level, besides: &[Tag], keys: &Map<String, Value>) -> Result<Search, String> {
     let mut members = Map::new();
-    for tag in usual(level) {
+    for tag in besides.iter().copied() {
         members.insert(name_in_json(tag), json!({ "vr": vr_of(tag).unwrap_or(VR::UN).to_string() }));
     }
     for (name, value) in keys {

@@ -1,21 +1,19 @@
-//! A DICOMweb node: instances are sent to it by STOW-RS (PS3.18 10.5).
+//! Instances are sent to a DICOMweb node by STOW-RS (PS3.18 10.5).
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use dicom_dictionary_std::uids;
 use engram_archive::InstanceEntry;
+use engram_jobs::JobFailure;
 use engram_workflow::{Node, Origin, Sent, Unreachable};
-use serde_json::Value;
-use ureq::http::{HeaderValue, StatusCode};
-use ureq::{Agent, RequestBuilder, SendBody};
+use serde_json::{Value, json};
+use ureq::SendBody;
+use ureq::http::StatusCode;
 
-use super::{ASKING_PATIENCE, Answer, agent};
-use crate::cli::Failure;
-use crate::config;
+use super::{DICOM_JSON, DicomwebNode, NodeError};
+use crate::nodes::transfer::{Course, interrupted, some_failed};
 
 /// How long a request may take.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -33,32 +31,32 @@ const DUPLICATE: u64 = 0x0111;
 /// SOP Class not supported (PS3.7 C.5.20), which PS3.18 table I.2-2 has as well.
 const CLASS_REFUSED: u64 = 0x0122;
 
-/// A DICOMweb server by name.
-pub struct DicomwebNode {
-    name: String,
-    studies: String,
-    authorization: Option<HeaderValue>,
-    agent: Agent,
-}
-
 impl DicomwebNode {
-    /// Of the configuration.
-    pub fn new(configured: &config::DicomwebNode) -> Result<Self, Failure> {
-        let url = configured.url.as_str();
-        Ok(Self {
-            name: configured.name.clone(),
-            studies: format!("{}/studies", url.trim_end_matches('/')),
-            authorization: authorization(configured)?,
-            agent: agent(url, PATIENCE)?,
-        })
-    }
-
-    /// Asks for one study (PS3.18 10.6); the status of the answer.
-    pub fn ask(&self) -> Answer {
-        let request = self.agent.get(format!("{}?limit=1", self.studies));
-        let request = self.authorized(request.header("Accept", "application/dicom+json"));
-        let asked = request.config().timeout_global(Some(ASKING_PATIENCE)).build().call();
-        asked.map(|answer| answer.status().as_u16()).map_err(|error| error.to_string())
+    /// Sends them for a job.
+    pub fn send_all(&self, course: &Course, entries: &[InstanceEntry]) -> Result<Value, JobFailure> {
+        let (mut done, mut refused) = (0u64, Vec::new());
+        let sent = self.send(entries, &mut |entry, sent| {
+            match sent {
+                Sent::Taken => {}
+                Sent::ClassRefused => {
+                    refused.push(format!("{} (SOP class not supported)", entry.uids.sop_instance_uid))
+                }
+                Sent::Refused { reason, .. } => {
+                    refused.push(format!("{} ({reason})", entry.uids.sop_instance_uid))
+                }
+            }
+            done += 1;
+            course.claimed.progress(done);
+            course.goes_on()
+        });
+        if !course.goes_on() {
+            return Err(interrupted());
+        }
+        sent.map_err(|Unreachable { reason }| NodeError::Broken { reason })?;
+        match refused.as_slice() {
+            [] => Ok(json!({ "instances": done, "committed": false })),
+            refused => Err(some_failed("some_not_sent", "sent", entries.len(), refused)),
+        }
     }
 
     /// Sends some instances in one request; what the node says of each, in their order.
@@ -74,9 +72,9 @@ impl DicomwebNode {
             Err(_) => return self.store_each(instances),
         };
         let content_type = format!("multipart/related; type=\"application/dicom\"; boundary={BOUNDARY}");
-        let request = self.agent.post(&self.studies).header("Content-Type", content_type);
-        let request = request.header("Accept", "application/dicom+json").header("Content-Length", length);
-        let request = self.authorized(request);
+        let request = self.agent.post(format!("{}/studies", self.url)).header("Content-Type", content_type);
+        let request = request.header("Accept", DICOM_JSON).header("Content-Length", length);
+        let request = self.authorized(request).config().timeout_global(Some(PATIENCE)).build();
         let unreachable = |error: ureq::Error| Unreachable { reason: error.to_string() };
         let mut answer = request.send(SendBody::from_owned_reader(body)).map_err(unreachable)?;
         let status = answer.status();
@@ -89,13 +87,6 @@ impl DicomwebNode {
             // Which of them it does not like, it did not say.
             None if instances.len() > 1 => self.store_each(instances),
             None => Ok(instances.iter().map(|entry| refused(entry, status)).collect()),
-        }
-    }
-
-    fn authorized<Body>(&self, request: RequestBuilder<Body>) -> RequestBuilder<Body> {
-        match &self.authorization {
-            Some(authorization) => request.header("Authorization", authorization),
-            None => request,
         }
     }
 
@@ -137,24 +128,6 @@ impl Node for DicomwebNode {
         }
         Ok(())
     }
-}
-
-fn authorization(node: &config::DicomwebNode) -> Result<Option<HeaderValue>, Failure> {
-    let value = match (&node.token, &node.username) {
-        (Some(token), None) => format!("Bearer {token}"),
-        (None, Some(user)) => {
-            let password = node.password.as_deref().unwrap_or_default();
-            format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
-        }
-        (None, None) => return Ok(None),
-        (Some(_), Some(_)) => {
-            return Err(Failure::say(format!("node {:?} has a token and a username; choose one", node.name)));
-        }
-    };
-    let value: Result<HeaderValue, _> = value.parse();
-    value
-        .map(Some)
-        .map_err(|_| Failure::say(format!("the token of node {:?} holds odd characters", node.name)))
 }
 
 /// How many of the first instances go into one request.
