@@ -207,8 +207,8 @@ def test_transfers_are_audited(sides):
 
 @dataclass
 class Odd:
-    """A DICOMweb server as it is told to be: `answers` are status, Content-Type and body by the path without its query, or a
-    function that writes to the connection; `asked` are the paths and Accept headers of requests."""
+    """A DICOMweb server as it is told to be: `answers` are status, Content-Type and body, or a function that writes to the connection, by
+    the path without its query, after "POST " where it is posted to; `asked` are the paths and Accept headers of requests."""
 
     answers: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
@@ -221,7 +221,14 @@ class Odd:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
                 odd.asked.append((self.path, self.headers["Accept"]))
-                answer = odd.answers.get(self.path.partition("?")[0], (404, "text/plain", b"nothing"))
+                self.answer(self.path.partition("?")[0])
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers["Content-Length"]))
+                self.answer(f"POST {self.path}")
+
+            def answer(self, what):
+                answer = odd.answers.get(what, (404, "text/plain", b"nothing"))
                 if callable(answer):
                     answer = answer(self)
                 if answer is None:
@@ -229,6 +236,8 @@ class Odd:
                 status, content_type, body = answer
                 self.send_response(status)
                 self.send_header("Content-Type", content_type)
+                if 300 <= status < 400:
+                    self.send_header("Location", f"http://127.0.0.1:{odd.port}/elsewhere")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -336,6 +345,47 @@ def test_fewer_instances_than_the_node_lists_are_told(odd):
     assert len(near.stored()) == 3
 
 
+def test_what_comes_instead_does_not_count(odd):
+    near, node = odd
+    node.answers[f"/studies/{STUDY}/series"] = listed(FIRST, count=3)
+    first, second = slices()[:2]
+    for third, words in ((slices()[3], f"{SECOND}.4 (it was not asked for)"), (second, "the node sent 2 of 3")):
+        near.forget()
+        node.answers[f"/studies/{STUDY}/series/{FIRST}"] = multipart(first, second, third)
+        fails(retrieved(near), "some_not_retrieved", words)
+
+
+def test_without_a_count_nothing_and_a_part_are_told(odd):
+    near, node = odd
+    _, content_type, body = multipart(*slices()[:2])
+    for status, sent, words in ((206, body, "sent a part of it"), (200, multipart()[2], "sent nothing")):
+        node.answers[f"/studies/{STUDY}/series/{FIRST}"] = (status, content_type, sent)
+        fails(retrieved(near), "some_not_retrieved", words)
+
+
+def test_a_study_whose_series_are_not_all_listed_is_not_retrieved(odd):
+    near, node = odd
+    node.answers[f"/studies/{STUDY}/series"] = listed(*(f"{STUDY}.{number}" for number in range(100)))
+    fails(retrieved(near), "node_failed", "does not list every series")
+
+
+def test_nothing_is_followed_elsewhere(odd):
+    """A POST that is followed becomes a GET, and its 200 would say that something was stored."""
+    near, node = odd
+    node.answers["/elsewhere"] = (200, "application/dicom+json", b"[]")
+    DICOMwebClient(near.server.dicomweb).store_instances([make_ct(1, OTHER, f"{OTHER}.1")])
+    node.answers["POST /studies"] = node.answers["/studies"] = (302, "text/html", b"please log in")
+    told = near.query("odd%20one", "STUDY", {})
+    assert (told.status_code, told.json()["code"]) == (502, "node_refused") and "302" in told.json()["message"]
+    fails(near.ended("odd%20one/store", {"study": OTHER}), "node_failed", "302")
+    for status, code in ((200, None), (204, "some_not_sent"), (202, "some_not_sent")):
+        node.answers["POST /studies"] = (status, "text/html", b"")
+        job = near.ended("odd%20one/store", {"study": OTHER})
+        assert job["state"] == "succeeded" if code is None else job["error"]["code"] == code, job
+    assert all(path != "/elsewhere" for path, _ in node.asked)
+    near.forget(OTHER)
+
+
 def test_what_was_not_asked_for_is_not_stored(odd):
     near, node = odd
     node.answers[f"/studies/{STUDY}/series/{FIRST}"] = multipart(slices()[0], slices()[-1])
@@ -419,6 +469,13 @@ def test_doctor_asks_it(odd, engram, tmp_path):
     config = near.server.data.parent / "config.toml"
     (check,) = [one for one in doctor(engram, tmp_path / "data", config) if one["what"] == "DICOMweb node"]
     assert check["verdict"] == "good" and "odd one" in check["found"]
+
+
+def test_a_url_holds_no_password(engram, tmp_path):
+    """It would be told to whoever lists the nodes."""
+    node = '[[dicomweb.nodes]]\nname = "PACS"\nurl = "http://me:secret@127.0.0.1:1/dicom-web"\n'
+    told = Commands(engram, tmp_path / "data").refusal_to_serve(node)
+    assert "holds a user or a password" in told and "secret" not in told
 
 
 def test_two_nodes_have_two_names(engram, tmp_path):

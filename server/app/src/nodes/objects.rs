@@ -48,7 +48,8 @@ impl Objects {
 
 /// Whether it can stand in a path, and in a key without being a wildcard.
 pub fn is_uid(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_digit() || c == '.')
+    let is_component = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    (1..=64).contains(&text.len()) && text.split('.').all(is_component)
 }
 
 #[cfg(test)]
@@ -68,6 +69,7 @@ mod tests {
             (objects("1.2", &["1.3"], &["1.5", "1.6"]), true),
             (objects("", &[], &[]), false),
             (objects("1.2.*", &[], &[]), false),
+            (objects("..", &[], &[]), false),
             (objects("1.2", &[], &["1.5"]), false),
             (objects("1.2", &["1.3", "1.4"], &["1.5"]), false),
         ] {

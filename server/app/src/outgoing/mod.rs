@@ -96,7 +96,8 @@ pub fn each_once<'a>(names: impl Iterator<Item = &'a str>, what: &str) -> Result
     Ok(())
 }
 
-/// What speaks HTTP to somebody for so long at the most; a status of failure is an answer.
+/// What speaks HTTP to somebody for so long at the most. A status of failure is an answer, and so is one that leads elsewhere: followed, a
+/// POST would become a GET, and what is sent or fetched could go in the clear.
 pub fn agent(url: &str, patience: Duration) -> Result<Agent, Failure> {
     let is_url = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme));
     if !is_url {
@@ -104,6 +105,7 @@ pub fn agent(url: &str, patience: Duration) -> Result<Agent, Failure> {
     }
     let config = Agent::config_builder()
         .http_status_as_error(false)
+        .max_redirects(0)
         .timeout_connect(Some(CONNECT_PATIENCE))
         .timeout_global(Some(patience));
     Ok(match url.starts_with("https:") {

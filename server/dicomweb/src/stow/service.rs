@@ -199,6 +199,12 @@ impl Reception {
         self.outcomes.len()
     }
 
+    /// Whether nothing that comes now is of an instance: the closing delimiter was read, or the body does not read any more.
+    pub fn is_over(&self) -> bool {
+        let is_at_end = matches!(&self.form, Form::Multipart(parser) if parser.finish().is_ok());
+        is_at_end || self.problem.is_some()
+    }
+
     /// For a request in that form; `study` is the study of its path.
     pub fn new(
         state: DicomWeb,

@@ -1,6 +1,7 @@
-//! An answer that a thread of its own reads, so that whoever works on it can stop at any time, however long the node is silent.
+//! An answer that a thread of its own reads, so that whoever works on it can stop at any time, however long the node is silent. The
+//! thread ends with the answer, when nobody wants more of it, or when the node is silent for as long as it may be.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use ureq::RequestBuilder;
 use ureq::typestate::WithoutBody;
 
-use super::error::{BrokenSnafu, NodeError, SilentSnafu};
+use super::error::{BrokenSnafu, InterruptedSnafu, NodeError, SilentSnafu, UnreadableSnafu};
 
 /// How much is read at a time at the most, bytes, and how many such stretches wait to be worked on.
 const STRETCH_BYTES: usize = 256 << 10;
@@ -19,8 +20,8 @@ const LOOK: Duration = Duration::from_millis(250);
 /// What comes of an answer, in this order.
 #[derive(Debug, PartialEq)]
 pub enum Piece {
-    /// Its status and Content-Type.
-    Head { status: u16, content_type: String },
+    /// Its status, its Content-Type, and its Warning, each empty where there is none.
+    Head { status: u16, content_type: String, warning: String },
     /// The next bytes of its body; never empty.
     Content(Bytes),
     /// The body is complete.
@@ -29,7 +30,7 @@ pub enum Piece {
 
 /// See the module's page.
 pub struct Coming {
-    pieces: Receiver<Result<Piece, String>>,
+    pieces: Receiver<Result<Piece, NodeError>>,
     silence: Duration,
 }
 
@@ -41,9 +42,9 @@ impl Coming {
     pub fn of(request: RequestBuilder<WithoutBody>, silence: Duration) -> Result<Self, NodeError> {
         let (sender, pieces) = sync_channel(WAITING_STRETCHES);
         let reading = move || {
-            if let Err(reason) = read(request, &sender) {
+            if let Err(error) = read(request, silence, &sender) {
                 // Where nobody listens any more, there is nobody to tell.
-                let _ = sender.send(Err(reason));
+                let _ = sender.send(Err(error));
             }
         };
         let started = std::thread::Builder::new().name("node-answer".into()).spawn(reading);
@@ -53,35 +54,62 @@ impl Coming {
         }
     }
 
-    /// What comes next; `None` where it is not to go on.
+    /// What comes next.
     ///
     /// # Errors
-    /// The connection broke off, or the node is silent.
-    pub fn next(&self, goes_on: &dyn Fn() -> bool) -> Result<Option<Piece>, NodeError> {
+    /// The connection broke off, the node is silent, or it is not to go on.
+    pub fn next(&self, goes_on: &dyn Fn() -> bool) -> Result<Piece, NodeError> {
         let deadline = Instant::now() + self.silence;
         while goes_on() {
             match self.pieces.recv_timeout(LOOK.min(self.silence)) {
-                Ok(piece) => return piece.map(Some).map_err(|reason| BrokenSnafu { reason }.build()),
+                Ok(piece) => return piece,
                 Err(RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
-                Err(RecvTimeoutError::Timeout) => {
-                    return SilentSnafu { seconds: self.silence.as_secs() }.fail();
-                }
+                Err(RecvTimeoutError::Timeout) => return Err(silent(self.silence)),
                 Err(RecvTimeoutError::Disconnected) => {
                     return BrokenSnafu { reason: "the answer has ended" }.fail();
                 }
             }
         }
-        Ok(None)
+        InterruptedSnafu.fail()
+    }
+
+    /// What is left of the body.
+    ///
+    /// # Errors
+    /// As [`Coming::next`]; it is larger than `limit` bytes.
+    pub fn rest(&self, limit: usize, goes_on: &dyn Fn() -> bool) -> Result<Vec<u8>, NodeError> {
+        let mut body = Vec::new();
+        loop {
+            match self.next(goes_on)? {
+                Piece::Content(bytes) if bytes.len() > limit.saturating_sub(body.len()) => {
+                    return UnreadableSnafu { reason: format!("it is larger than {limit} bytes") }.fail();
+                }
+                Piece::Content(bytes) => body.extend_from_slice(&bytes),
+                Piece::End => return Ok(body),
+                Piece::Head { .. } => {}
+            }
+        }
     }
 }
 
 /// Reads the answer to its end, or until nobody wants more.
-fn read(request: RequestBuilder<WithoutBody>, to: &SyncSender<Result<Piece, String>>) -> Result<(), String> {
-    let answer = request.call().map_err(|error| error.to_string())?;
-    let content_type = answer.headers().get("Content-Type").and_then(|value| value.to_str().ok());
+fn read(
+    request: RequestBuilder<WithoutBody>,
+    silence: Duration,
+    to: &SyncSender<Result<Piece, NodeError>>,
+) -> Result<(), NodeError> {
+    let answer = request.call().map_err(|error| match error {
+        ureq::Error::Timeout(_) => silent(silence),
+        error => BrokenSnafu { reason: error.to_string() }.build(),
+    })?;
+    let header = |name: &str| {
+        let value = answer.headers().get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
     let head = Piece::Head {
         status: answer.status().as_u16(),
-        content_type: content_type.unwrap_or_default().to_owned(),
+        content_type: header("Content-Type"),
+        warning: header("Warning"),
     };
     if to.send(Ok(head)).is_err() {
         return Ok(());
@@ -89,7 +117,10 @@ fn read(request: RequestBuilder<WithoutBody>, to: &SyncSender<Result<Piece, Stri
     let mut body = answer.into_body().into_reader();
     let mut stretch = vec![0; STRETCH_BYTES];
     loop {
-        let length = body.read(&mut stretch).map_err(|error| error.to_string())?;
+        let length = body.read(&mut stretch).map_err(|error| match error.kind() {
+            ErrorKind::TimedOut | ErrorKind::WouldBlock => silent(silence),
+            _ => BrokenSnafu { reason: error.to_string() }.build(),
+        })?;
         let piece = match stretch.get(..length) {
             Some(read) if length > 0 => Piece::Content(Bytes::copy_from_slice(read)),
             _ => Piece::End,
@@ -99,4 +130,8 @@ fn read(request: RequestBuilder<WithoutBody>, to: &SyncSender<Result<Piece, Stri
             return Ok(());
         }
     }
+}
+
+fn silent(silence: Duration) -> NodeError {
+    SilentSnafu { seconds: silence.as_secs() }.build()
 }

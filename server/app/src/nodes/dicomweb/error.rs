@@ -29,6 +29,9 @@ pub enum NodeError {
         /// What was met.
         reason: String,
     },
+    /// It was not to go on.
+    #[snafu(display("the transfer was interrupted"))]
+    Interrupted,
     /// What it answered does not read.
     #[snafu(display("the node's answer does not read: {reason}"))]
     Unreadable {
@@ -53,6 +56,7 @@ impl NodeError {
                 "node_failed",
                 "See that the node is up, and that its URL is right; what is there already is not doubled when you ask again.",
             ),
+            Self::Interrupted => ("interrupted", "Ask again."),
             Self::Unreadable { .. } => {
                 ("node_failed", "See that its URL is the one that its /studies lies below.")
             }

@@ -21,10 +21,11 @@ use crate::outgoing::{ASKING_PATIENCE, Answer, agent};
 
 pub use error::NodeError;
 
-/// How long a request may take that sends, or that fetches objects.
-const PATIENCE: Duration = Duration::from_secs(3600);
-/// How long a node may be silent that does not say it.
+/// How long a request may take at all: a series of tens of gigabytes may go over a slow line.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+/// How long a node may be silent: where the configuration does not say it, and at the most.
 const USUAL_SILENCE_SECONDS: u64 = 60;
+const MAX_SILENCE_SECONDS: u64 = 24 * 3600;
 /// What metadata comes in.
 const DICOM_JSON: &str = "application/dicom+json";
 
@@ -43,10 +44,17 @@ impl DicomwebNode {
     /// Of the configuration. `our_name` is who the audit log says that asks it.
     ///
     /// # Errors
-    /// Its URL is none, or it is told who asks in two ways.
+    /// Its URL is none, or holds a password; or it is told who asks in two ways.
     pub fn new(configured: &config::DicomwebNode, our_name: &str) -> Result<Self, Failure> {
         let url = configured.url.trim_end_matches('/');
-        let silence = configured.timeout_seconds.unwrap_or(USUAL_SILENCE_SECONDS).max(1);
+        let authority = url.split_once("://").and_then(|(_, rest)| rest.split('/').next());
+        if authority.is_some_and(|authority| authority.contains('@')) {
+            // It would be told to whoever lists the nodes.
+            let problem = "its url holds a user or a password; give `username` and `password` instead";
+            return Err(Failure::say(format!("node {:?}: {problem}", configured.name)));
+        }
+        let silence = configured.timeout_seconds.unwrap_or(USUAL_SILENCE_SECONDS);
+        let silence = silence.clamp(1, MAX_SILENCE_SECONDS);
         Ok(Self {
             name: configured.name.clone(),
             url: url.to_owned(),
@@ -79,7 +87,7 @@ impl DicomwebNode {
     /// # Errors
     /// It does not.
     pub fn echo(&self) -> Result<(), NodeError> {
-        self.found_within(ASKING_PATIENCE, "/studies?limit=1").map(drop)
+        self.found_within(ASKING_PATIENCE, "/studies?limit=1", 1, &|| true).map(drop)
     }
 
     /// What every line of the audit log says of dealings with it: as whom, with whom, and what.
@@ -89,7 +97,13 @@ impl DicomwebNode {
 
     fn get(&self, path: &str, accept: &str) -> RequestBuilder<ureq::typestate::WithoutBody> {
         let request = self.agent.get(format!("{}{path}", self.url));
-        self.authorized(request.header("Accept", accept))
+        self.impatient(self.authorized(request.header("Accept", accept)))
+    }
+
+    /// Given up once nothing has gone to and fro for so long as the node may be silent.
+    fn impatient<Body>(&self, request: RequestBuilder<Body>) -> RequestBuilder<Body> {
+        let silence = Some(self.silence);
+        request.config().timeout_per_read(silence).timeout_per_write(silence).build()
     }
 
     fn authorized<Body>(&self, request: RequestBuilder<Body>) -> RequestBuilder<Body> {

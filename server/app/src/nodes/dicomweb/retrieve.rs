@@ -1,7 +1,8 @@
 //! Objects are retrieved from a DICOMweb node by WADO-RS (PS3.18 10.4) and stored as STOW-RS stores them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use engram_archive::InstanceUids;
 use engram_dicomweb::{DicomWeb, Reception, StoreReport};
 use engram_jobs::JobFailure;
 use serde_json::{Map, Value, json};
@@ -11,7 +12,7 @@ use super::answer::{Coming, Piece};
 use super::error::{NodeError, UnreadableSnafu};
 use crate::nodes::Objects;
 use crate::nodes::objects::is_uid;
-use crate::nodes::transfer::{Course, failed, interrupted, some_failed};
+use crate::nodes::transfer::{Course, failed, some_failed};
 
 /// As the node has it stored; a server that knows no `*` is asked for what it likes.
 const ACCEPTED: [&str; 2] = [
@@ -25,19 +26,46 @@ const MAX_SERIES: usize = 10_000;
 
 /// A series or an instance that is fetched.
 struct Resource {
-    /// Below the node's URL.
-    path: String,
+    series: String,
+    instance: Option<String>,
     /// How many instances it has, where the node tells it.
-    instances: Option<u64>,
+    count: Option<usize>,
+}
+
+impl Resource {
+    /// Below the node's URL.
+    fn path(&self, study: &str) -> String {
+        let series = format!("/studies/{study}/series/{}", self.series);
+        self.instance.as_ref().map(|uid| format!("{series}/instances/{uid}")).unwrap_or(series)
+    }
+
+    fn holds(&self, uids: &InstanceUids) -> bool {
+        uids.series_instance_uid == self.series
+            && self.instance.as_ref().is_none_or(|uid| *uid == uids.sop_instance_uid)
+    }
 }
 
 /// What came until now.
 #[derive(Default)]
 struct Come {
-    /// Instances that are stored.
-    stored: usize,
+    /// SOP instances of what was asked for that are stored.
+    stored: BTreeSet<String>,
     /// What did not come, or could not be stored, and why.
     missing: Vec<String>,
+}
+
+impl Come {
+    fn count(&self) -> usize {
+        self.stored.len().saturating_add(self.missing.len())
+    }
+}
+
+/// Where objects are fetched to: a job, and the server that stores them.
+struct Fetching<'a> {
+    node: &'a DicomwebNode,
+    course: &'a Course<'a>,
+    to: &'a DicomWeb,
+    study: &'a str,
 }
 
 impl DicomwebNode {
@@ -47,126 +75,131 @@ impl DicomwebNode {
     /// Anything of them did not come. What came is stored all the same.
     pub fn retrieve(&self, course: &Course, to: &DicomWeb, objects: &Objects) -> Result<Value, JobFailure> {
         course.claimed.stage("asking", 0);
-        let resources = self.resources(objects)?;
-        let total: Option<u64> = resources.iter().map(|resource| resource.instances).sum();
-        course.claimed.stage("retrieval", total.unwrap_or(0));
+        let fetching = Fetching { node: self, course, to, study: &objects.study };
+        let resources = fetching.resources(objects)?;
+        let total: Option<usize> = resources.iter().map(|resource| resource.count).sum();
+        course.claimed.stage("retrieval", total.unwrap_or(0) as u64);
         let mut come = Come::default();
         for resource in &resources {
-            self.fetch(course, to, &objects.study, resource, &mut come)?;
+            fetching.fetch(resource, &mut come)?;
         }
-        if come.missing.is_empty() {
-            return Ok(json!({ "instances": come.stored }));
+        match come.missing.as_slice() {
+            [] => Ok(json!({ "instances": come.stored.len() })),
+            missing => Err(some_failed("some_not_retrieved", "retrieved", come.count(), missing)),
         }
-        let all = come.stored.saturating_add(come.missing.len());
-        Err(some_failed("some_not_retrieved", "retrieved", all, &come.missing))
     }
+}
 
+impl Fetching<'_> {
     /// What to fetch.
     fn resources(&self, objects: &Objects) -> Result<Vec<Resource>, JobFailure> {
-        let study = &objects.study;
         if let ([series], [_, ..]) = (objects.series.as_slice(), objects.instances.as_slice()) {
             let instance = |uid: &String| Resource {
-                path: format!("/studies/{study}/series/{series}/instances/{uid}"),
-                instances: Some(1),
+                series: series.clone(),
+                instance: Some(uid.clone()),
+                count: Some(1),
             };
             return Ok(objects.instances.iter().map(instance).collect());
         }
-        let known = self.series(study)?;
+        let known = self.series()?;
         let wanted = match objects.series.as_slice() {
             [] => known.keys().cloned().collect(),
             named => named.to_vec(),
         };
         if let Some(unknown) = wanted.iter().find(|uid| !known.contains_key(*uid)) {
-            let message = format!("the node has no series {unknown} of study {study}");
+            let message = format!("the node has no series {unknown} of study {}", self.study);
             return Err(failed("node_refused", message, SEARCH));
         }
         if wanted.is_empty() {
-            return Err(failed("node_refused", format!("the node has nothing of study {study}"), SEARCH));
+            let message = format!("the node has nothing of study {}", self.study);
+            return Err(failed("node_refused", message, SEARCH));
         }
-        let series = |uid: String| Resource {
-            path: format!("/studies/{study}/series/{uid}"),
-            instances: known.get(&uid).copied().flatten(),
+        let series = |uid: String| {
+            let count = known.get(&uid).copied().flatten();
+            Resource { series: uid, instance: None, count }
         };
         Ok(wanted.into_iter().map(series).collect())
     }
 
-    /// The series of a study that the node has, and how many instances each has, where it tells.
-    fn series(&self, study: &str) -> Result<BTreeMap<String, Option<u64>>, NodeError> {
+    /// The series of the study that the node has, and how many instances each has, where it tells.
+    fn series(&self) -> Result<BTreeMap<String, Option<usize>>, NodeError> {
         let mut series = BTreeMap::new();
-        while series.len() < MAX_SERIES {
-            let path =
-                format!("/studies/{study}/series?includefield=00201209&limit={PAGE}&offset={}", series.len());
+        loop {
             let before = series.len();
-            for found in self.found(&path)?.matches {
+            let path =
+                format!("/studies/{}/series?includefield=00201209&limit={PAGE}&offset={before}", self.study);
+            let page = self.node.found(&path, MAX_SERIES, &|| self.course.goes_on())?;
+            let (came, is_last) = (page.matches.len(), page.is_complete);
+            for found in page.matches {
                 let uid = first(&found, "0020000E").and_then(Value::as_str).unwrap_or_default().to_owned();
                 if !is_uid(&uid) {
                     return UnreadableSnafu { reason: "it lists a series without its UID" }.fail();
                 }
                 series.insert(uid, first(&found, "00201209").and_then(count));
             }
-            // Also where the node knows no `offset` and tells the same again.
-            if series.len() == before {
-                break;
+            let is_new = series.len() > before;
+            // A node that knows no `offset` tells the same again, and has told all unless it stops where it was asked to.
+            let is_cut = !is_new && (came == PAGE || (came > 0 && !is_last));
+            if is_cut || series.len() > MAX_SERIES {
+                return UnreadableSnafu { reason: "it does not list every series of the study" }.fail();
+            }
+            if !is_new {
+                return Ok(series);
             }
         }
-        Ok(series)
     }
 
     /// Fetches one of them and waits until it is stored.
-    fn fetch(
-        &self,
-        course: &Course,
-        to: &DicomWeb,
-        study: &str,
-        resource: &Resource,
-        come: &mut Come,
-    ) -> Result<(), JobFailure> {
-        let before = come.stored.saturating_add(come.missing.len());
-        let report = match self.received(course, to, study, &resource.path, before)? {
-            Ok(report) => report,
+    fn fetch(&self, resource: &Resource, come: &mut Come) -> Result<(), JobFailure> {
+        let path = resource.path(self.study);
+        let (report, status) = match self.received(&path, come.count())? {
+            Ok(received) => received,
             Err(refused) => {
-                come.missing.push(format!("{} ({refused})", resource.path));
+                come.missing.push(format!("{path} ({refused})"));
                 return Ok(());
             }
         };
         if let Some(problem) = report.problem {
             return Err(NodeError::Unreadable { reason: problem.to_string() }.into());
         }
-        let came = report.stored.len().saturating_add(report.failures.len());
-        come.stored = come.stored.saturating_add(report.stored.len());
+        let before = come.count();
+        for stored in &report.stored {
+            let uids = &stored.outcome.instance().uids;
+            match resource.holds(uids) {
+                true => drop(come.stored.insert(uids.sop_instance_uid.clone())),
+                false => come.missing.push(format!("{} (it was not asked for)", uids.sop_instance_uid)),
+            }
+        }
         come.missing.extend(report.failures.into_iter().map(|failure| {
             let uid = failure.sop_instance_uid.unwrap_or_else(|| "one without a UID".to_owned());
             format!("{uid} ({})", failure.message)
         }));
-        let expected = resource.instances.and_then(|count| usize::try_from(count).ok());
-        if let Some(expected) = expected.filter(|expected| came < *expected) {
-            come.missing.push(format!("{} (the node sent {came} of {expected})", resource.path));
+        let came = come.count() - before;
+        match resource.count {
+            Some(count) if came < count => {
+                come.missing.push(format!("{path} (the node sent {came} of {count})"))
+            }
+            None if came == 0 => come.missing.push(format!("{path} (the node sent nothing)")),
+            None if status == 206 => come.missing.push(format!("{path} (the node sent a part of it)")),
+            _ => {}
         }
         Ok(())
     }
 
-    /// What became of one resource, or why the node refuses it.
-    fn received(
-        &self,
-        course: &Course,
-        to: &DicomWeb,
-        study: &str,
-        path: &str,
-        before: usize,
-    ) -> Result<Result<StoreReport, String>, JobFailure> {
-        let goes_on = || course.goes_on();
+    /// What became of one resource, with the answer's status, or why the node refuses it.
+    fn received(&self, path: &str, before: usize) -> Result<Result<(StoreReport, u16), String>, JobFailure> {
         let mut refused = String::new();
         for accept in ACCEPTED {
-            let coming = Coming::of(self.get(path, accept), self.silence)?;
-            let Some(Piece::Head { status, content_type }) = coming.next(&goes_on)? else {
-                return Err(interrupted());
+            let coming = Coming::of(self.node.get(path, accept), self.node.silence)?;
+            let Piece::Head { status, content_type, .. } = coming.next(&|| self.course.goes_on())? else {
+                return Err(NodeError::Unreadable { reason: "it has no head".to_owned() }.into());
             };
             match status {
-                // 206: the node has not all that was asked for; the count will tell.
+                // 206: the node has not all that was asked for.
                 200 | 206 => {
-                    let reception = Reception::of_answer(to, &content_type, study.to_owned())
+                    let reception = Reception::of_answer(self.to, &content_type, self.study.to_owned())
                         .map_err(|error| NodeError::Unreadable { reason: error.to_string() })?;
-                    return receive(course, &coming, reception, before).map(Ok);
+                    return Ok(Ok((self.receive(&coming, reception, before)?, status)));
                 }
                 400 | 406 | 415 => refused = format!("the node answered {status}"),
                 status => return Ok(Err(format!("the node answered {status}"))),
@@ -174,25 +207,27 @@ impl DicomwebNode {
         }
         Ok(Err(refused))
     }
-}
 
-/// Stores what comes, to its end.
-fn receive(
-    course: &Course,
-    coming: &Coming,
-    mut reception: Reception,
-    before: usize,
-) -> Result<StoreReport, JobFailure> {
-    loop {
-        match coming.next(&|| course.goes_on())? {
-            Some(Piece::Content(bytes)) => {
-                reception.write_all(vec![bytes]);
-                course.claimed.progress(before.saturating_add(reception.received()) as u64);
+    /// Stores what comes, to its end.
+    fn receive(
+        &self,
+        coming: &Coming,
+        mut reception: Reception,
+        before: usize,
+    ) -> Result<StoreReport, NodeError> {
+        let mut told = 0;
+        while !reception.is_over() {
+            match coming.next(&|| self.course.goes_on())? {
+                Piece::Content(bytes) => reception.write_all(vec![bytes]),
+                Piece::End => break,
+                Piece::Head { .. } => {}
             }
-            Some(Piece::End) => return Ok(reception.finish()),
-            Some(Piece::Head { .. }) => {}
-            None => return Err(interrupted()),
+            if reception.received() > told {
+                told = reception.received();
+                self.course.claimed.progress(before.saturating_add(told) as u64);
+            }
         }
+        Ok(reception.finish())
     }
 }
 
@@ -204,8 +239,9 @@ fn first<'a>(object: &'a Map<String, Value>, tag: &str) -> Option<&'a Value> {
 }
 
 /// An IS in DICOM JSON: a number, or text.
-fn count(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())
+fn count(value: &Value) -> Option<usize> {
+    let number = value.as_u64().or_else(|| value.as_str()?.trim().parse().ok())?;
+    usize::try_from(number).ok()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A DICOMweb node is searched by QIDO-RS (PS3.18 10.6).
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use dicom_core::header::Header;
@@ -11,10 +12,11 @@ use dicom_object::InMemDicomObject;
 use dicom_object::mem::InMemElement;
 use engram_dimse::{Level, Search};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-use ureq::http::StatusCode;
 
-use super::error::{BrokenSnafu, NodeError, RefusedSnafu, SilentSnafu, UnreadableSnafu};
+use super::answer::{Coming, Piece};
+use super::error::{NodeError, RefusedSnafu, UnreadableSnafu};
 use super::{DICOM_JSON, DicomwebNode};
 use crate::nodes::objects::is_uid;
 
@@ -29,7 +31,7 @@ const ESCAPED: AsciiSet = NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 /// An answer's size at the most, bytes.
-const MAX_ANSWER: u64 = 64 << 20;
+const MAX_ANSWER: usize = 16 << 20;
 /// Characters of a refusal that are shown.
 const SHOWN: usize = 200;
 
@@ -50,38 +52,85 @@ impl DicomwebNode {
         // One more than is wanted tells whether there are more, also where the node does not say it.
         let (path, mut query) = resource(search);
         query.push(format!("limit={}", limit.saturating_add(1)));
-        let mut found = self.found(&format!("{path}?{}", query.join("&")))?;
-        found.is_complete &= found.matches.len() <= limit;
-        found.matches.truncate(limit);
-        Ok(found)
+        self.found(&format!("{path}?{}", query.join("&")), limit, &|| true)
     }
 
-    /// The matches of a search by its path and query.
-    pub(super) fn found(&self, path: &str) -> Result<Matches, NodeError> {
-        self.found_within(self.silence, path)
+    /// The first matches of a search by its path and query.
+    pub(super) fn found(
+        &self,
+        path: &str,
+        limit: usize,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Matches, NodeError> {
+        self.found_within(self.silence, path, limit, goes_on)
     }
 
-    /// The same, with that patience.
-    pub(super) fn found_within(&self, patience: Duration, path: &str) -> Result<Matches, NodeError> {
-        let request = self.get(path, DICOM_JSON).config().timeout_global(Some(patience)).build();
-        let of_connection = |error| match error {
-            ureq::Error::Timeout(_) => SilentSnafu { seconds: patience.as_secs() }.build(),
-            error => BrokenSnafu { reason: error.to_string() }.build(),
+    /// The same, of a node that may be silent for so long.
+    pub(super) fn found_within(
+        &self,
+        silence: Duration,
+        path: &str,
+        limit: usize,
+        goes_on: &dyn Fn() -> bool,
+    ) -> Result<Matches, NodeError> {
+        let coming = Coming::of(self.get(path, DICOM_JSON), silence)?;
+        let Piece::Head { status, warning, .. } = coming.next(goes_on)? else {
+            return UnreadableSnafu { reason: "it has no head" }.fail();
         };
-        let mut answer = request.call().map_err(of_connection)?;
-        let (status, warning) = (answer.status(), answer.headers().get("Warning").cloned());
-        let body = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(of_connection)?;
-        if status == StatusCode::NO_CONTENT {
-            return Ok(Matches { matches: Vec::new(), is_complete: true });
+        let body = coming.rest(MAX_ANSWER, goes_on)?;
+        match status {
+            200 => {
+                let mut found = first_matches(&body, limit)
+                    .map_err(|error| UnreadableSnafu { reason: format!("no DICOM JSON: {error}") }.build())?;
+                found.is_complete &= !warning.starts_with("299");
+                Ok(found)
+            }
+            204 => Ok(Matches { matches: Vec::new(), is_complete: true }),
+            status => {
+                let said = String::from_utf8_lossy(&body).chars().take(SHOWN).collect::<String>();
+                RefusedSnafu { status, said }.fail()
+            }
         }
-        if status != StatusCode::OK {
-            let said = String::from_utf8_lossy(&body).chars().take(SHOWN).collect::<String>();
-            return RefusedSnafu { status: status.as_u16(), said }.fail();
+    }
+}
+
+/// The first objects of an array. What is beyond is read over, so that it takes no memory.
+fn first_matches(json: &[u8], limit: usize) -> serde_json::Result<Matches> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let matches = First(limit).deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(matches)
+}
+
+struct First(usize);
+
+impl<'de> DeserializeSeed<'de> for First {
+    type Value = Matches;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Matches, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for First {
+    type Value = Matches;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("an array of objects")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Matches, A::Error> {
+        let mut found = Matches { matches: Vec::new(), is_complete: true };
+        while found.matches.len() < self.0 {
+            match array.next_element()? {
+                Some(object) => found.matches.push(object),
+                None => return Ok(found),
+            }
         }
-        let matches = serde_json::from_slice(&body)
-            .map_err(|error| UnreadableSnafu { reason: format!("no DICOM JSON: {error}") }.build())?;
-        let has_more = warning.is_some_and(|value| value.as_bytes().starts_with(b"299"));
-        Ok(Matches { matches, is_complete: !has_more })
+        while array.next_element::<IgnoredAny>()?.is_some() {
+            found.is_complete = false;
+        }
+        Ok(found)
     }
 }
 
@@ -167,6 +216,19 @@ mod tests {
             "/series?0020000D=1.*",
             "a wildcard is no resource"
         );
+    }
+
+    #[test]
+    fn the_first_matches_are_kept_and_it_is_known_that_there_are_more() {
+        let read = |text: &str| {
+            first_matches(text.as_bytes(), 2).map(|found| (found.matches.len(), found.is_complete))
+        };
+        assert_eq!(read("[]").unwrap(), (0, true));
+        assert_eq!(read("[{}, {\"00100010\": {}}]").unwrap(), (2, true));
+        assert_eq!(read("[{}, {}, {}, {}]").unwrap(), (2, false));
+        for wrong in ["{}", "[1]", "[{}] []", "[{}, {}, {}", ""] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -74,7 +74,8 @@ impl DicomwebNode {
         let content_type = format!("multipart/related; type=\"application/dicom\"; boundary={BOUNDARY}");
         let request = self.agent.post(format!("{}/studies", self.url)).header("Content-Type", content_type);
         let request = request.header("Accept", DICOM_JSON).header("Content-Length", length);
-        let request = self.authorized(request).config().timeout_global(Some(PATIENCE)).build();
+        let request =
+            self.impatient(self.authorized(request)).config().timeout_global(Some(PATIENCE)).build();
         let unreachable = |error: ureq::Error| Unreachable { reason: error.to_string() };
         let mut answer = request.send(SendBody::from_owned_reader(body)).map_err(unreachable)?;
         let status = answer.status();
@@ -82,7 +83,12 @@ impl DicomwebNode {
         let told = serde_json::from_slice::<Value>(&text).ok().filter(|_| is_told(status));
         match told {
             Some(told) => Ok(instances.iter().map(|entry| said_of(entry, &told)).collect()),
-            None if status.is_success() => Ok(vec![Sent::Taken; instances.len()]),
+            // All of them are stored (PS3.18 table 10.5.3-1).
+            None if status == StatusCode::OK => Ok(vec![Sent::Taken; instances.len()]),
+            None if status.is_success() => {
+                let reason = format!("it answered {status} and did not say what it took");
+                Ok(vec![Sent::Refused { reason, lasting: false }; instances.len()])
+            }
             None if is_passing(status) => Err(Unreachable { reason: format!("it answered {status}") }),
             // Which of them it does not like, it did not say.
             None if instances.len() > 1 => self.store_each(instances),
@@ -182,7 +188,8 @@ fn is_passing(status: StatusCode) -> bool {
             | StatusCode::REQUEST_TIMEOUT
             | StatusCode::TOO_MANY_REQUESTS
     );
-    status.is_server_error() || is_of_who_asks
+    // What leads elsewhere is not followed: whoever configures the node can name the other place.
+    status.is_server_error() || status.is_redirection() || is_of_who_asks
 }
 
 /// What a Store Instances Response (PS3.18 table I.1-1) says of an instance.
