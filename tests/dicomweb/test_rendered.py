@@ -180,7 +180,7 @@ def test_what_is_not_done_is_said(house, stored):
     warning = get(house, f"{path}?annotation=patient,technique").headers["Warning"]
     assert warning == '299 engram "The following annotation values are not supported: patient,technique"'
     assert "Warning" not in get(house, f"{path}?iccprofile=no").headers
-    for query in ("iccprofile=srgb", "window=1", "viewport=0,0", "quality=0", "annotation=%0a"):
+    for query in ("iccprofile=cmyk", "window=1", "viewport=0,0", "quality=0", "annotation=%0a"):
         assert get(house, f"{path}?{query}", status=400).json()["code"] == "bad_query"
     assert get(house, path, "video/mp4", 406).json()["code"] == "not_acceptable"
     assert get(house, f"{of(make_blank())}/rendered", status=406).json()["code"] == "no_picture"

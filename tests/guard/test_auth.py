@@ -31,7 +31,7 @@ ROUTES = [
         f"{INSTANCE}/frames/1/rendered", f"{INSTANCE}/frames/1/thumbnail", f"{INSTANCE}/bulkdata/7FE00010",
         "/dicomweb/wado", "/wado")],
     *[("GET", f"{level}/{part}", "read") for level in (STUDY, SERIES, INSTANCE)
-      for part in ("metadata", "pixeldata", "rendered", "thumbnail")],
+      for part in ("metadata", "bulkdata", "pixeldata", "rendered", "thumbnail")],
     ("POST", "/dicomweb/studies", "write"),
     ("POST", STUDY, "write"),
     ("DELETE", STUDY, "write"),

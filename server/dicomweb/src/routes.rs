@@ -155,7 +155,11 @@ fn pixels() -> impl Iterator<Item = Resource> {
             wado::description::pixel_data(format!("Retrieve{level}PixelData"), "The pixels of instances.");
         Resource::at(below(path, "pixeldata")).get(wado::pixeldata::routes::pixeldata, about)
     });
-    [frames, bulk_data].into_iter().chain(pixel_data)
+    let every_value = LEVELS.into_iter().map(|(level, path)| {
+        let about = wado::description::every_value(format!("Retrieve{level}BulkData"));
+        Resource::at(below(path, "bulkdata")).get(wado::bulkdata::routes::every, about)
+    });
+    [frames, bulk_data].into_iter().chain(pixel_data).chain(every_value)
 }
 
 fn pictures() -> impl Iterator<Item = Resource> {

@@ -32,7 +32,7 @@ pub use transcode::{
     SampleFormat, TargetSyntax, TranscodeLimits, Transcoded, encode_frame, transcode, word_bytes,
 };
 pub use transform::{
-    Animation, Lut, Modality, Picture, PictureFormat, PresentationState, Raster, ReferencedImage, Region,
-    RenderOptions, Voi, VoiFunction, Window, render, srgb_of_cielab,
+    Animation, ColourSpace, Colours, Lut, Modality, Picture, PictureFormat, PresentationState, Raster,
+    ReferencedImage, Region, RenderOptions, Voi, VoiFunction, Window, render, srgb_of_cielab,
 };
 pub use volume::{NotAVolume, SliceSource, Volume, VolumeGeometry, VolumeLimits, VolumeNote, assemble};

@@ -55,7 +55,12 @@ pub fn parameters() -> [Parameter; 7] {
             )),
         ),
         query_parameter("quality", "Quality of a JPEG.", whole(1, 100)),
-        query_parameter("iccprofile", "No profile is sent.", text().enum_values(Some(["no"]))),
+        query_parameter(
+            "iccprofile",
+            "Colours of sRGB without a profile (`no`, as without the parameter), the image's own with its profile (`yes`), or those of a \
+             space with its profile.",
+            text().enum_values(Some(["no", "yes", "srgb", "adobergb", "rommrgb", "displayp3"])),
+        ),
     ]
 }
 
@@ -101,6 +106,14 @@ pub fn bulk_data(id: &str, summary: &str) -> Operation {
     offers.extend(both_forms(encapsulated::MEDIA_TYPES));
     let sent = "The value; of compressed pixel data the frames; a video or a document as what it is.";
     in_stretches(retrieve(id, summary), sent, &offers).build()
+}
+
+/// All bulk data (PS3.18 10.4.1.1.5).
+///
+/// <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1.1.5>
+pub fn every_value(id: String) -> Operation {
+    let sent = sent("The values.", &[Offer::multipart(OCTETS)], None);
+    retrieve(id, "Every value that metadata names by a BulkDataURI.").response("200", sent).build()
 }
 
 /// Pixel data (PS3.18 10.4.1.1.7).

@@ -1,7 +1,8 @@
 //! A frame as it is shown, between its stored values and its encoding.
 
 use super::display::display;
-use super::{Animation, Picture, PictureFormat, Region, RenderOptions, Window};
+use super::profile::Profile;
+use super::{Animation, ColourSpace, Colours, Picture, PictureFormat, Region, RenderOptions, Window};
 use crate::codec::{jpeg, jpeg2000};
 use crate::error::{
     BadOptionSnafu, EncodeJpeg2000Snafu, EncodeJpegSnafu, EncodePictureSnafu, Result, TooLargeSnafu,
@@ -10,16 +11,26 @@ use crate::pixels::{DecodeLimits, PixelReader};
 use dicom_object::DefaultDicomObject;
 use image::codecs::png::PngEncoder;
 use image::imageops::FilterType;
-use image::{DynamicImage, GrayImage};
+use image::{DynamicImage, GrayImage, ImageEncoder, ImageError, RgbImage};
 use snafu::{ResultExt, ensure};
 
 /// What JPEG 2000 needs for each byte of a picture while it is encoded: samples and coefficients of 32 bits.
 const JPEG2000_BYTES: u8 = 8;
+/// A pixel in colour.
+const RGB_BYTES: u8 = 3;
 
 /// A picture that is not encoded yet: 8-bit grey or RGB.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Raster {
     pub(super) image: DynamicImage,
+    /// What its colours mean; sRGB, where it has none.
+    pub(super) profile: Option<Profile>,
+}
+
+impl From<DynamicImage> for Raster {
+    fn from(image: DynamicImage) -> Self {
+        Self { image, profile: None }
+    }
 }
 
 impl Raster {
@@ -35,7 +46,9 @@ impl Raster {
         limits: DecodeLimits,
     ) -> Result<Self> {
         let decoded = PixelReader::open(object, limits)?.frame(frame)?;
-        Ok(Self { image: display(object, frame, &decoded, window)? })
+        let image = display(object, frame, &decoded, window)?;
+        let profile = if image.color().has_color() { Profile::of_frame(object, frame) } else { None };
+        Ok(Self { image, profile })
     }
 
     /// Black, of that size in pixels.
@@ -44,7 +57,7 @@ impl Raster {
     /// A size above the limit.
     pub fn black(width: u32, height: u32, limits: DecodeLimits) -> Result<Self> {
         ensure_within(width, height, 1, limits)?;
-        Ok(Self { image: DynamicImage::ImageLuma8(GrayImage::new(width, height)) })
+        Ok(DynamicImage::ImageLuma8(GrayImage::new(width, height)).into())
     }
 
     /// Width in pixels.
@@ -57,10 +70,10 @@ impl Raster {
         self.image.height()
     }
 
-    /// Lays colours over the picture, pixel by pixel, row after row: red, green and blue, and an opacity from 0 to 1.
+    /// Lays colours of sRGB over the picture, pixel by pixel, row after row: red, green and blue, and an opacity from 0 to 1.
     /// `None` leaves a pixel as it is.
     pub fn overlaid(self, layer: impl IntoIterator<Item = Option<([u8; 3], f32)>>) -> Self {
-        let mut image = self.image.into_rgb8();
+        let mut image = self.coloured(Colours::Plain).image.into_rgb8();
         for (pixel, above) in image.pixels_mut().zip(layer) {
             let Some((colour, opacity)) = above else { continue };
             for (below, above) in pixel.0.iter_mut().zip(colour) {
@@ -68,7 +81,24 @@ impl Raster {
                 *below = blended.round() as u8;
             }
         }
-        Self { image: image.into() }
+        DynamicImage::from(image).into()
+    }
+
+    /// With other colours. A picture that is to have a profile is no longer grey.
+    pub(super) fn coloured(self, colours: Colours) -> Self {
+        let Self { image, profile } = self;
+        match (colours, profile) {
+            (Colours::Plain, None) => image.into(),
+            (Colours::Own, Some(profile)) => Self { image, profile: Some(profile) },
+            (Colours::Own, None) => {
+                Self { image: image.into_rgb8().into(), profile: ColourSpace::Srgb.profile() }
+            }
+            (Colours::Plain, Some(profile)) => {
+                let image = image.into_rgb8();
+                DynamicImage::from(profile.in_srgb(&image).unwrap_or(image)).into()
+            }
+            (Colours::In(space), profile) => in_space(image.into_rgb8(), profile, space),
+        }
     }
 
     /// The picture as `options` want to see it: cut to the region, mirrored, scaled to fit the viewport.
@@ -89,11 +119,18 @@ impl Raster {
         if let Some(viewport) = options.viewport {
             self.image = fit(&self.image, viewport, limits)?;
         }
+        let colours = options.format.holds(options.colours);
+        // Grey may become red, green and blue, and colours are converted from one picture into another.
+        let (bytes, converted) = match colours {
+            Colours::Plain => (self.image.color().bytes_per_pixel(), self.profile.is_some()),
+            Colours::Own | Colours::In(_) => (RGB_BYTES, true),
+        };
         if options.format == PictureFormat::Jpeg2000 {
-            let needed = JPEG2000_BYTES * self.image.color().bytes_per_pixel();
-            ensure_within(self.width(), self.height(), needed, limits)?;
+            ensure_within(self.width(), self.height(), JPEG2000_BYTES * bytes, limits)?;
+        } else if converted {
+            ensure_within(self.width(), self.height(), 2 * bytes, limits)?;
         }
-        Ok(self)
+        Ok(self.coloured(colours))
     }
 
     /// Its pixels, row after row: red, green and blue.
@@ -101,7 +138,7 @@ impl Raster {
         self.image.into_rgb8().into_raw()
     }
 
-    /// The encoded picture.
+    /// The encoded picture, with what it has of a profile.
     ///
     /// # Errors
     /// Those of the encoder.
@@ -111,16 +148,25 @@ impl Raster {
         let mut bytes = Vec::new();
         let media_type = match format {
             PictureFormat::Png => {
-                self.image.write_with_encoder(PngEncoder::new(&mut bytes)).context(EncodePictureSnafu)?;
+                let mut encoder = PngEncoder::new(&mut bytes);
+                if let Some(profile) = &self.profile {
+                    let kept = encoder.set_icc_profile(profile.bytes().to_vec());
+                    kept.map_err(ImageError::Unsupported).context(EncodePictureSnafu)?;
+                }
+                self.image.write_with_encoder(encoder).context(EncodePictureSnafu)?;
                 "image/png"
             }
             PictureFormat::Jpeg { quality } => {
                 bytes = jpeg::encode_picture(self.image.as_bytes(), size, components, quality)
                     .context(EncodeJpegSnafu)?;
+                if let Some(profile) = &self.profile {
+                    bytes = jpeg::with_profile(&bytes, profile.bytes());
+                }
                 "image/jpeg"
             }
             PictureFormat::Jpeg2000 => {
-                bytes = jpeg2000::encode_picture(self.image.as_bytes(), size, components)
+                let profile = self.profile.as_ref().map(Profile::bytes);
+                bytes = jpeg2000::encode_picture(self.image.as_bytes(), size, components, profile)
                     .context(EncodeJpeg2000Snafu)?;
                 "image/jp2"
             }
@@ -132,6 +178,22 @@ impl Raster {
             }
         };
         Ok(Picture { bytes, media_type, width: self.width(), height: self.height() })
+    }
+}
+
+/// Colours, of sRGB where there is no profile, in a space; its profile says so. What cannot be converted stays what it was.
+fn in_space(image: RgbImage, profile: Option<Profile>, space: ColourSpace) -> Raster {
+    let (from, to) = (profile.or_else(|| ColourSpace::Srgb.profile()), space.profile());
+    if from == to {
+        return Raster { image: image.into(), profile: to };
+    }
+    let converted = from.as_ref().zip(to.as_ref()).and_then(|(from, to)| match space {
+        ColourSpace::Srgb => from.in_srgb(&image),
+        _ => from.convert(&image, to),
+    });
+    match converted {
+        Some(converted) => Raster { image: converted.into(), profile: to },
+        None => Raster { image: image.into(), profile: from },
     }
 }
 

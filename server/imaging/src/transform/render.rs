@@ -1,6 +1,6 @@
 //! Pictures.
 
-use super::{Raster, Window};
+use super::{ColourSpace, Colours, Raster, Window};
 use crate::error::Result;
 use crate::pixels::DecodeLimits;
 use dicom_object::DefaultDicomObject;
@@ -19,6 +19,19 @@ pub enum PictureFormat {
     Jpeg2000,
     /// `image/gif`: grey exactly, colour in 256 of its colours.
     Gif,
+}
+
+impl PictureFormat {
+    /// What it can hold of what is asked of colours. JPEG 2000 (T.800 I.5.3.3) has a word for sRGB, and no room for profiles with
+    /// tables, which an image's own may be; a GIF holds none.
+    pub(super) fn holds(self, asked: Colours) -> Colours {
+        match (self, asked) {
+            (Self::Gif, _) | (Self::Jpeg2000, Colours::Own | Colours::In(ColourSpace::Srgb)) => {
+                Colours::Plain
+            }
+            _ => asked,
+        }
+    }
 }
 
 /// A part of a frame.
@@ -43,11 +56,20 @@ pub struct RenderOptions {
     pub region: Option<Region>,
     /// Whether it is mirrored from left to right, and from top to bottom.
     pub mirrored: [bool; 2],
+    /// What its colours mean.
+    pub colours: Colours,
 }
 
 impl Default for RenderOptions {
     fn default() -> Self {
-        Self { format: PictureFormat::Png, window: None, viewport: None, region: None, mirrored: [false; 2] }
+        Self {
+            format: PictureFormat::Png,
+            window: None,
+            viewport: None,
+            region: None,
+            mirrored: [false; 2],
+            colours: Colours::Plain,
+        }
     }
 }
 

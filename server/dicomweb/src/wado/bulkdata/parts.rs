@@ -1,32 +1,47 @@
-//! The pixel data of several instances, part by part. Plain blocking calls.
+//! The pixel data, or all bulk data, of instances, part by part. Plain blocking calls.
 
 use std::ops::RangeInclusive;
 
 use bytes::{Bytes, BytesMut};
 use engram_archive::InstanceEntry;
 use engram_imaging::Error as Imaging;
+use serde_json::Value;
 use snafu::ResultExt;
 
-use crate::error::{Error, NotFoundSnafu, PixelsSnafu, ReadFileSnafu, Result};
+use super::routes::{Found, Video, find};
+use crate::error::{ArchiveSnafu, Error, NotFoundSnafu, PixelsSnafu, ReadFileSnafu, Result};
 use crate::media::Offer;
 use crate::multipart::MultipartWriter;
 use crate::state::{DicomWeb, Urls};
 use crate::wado::body::{Chunks, Segment, SegmentReader};
-use crate::wado::bulkdata::routes::{Found, find};
 use crate::wado::frames::FrameSet;
 use crate::wado::producer::Producer;
 use crate::wado::{EXPLICIT_VR_LITTLE_ENDIAN, PIXEL_DATA};
+
+const OCTETS: &str = "application/octet-stream";
 
 /// Parts of a multipart answer, made when they are asked for: one buffer, or one compressed object and one of its
 /// frames, is in memory at a time.
 pub struct Parts {
     state: DicomWeb,
+    wanted: Wanted,
     left: std::vec::IntoIter<InstanceEntry>,
+    /// What is left of an instance: paths of its values, the next one last.
+    values: Option<(InstanceEntry, Vec<String>)>,
     writer: MultipartWriter,
     urls: Urls,
     current: Option<Part>,
     has_begun: bool,
     is_ended: bool,
+}
+
+/// Which values of each instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// PixelData alone.
+    PixelData,
+    /// Every value that its metadata names by a BulkDataURI.
+    BulkData,
 }
 
 enum Part {
@@ -37,27 +52,65 @@ enum Part {
 impl Parts {
     /// What the parts are.
     pub fn offer() -> Offer {
-        Offer::multipart("application/octet-stream").in_syntax(EXPLICIT_VR_LITTLE_ENDIAN)
+        Offer::multipart(OCTETS).in_syntax(EXPLICIT_VR_LITTLE_ENDIAN)
     }
 
-    pub fn new(state: DicomWeb, entries: Vec<InstanceEntry>, writer: MultipartWriter, urls: Urls) -> Self {
+    pub fn new(
+        state: DicomWeb,
+        wanted: Wanted,
+        entries: Vec<InstanceEntry>,
+        writer: MultipartWriter,
+        urls: Urls,
+    ) -> Self {
         let left = entries.into_iter();
-        Self { state, left, writer, urls, current: None, has_begun: false, is_ended: false }
+        Self {
+            state,
+            wanted,
+            left,
+            values: None,
+            writer,
+            urls,
+            current: None,
+            has_begun: false,
+            is_ended: false,
+        }
     }
 
-    /// The next instance's pixel data; `None` where it has none.
-    fn open(&self, entry: &InstanceEntry) -> Result<Option<Part>> {
-        let found = match find(&self.state, entry, PIXEL_DATA, true) {
+    /// The paths of an instance's values, the last first.
+    fn paths(&self, entry: &InstanceEntry) -> Result<Vec<String>> {
+        match self.wanted {
+            Wanted::PixelData => Ok(vec![PIXEL_DATA.to_owned()]),
+            Wanted::BulkData => {
+                let uids = &entry.uids;
+                let (study, series) = (&uids.study_instance_uid, &uids.series_instance_uid);
+                let json = self.state.archive.instance_json(study, series, &uids.sop_instance_uid);
+                let json = Value::Object(json.context(ArchiveSnafu)?.unwrap_or_default());
+                let mut paths = bulk_data_of(&json);
+                paths.reverse();
+                Ok(paths)
+            }
+        }
+    }
+
+    /// The value at a path; `None` where there is none.
+    fn open(&self, entry: &InstanceEntry, path: &str) -> Result<Option<Part>> {
+        let found = match find(&self.state, entry, path, true) {
             Err(Error::NotFound { .. }) => return Ok(None),
             found => found?,
         };
-        let location = self.urls.retrieve_instance(&entry.uids);
+        let instance = self.urls.retrieve_instance(&entry.uids);
+        let location = match self.wanted {
+            Wanted::PixelData => format!("{instance}/pixeldata"),
+            Wanted::BulkData => format!("{instance}/bulkdata/{path}"),
+        };
         Ok(Some(match found {
-            Found::Value(value) => {
-                let start = Segment::Bytes(self.part_start(&format!("{location}/pixeldata")));
-                Part::Value(SegmentReader::new(vec![start, value], self.state.options.buffer_bytes))
+            Found::Value(value) => self.value(OCTETS, EXPLICIT_VR_LITTLE_ENDIAN, &location, vec![value]),
+            Found::Frames(set) => Part::Frames { left: 1..=set.len(), set, location: instance },
+            Found::Video(Video { media_type, transfer_syntax, segments })
+                if self.wanted == Wanted::BulkData =>
+            {
+                self.value(media_type, &transfer_syntax, &location, segments)
             }
-            Found::Frames(set) => Part::Frames { left: 1..=set.len(), set, location },
             Found::Video(_) => {
                 let uid = entry.transfer_syntax_uid.as_str();
                 return Err(Imaging::UnsupportedTransferSyntax { uid: uid.to_owned() }).context(PixelsSnafu);
@@ -65,9 +118,14 @@ impl Parts {
         }))
     }
 
-    fn part_start(&self, location: &str) -> Bytes {
-        let content_type = format!("application/octet-stream; transfer-syntax={EXPLICIT_VR_LITTLE_ENDIAN}");
-        self.writer.part_start(&content_type, Some(location))
+    fn value(&self, media_type: &str, syntax: &str, location: &str, content: Vec<Segment>) -> Part {
+        let mut segments = vec![Segment::Bytes(self.part_start(media_type, syntax, location))];
+        segments.extend(content);
+        Part::Value(SegmentReader::new(segments, self.state.options.buffer_bytes))
+    }
+
+    fn part_start(&self, media_type: &str, syntax: &str, location: &str) -> Bytes {
+        self.writer.part_start(&format!("{media_type}; transfer-syntax={syntax}"), Some(location))
     }
 
     /// The next bytes of a part; `None` where it is at its end.
@@ -77,7 +135,8 @@ impl Parts {
             Part::Frames { set, left, location } => {
                 let Some(frame) = left.next() else { return Ok(None) };
                 let pixels = set.read(frame, &Self::offer())?;
-                let mut bytes = BytesMut::from(self.part_start(&format!("{location}/frames/{frame}")));
+                let location = format!("{location}/frames/{frame}");
+                let mut bytes = BytesMut::from(self.part_start(OCTETS, EXPLICIT_VR_LITTLE_ENDIAN, &location));
                 bytes.extend_from_slice(&pixels);
                 Ok(Some(bytes.freeze()))
             }
@@ -86,7 +145,11 @@ impl Parts {
 
     fn end(&mut self) -> Result<Option<Bytes>> {
         if !self.has_begun {
-            return NotFoundSnafu { what: "an instance with pixel data" }.fail();
+            let what = match self.wanted {
+                Wanted::PixelData => "an instance with pixel data",
+                Wanted::BulkData => "an instance with bulk data",
+            };
+            return NotFoundSnafu { what }.fail();
         }
         let end = (!self.is_ended).then(|| self.writer.end());
         self.is_ended = true;
@@ -105,10 +168,35 @@ impl Producer for Parts {
                 }
                 continue;
             }
-            match self.left.next() {
-                Some(entry) => self.current = self.open(&entry)?,
-                None => return self.end(),
+            match self.values.take() {
+                Some((entry, mut paths)) => {
+                    let Some(path) = paths.pop() else { continue };
+                    self.current = self.open(&entry, &path)?;
+                    self.values = Some((entry, paths));
+                }
+                None => match self.left.next() {
+                    Some(entry) => self.values = Some((entry.clone(), self.paths(&entry)?)),
+                    None => return self.end(),
+                },
             }
         }
     }
+}
+
+/// Where an instance's bulk data lies: the paths of its BulkDataURIs, which are `bulkdata/` and the path here.
+fn bulk_data_of(json: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut left = vec![json];
+    while let Some(value) = left.pop() {
+        match value {
+            Value::Object(members) => {
+                let uri = members.get("BulkDataURI").and_then(Value::as_str);
+                found.extend(uri.and_then(|uri| uri.strip_prefix("bulkdata/")).map(str::to_owned));
+                left.extend(members.values().rev());
+            }
+            Value::Array(values) => left.extend(values.iter().rev()),
+            _ => {}
+        }
+    }
+    found
 }

@@ -1,4 +1,5 @@
-//! `GET …/instances/{instance}/bulkdata/{tag}[/{item}/{tag}…]`
+//! `GET …/instances/{instance}/bulkdata/{tag}[/{item}/{tag}…]`, and
+//! `GET /studies/{study}[/series/{series}[/instances/{instance}]]/bulkdata`
 
 use std::ops::Range;
 
@@ -9,17 +10,18 @@ use engram_archive::{BulkData, BulkValue, InstanceEntry};
 use engram_imaging::word_bytes;
 use snafu::ResultExt;
 
+use super::parts::{Parts, Wanted};
 use crate::error::{ArchiveSnafu, NotFoundSnafu, ReadFileSnafu, Result, TooLargeToDecodeSnafu};
 use crate::media::Offer;
 use crate::options::DicomWebOptions;
 use crate::place::Place;
-use crate::state::{DicomWeb, negotiate};
+use crate::state::{DicomWeb, blocking, negotiate};
 use crate::wado::answer::{self, Part};
 use crate::wado::body::{Segment, read_range};
 use crate::wado::document::{encapsulated, guarded};
 use crate::wado::entity::EntityTag;
 use crate::wado::frames::{FrameSet, routes::send};
-use crate::wado::{PIXEL_DATA, object, video};
+use crate::wado::{PIXEL_DATA, object, producer, video};
 
 /// What was found at a path.
 pub enum Found {
@@ -33,9 +35,9 @@ pub enum Found {
 
 /// A stream of frames.
 pub struct Video {
-    media_type: &'static str,
-    transfer_syntax: String,
-    segments: Vec<Segment>,
+    pub media_type: &'static str,
+    pub transfer_syntax: String,
+    pub segments: Vec<Segment>,
 }
 
 /// Sends one value as `application/octet-stream`, little endian; a document also as what it is. Pixel data that is compressed, or that the client
@@ -43,6 +45,29 @@ pub struct Video {
 pub async fn bulkdata(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
     let path = request.match_info().get("path").unwrap_or_default().to_owned();
     send_value(&request, state, place, path).await
+}
+
+/// Sends every value that the metadata of a study, a series or an instance names by a BulkDataURI, a part each; pixel data uncompressed, where it is
+/// stored compressed a part for each frame; a video as the stream that it is.
+pub async fn every(request: HttpRequest, state: Data<DicomWeb>, place: Place) -> Result<HttpResponse> {
+    send_all(&request, state, place, Wanted::BulkData).await
+}
+
+/// Sends values of all instances at a place.
+pub async fn send_all(
+    request: &HttpRequest,
+    state: Data<DicomWeb>,
+    place: Place,
+    wanted: Wanted,
+) -> Result<HttpResponse> {
+    let offer = negotiate(request, &[Parts::offer()])?;
+    let data = state.clone();
+    let entries = blocking(move || object::entries(&data.archive, &place)).await?;
+    let writer = state.multipart();
+    let mut response = HttpResponse::Ok();
+    response.content_type(writer.content_type(offer.media_type));
+    let parts = Parts::new(state.as_ref().clone(), wanted, entries, writer, state.urls(request));
+    producer::stream(state.as_ref().clone(), response, parts).await
 }
 
 /// Sends the value at a path.

@@ -3,4 +3,3 @@
 //! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_10.4.1.1.6>
 
 pub mod routes;
-mod service;

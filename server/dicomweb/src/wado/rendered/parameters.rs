@@ -2,7 +2,7 @@
 //!
 //! <https://dicom.nema.org/medical/dicom/current/output/html/part18.html#sect_8.3.5>
 
-use engram_imaging::{PictureFormat, Region, RenderOptions, VoiFunction, Window};
+use engram_imaging::{ColourSpace, Colours, PictureFormat, Region, RenderOptions, VoiFunction, Window};
 
 use crate::error::{Error, Result};
 
@@ -50,7 +50,7 @@ pub fn asked(pairs: &[(String, String)], media_type: &str) -> Result<Asked> {
                 options.mirrored = viewport.mirrored;
             }
             "quality" => quality = Some(percent(value).ok_or_else(|| refused(QUALITY))?),
-            "iccprofile" if value != "no" => return Err(refused(ICC_PROFILE)),
+            "iccprofile" => options.colours = colours(value).ok_or_else(|| refused(ICC_PROFILE))?,
             _ => {}
         }
     }
@@ -74,7 +74,8 @@ const WINDOW: &str = "`window` must be center,width[,linear|linear-exact|sigmoid
 const VIEWPORT: &str =
     "`viewport` must be width,height[,left,top,[-]width,[-]height] within 16384 pixels a side";
 const QUALITY: &str = "`quality` must be a whole number from 1 to 100";
-const ICC_PROFILE: &str = "`iccprofile` must be no: pictures are sent without an ICC profile";
+/// What a wrong `iccprofile` is told.
+pub const ICC_PROFILE: &str = "`iccprofile` must be no, yes, srgb, adobergb, rommrgb or displayp3";
 
 /// A parameter that cannot be met.
 pub fn refused(message: &str) -> Error {
@@ -92,6 +93,19 @@ pub fn annotation(text: &str) -> Result<String> {
         true => Ok(words.join(",")),
         false => Err(refused(ANNOTATION)),
     }
+}
+
+/// PS3.18 8.3.5.1: which colours a picture is to have, and whether it says so.
+pub fn colours(text: &str) -> Option<Colours> {
+    Some(match text {
+        "no" => Colours::Plain,
+        "yes" => Colours::Own,
+        "srgb" => Colours::In(ColourSpace::Srgb),
+        "adobergb" => Colours::In(ColourSpace::AdobeRgb),
+        "rommrgb" => Colours::In(ColourSpace::RommRgb),
+        "displayp3" => Colours::In(ColourSpace::DisplayP3),
+        _ => return None,
+    })
 }
 
 /// A JPEG's quality.
@@ -193,6 +207,9 @@ mod tests {
         assert_eq!(options.region, Some(Region::Pixels(1, 2, 30, 40)));
         assert_eq!(options.format, PictureFormat::Jpeg { quality: 7 });
         assert_eq!(read("accept=image/png&iccprofile=no", "image/png").unwrap(), RenderOptions::default());
+        assert_eq!(read("iccprofile=yes", "image/png").unwrap().colours, Colours::Own);
+        let wide = read("iccprofile=rommrgb", "image/png").unwrap().colours;
+        assert_eq!(wide, Colours::In(ColourSpace::RommRgb));
         assert_eq!(read("", "image/gif").unwrap().format, PictureFormat::Gif);
         assert_eq!(read("quality=7", "image/jp2").unwrap().format, PictureFormat::Jpeg2000);
     }
@@ -257,7 +274,8 @@ mod tests {
             "quality=0",
             "quality=101",
             "quality=x",
-            "iccprofile=srgb",
+            "iccprofile=sRGB",
+            "iccprofile=",
             "annotation=",
             "annotation=a%0d%0ab",
         ] {

@@ -85,7 +85,7 @@ pub fn retrieve(id: &str) -> Operation {
     let operation =
         operation("WADO-URI", id, "One instance, as a picture, as a document or as it is stored.")
             .query(&NAMES)
-            .query(&["annotation"])
+            .query(&["annotation", "iccprofile"])
             .failures(&[StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND, StatusCode::NOT_ACCEPTABLE]);
     in_stretches(operation, "The instance.", &offers).build()
 }

@@ -1,11 +1,13 @@
 //! The query parameters of WADO-URI (PS3.18 9.4 and 8.3.5).
 
-use engram_imaging::{Region, VoiFunction, Window};
+use engram_imaging::{Colours, Region, VoiFunction, Window};
 
 use crate::error::Result;
 use crate::place::check;
 use crate::query::value_of;
-use crate::wado::rendered::parameters::{MAX_VIEWPORT, annotation, finite, percent, refused};
+use crate::wado::rendered::parameters::{
+    ICC_PROFILE, MAX_VIEWPORT, annotation, colours, finite, percent, refused,
+};
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +29,7 @@ pub struct Parameters {
     pub window: Option<Window>,
     pub quality: Option<u8>,
     pub annotation: Option<String>,
+    pub colours: Colours,
 }
 
 /// Reads and checks the parameters. StudyUID and seriesUID may be left out, as some clients do; what cannot be done is
@@ -62,6 +65,7 @@ pub fn parameters(pairs: &[(String, String)]) -> Result<Parameters> {
         window: window(value(pairs, "windowCenter"), value(pairs, "windowWidth"))?,
         quality: read(pairs, "imageQuality", QUALITY, percent)?,
         annotation: value(pairs, "annotation").map(annotation).transpose()?,
+        colours: read(pairs, "iccprofile", ICC_PROFILE, colours)?.unwrap_or_default(),
     })
 }
 
@@ -122,7 +126,7 @@ mod tests {
     fn all_parameters_are_read() {
         let text = "requestType=WADO&studyUID=1.1&seriesUID=1.2&objectUID=1.3&contentType=image/png&frameNumber=2\
             &rows=64&columns=32&region=0.1,0.2,0.5,1&windowCenter=40&windowWidth=400&imageQuality=7\
-            &transferSyntax=1.2.840.10008.1.2.1&annotation=patient&anonymize=no&charset=utf-8&presentationUID=1.4\
+            &transferSyntax=1.2.840.10008.1.2.1&annotation=patient&iccprofile=yes&anonymize=no&charset=utf-8&presentationUID=1.4\
             &presentationSeriesUID=1.5";
         let read = parameters(&pairs(text).unwrap()).unwrap();
         assert_eq!(
@@ -141,6 +145,7 @@ mod tests {
                 window: Window::new(40.0, 400.0, VoiFunction::Linear),
                 quality: Some(7),
                 annotation: Some("patient".to_owned()),
+                colours: Colours::Own,
             }
         );
         let bare = parameters(&pairs(&format!("{OBJECT}&rows=64&frameNumber=")).unwrap()).unwrap();

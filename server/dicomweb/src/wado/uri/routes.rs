@@ -166,6 +166,7 @@ async fn send_picture(
         viewport: asked.viewport,
         region: asked.region,
         mirrored: [false; 2],
+        colours: asked.colours,
     };
     let frames = if animated { (1..=count).collect() } else { vec![asked.frame.unwrap_or(1)] };
     let (entry, frames) = match asked.presentation {

@@ -52,6 +52,42 @@ pub(crate) fn encode_baseline(image: &PlainImage, quality: u8) -> Result<Vec<u8>
     encode_picture(&samples, [image.columns, image.rows], image.components, quality)
 }
 
+/// What stands before a stretch of a profile in an APP2 segment (ICC.1 B.4), and how much of one fits behind it.
+const PROFILE: &[u8] = b"ICC_PROFILE\0";
+const PROFILE_STRETCH: usize = 65_533 - PROFILE.len() - 2;
+
+/// A JPEG with an ICC profile behind its JFIF header, cut into as many segments as it takes. One that would take more than 255 is left out.
+pub(crate) fn with_profile(picture: &[u8], profile: &[u8]) -> Vec<u8> {
+    let stretches = profile.chunks(PROFILE_STRETCH);
+    let (Ok(count), Some(at)) = (u8::try_from(stretches.len()), behind_jfif(picture)) else {
+        return picture.to_vec();
+    };
+    let (before, after) = picture.split_at(at);
+    let mut whole = before.to_vec();
+    for (number, stretch) in (1..=count).zip(stretches) {
+        let length = (2 + PROFILE.len() + 2 + stretch.len()) as u16;
+        whole.extend([0xFF, 0xE2]);
+        whole.extend(length.to_be_bytes());
+        whole.extend(PROFILE);
+        whole.extend([number, count]);
+        whole.extend(stretch);
+    }
+    whole.extend(after);
+    whole
+}
+
+/// Where the segments behind SOI and APP0 begin.
+fn behind_jfif(picture: &[u8]) -> Option<usize> {
+    match picture {
+        [0xFF, 0xD8, 0xFF, 0xE0, high, low, ..] => {
+            let end = 4 + usize::from(u16::from_be_bytes([*high, *low]));
+            (end <= picture.len()).then_some(end)
+        }
+        [0xFF, 0xD8, ..] => Some(2),
+        _ => None,
+    }
+}
+
 /// Encodes samples by pixel. Of three components, red, green and blue are meant; they are coded as luminance and
 /// chrominances of one size, and the JFIF segment says so. `quality`: 1 to 100.
 ///

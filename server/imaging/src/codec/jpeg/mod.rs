@@ -19,7 +19,7 @@ mod marker;
 mod upsample;
 
 use super::{CodedColour, CodedImage, Result, check_size};
-pub(crate) use encode::{encode_baseline, encode_lossless, encode_picture};
+pub(crate) use encode::{encode_baseline, encode_lossless, encode_picture, with_profile};
 use marker::{FrameHeader, Parser, Process, Segment};
 
 /// Decodes a codestream of `size` rows and columns.

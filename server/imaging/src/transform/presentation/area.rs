@@ -74,7 +74,7 @@ impl Area {
             3 => image.rotate270(),
             _ => image,
         };
-        Ok(Raster { image: if self.flipped { turned.fliph() } else { turned } })
+        Ok(if self.flipped { turned.fliph() } else { turned }.into())
     }
 
     fn cut(&self, image: &DynamicImage) -> DynamicImage {

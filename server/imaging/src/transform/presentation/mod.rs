@@ -16,7 +16,8 @@ mod text;
 pub use reference::ReferencedImage;
 
 use super::display::display;
-use super::{Raster, Window};
+use super::profile::Profile;
+use super::{Colours, Raster, Window};
 use crate::error::{BadAttributeSnafu, Result};
 use crate::pixels::{DecodeLimits, Frame, Photometric, PixelReader};
 use area::Area;
@@ -77,7 +78,7 @@ impl PresentationState {
     ) -> Result<Raster> {
         let place = Place::of(image, frame);
         let decoded = PixelReader::open(image, limits)?.frame(frame)?;
-        let raster = Raster { image: self.pixels(image, &place, &decoded, window)? };
+        let raster = self.pixels(image, &place, &decoded, window)?;
         let layers = Layers::of(&self.state);
         let covered = self.covered(raster, image, &place, &layers);
         let area = Area::of(&self.state, &place, [covered.width(), covered.height()]);
@@ -89,8 +90,27 @@ impl PresentationState {
         })
     }
 
-    /// The frame's pixels as grey levels or colours.
+    /// The frame's pixels as grey levels, or as colours, which become those of sRGB: what is drawn on them is in them.
     fn pixels(
+        &self,
+        image: &DefaultDicomObject,
+        place: &Place,
+        frame: &Frame,
+        window: Option<Window>,
+    ) -> Result<Raster> {
+        let shown = self.shown(image, place, frame, window)?;
+        // A state for colours says what they mean (PS3.3 A.33.2, A.33.3); an image in colour under a state for grey says it itself.
+        let profile = match self.kind {
+            _ if !shown.color().has_color() => None,
+            Kind::Greyscale => Profile::of_frame(image, place.frame),
+            Kind::PseudoColour | Kind::Colour => {
+                Profile::of(&self.state).or_else(|| Profile::of_frame(image, place.frame))
+            }
+        };
+        Ok(Raster { image: shown, profile }.coloured(Colours::Plain))
+    }
+
+    fn shown(
         &self,
         image: &DefaultDicomObject,
         place: &Place,
