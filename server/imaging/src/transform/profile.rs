@@ -328,7 +328,8 @@ mod tests {
         let curves = [1.0, 1.0, 2.0].map(|gamma| Some(ToneReprCurve::Parametric(vec![gamma])));
         for places in [[0, 1, 2], [2, 0, 1], [0, 2, 1]] {
             let mut known = ColorProfile::new_srgb();
-            known.cicp = None;
+            // What is called sRGB is not converted.
+            (known.cicp, known.description) = (None, None);
             let [red, green, blue] = places.map(|place| curves[place].clone());
             (known.red_trc, known.green_trc, known.blue_trc) = (red, green, blue);
             let shown = Profile::read(&known.encode().unwrap()).unwrap().in_srgb(&one([128; 3])).unwrap();
