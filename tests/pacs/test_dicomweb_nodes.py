@@ -155,7 +155,7 @@ def test_there_is_no_level_of_patients(sides):
 
 @pytest.mark.parametrize(("objects", "numbers"), [
     ({"study": STUDY}, (1, 2, 3, 4, 5)), ({"study": STUDY, "series": [SECOND]}, (4, 5)),
-    ({"study": STUDY, "series": [FIRST, SECOND]}, (1, 2, 3, 4, 5)),
+    ({"study": STUDY, "series": [FIRST, SECOND, FIRST]}, (1, 2, 3, 4, 5)),
     ({"study": STUDY, "series": [FIRST], "instances": [f"{FIRST}.1", f"{FIRST}.3"]}, (1, 3)),
 ])
 def test_what_is_retrieved_is_stored_as_it_was(sides, objects, numbers):

@@ -99,12 +99,13 @@ impl Fetching<'_> {
                 instance: Some(uid.clone()),
                 count: Some(1),
             };
-            return Ok(objects.instances.iter().map(instance).collect());
+            return Ok(objects.instances.iter().collect::<BTreeSet<_>>().into_iter().map(instance).collect());
         }
         let known = self.series()?;
-        let wanted = match objects.series.as_slice() {
+        // Each once: of what comes again, nothing is new.
+        let wanted: BTreeSet<_> = match objects.series.as_slice() {
             [] => known.keys().cloned().collect(),
-            named => named.to_vec(),
+            named => named.iter().cloned().collect(),
         };
         if let Some(unknown) = wanted.iter().find(|uid| !known.contains_key(*uid)) {
             let message = format!("the node has no series {unknown} of study {}", self.study);
