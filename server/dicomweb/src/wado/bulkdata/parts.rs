@@ -14,11 +14,9 @@ use crate::media::Offer;
 use crate::multipart::MultipartWriter;
 use crate::state::{DicomWeb, Urls};
 use crate::wado::body::{Chunks, Segment, SegmentReader};
-use crate::wado::frames::FrameSet;
+use crate::wado::frames::{FrameSet, OCTETS};
 use crate::wado::producer::Producer;
 use crate::wado::{EXPLICIT_VR_LITTLE_ENDIAN, PIXEL_DATA};
-
-const OCTETS: &str = "application/octet-stream";
 
 /// Parts of a multipart answer, made when they are asked for: one buffer, or one compressed object and one of its
 /// frames, is in memory at a time.
@@ -175,7 +173,10 @@ impl Producer for Parts {
                     self.values = Some((entry, paths));
                 }
                 None => match self.left.next() {
-                    Some(entry) => self.values = Some((entry.clone(), self.paths(&entry)?)),
+                    Some(entry) => {
+                        let paths = self.paths(&entry)?;
+                        self.values = Some((entry, paths));
+                    }
                     None => return self.end(),
                 },
             }

@@ -20,7 +20,7 @@ use crate::wado::answer::{self, Part};
 use crate::wado::body::{Segment, read_range};
 use crate::wado::document::{encapsulated, guarded};
 use crate::wado::entity::EntityTag;
-use crate::wado::frames::{FrameSet, routes::send};
+use crate::wado::frames::{FrameSet, OCTETS, routes::send};
 use crate::wado::{PIXEL_DATA, object, producer, video};
 
 /// What was found at a path.
@@ -77,8 +77,7 @@ pub async fn send_value(
     place: Place,
     path: String,
 ) -> Result<HttpResponse> {
-    let octets = "application/octet-stream";
-    let mut offers = vec![Offer::multipart(octets), Offer::single(octets)];
+    let mut offers = vec![Offer::multipart(OCTETS), Offer::single(OCTETS)];
     let as_octets = negotiate(request, &offers).is_ok();
     let (data, wanted) = (state.clone(), path.clone());
     let find = move || {
