@@ -101,7 +101,7 @@ fn run(command: &str, arguments: &[String]) -> Result<ExitCode> {
 fn engram(subcommand: &str, defaults: &[&str], arguments: &[String]) -> Result<ExitCode> {
     onnxruntime::library(Build::Cpu)?;
     process::run(process::cargo().args(["build", "--release", "--package", "engram"]))?;
-    let mut command = Command::new(paths::release_binary()?);
+    let mut command = Command::new(paths::binary("release")?);
     command.current_dir(paths::root()).arg(subcommand);
     let named = |option: &str| arguments.iter().any(|a| a == option || a.starts_with(&format!("{option}=")));
     if !defaults.first().is_some_and(|option| named(option)) {

@@ -23,8 +23,8 @@ pub fn cache() -> Result<PathBuf> {
         .whatever_context("could not find a cache folder: neither XDG_CACHE_HOME nor HOME is set")
 }
 
-/// The binary that `cargo build --release --package engram` leaves.
-pub fn release_binary() -> Result<PathBuf> {
+/// The `engram` that cargo leaves in the folder of a profile: `debug` or `release`.
+pub fn binary(profile: &str) -> Result<PathBuf> {
     let name = format!("engram{}", std::env::consts::EXE_SUFFIX);
-    Ok(metadata::read()?.target_directory.join("release").join(name))
+    Ok(metadata::read()?.target_directory.join(profile).join(name))
 }

@@ -68,8 +68,9 @@ pub fn everything(strict: bool) -> Result<bool> {
     });
     step("rust tests", &mut || libtest::run(&tools, strict));
     step("tests from outside", &mut || {
-        process::run(process::cargo().args(["build", "--release", "--package", "engram"]))?;
-        pytest::run(&tools, &paths::release_binary()?, strict)
+        // All targets, so that the dependencies are the ones that the Rust tests were built with, features and all.
+        process::run(process::cargo().args(["build", "--workspace", "--all-targets"]))?;
+        pytest::run(&tools, &paths::binary("debug")?, strict)
     });
 
     println!("\n{:20} {:>8} {:>8} {:>8} {:>8}", "", "passed", "failed", "skipped", "seconds");

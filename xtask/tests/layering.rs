@@ -6,9 +6,10 @@ use xtask::Result;
 use xtask::metadata::{self, Package};
 
 /// The rooms from the ground up. A room may depend on those before it, never on those after it.
-const ROOMS: [&str; 14] = [
+const ROOMS: [&str; 15] = [
     "engram-imaging",
     "engram-seg",
+    "engram-phantom",
     "engram-report",
     "engram-archive",
     "engram-inference",
@@ -85,6 +86,7 @@ const ONLY_IN: [(&str, &[&str]); 10] = [
         &[
             "engram-imaging",
             "engram-seg",
+            "engram-phantom",
             "engram-report",
             "engram-archive",
             "engram-worklist",

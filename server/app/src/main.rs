@@ -15,7 +15,6 @@ mod listen;
 mod montage;
 mod nodes;
 mod outgoing;
-mod phantom;
 mod telemetry;
 mod tls;
 

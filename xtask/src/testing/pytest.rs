@@ -8,6 +8,10 @@ use snafu::ResultExt;
 use super::{Tally, told};
 use crate::{Result, paths, process};
 
+/// How many processes share the tests, a module each: most of a test is one program that waits for another, so that two
+/// keep two processors busy.
+const PROCESSES: &str = "2";
+
 /// Runs them all against a built `engram`.
 pub fn run(tools: &Path, binary: &Path, strict: bool) -> Result<Tally> {
     let report = paths::cache()?.join(format!("pytest-{}.xml", std::process::id()));
@@ -15,6 +19,7 @@ pub fn run(tools: &Path, binary: &Path, strict: bool) -> Result<Tally> {
     command
         .current_dir(paths::root())
         .args(["-m", "pytest", "tests", "-p", "no:cacheprovider", "-q", "-rs", "--durations=10"])
+        .args(["--numprocesses", PROCESSES, "--dist", "loadfile"])
         .arg("--timeout=900")
         .arg(format!("--junitxml={}", report.display()))
         .env("PYTHONDONTWRITEBYTECODE", "1")

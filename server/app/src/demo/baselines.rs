@@ -3,13 +3,13 @@
 use dicom_object::DefaultDicomObject;
 use engram_imaging::{Volume, VolumeLimits};
 use engram_inference::InputSpec;
+use engram_phantom::{Organ, Phantom};
 use engram_segmenter::LabelMask;
 use engram_segmenter::baselines::Baselines;
 use ndarray::Array3;
 
 use super::compare::{self, OrganDice, Summary};
 use crate::cli::Failure;
-use crate::phantom::{Organ, Phantom};
 
 /// One method.
 pub struct Baseline {
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn a_phantoms_images_are_one_volume_in_the_order_of_its_truth() {
-        let patient = crate::phantom::example();
+        let patient = &engram_phantom::patient(1).unwrap();
         let volume = volume(patient).unwrap();
         assert!(volume.geometry.spatial);
         assert_eq!(volume.voxels, patient.pixels.mapv(f32::from));

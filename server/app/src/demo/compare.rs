@@ -1,11 +1,11 @@
 //! A result beside the truth.
 
+use engram_phantom::{Organ, Phantom};
 use engram_seg::ReferencedSlice;
 use engram_segmenter::Spread;
 use ndarray::Array3;
 
 use crate::cli::Failure;
-use crate::phantom::{Organ, Phantom};
 
 /// The Dice coefficient of each organ, in the order of [`Organ::ALL`]; `None` where both volumes lack it.
 pub type OrganDice = [Option<f64>; Organ::ALL.len()];
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_patients_own_annotation_is_the_truth() {
-        let patient = crate::phantom::example();
+        let patient = &engram_phantom::patient(1).unwrap();
         assert_eq!(organs_of(&patient.segmentation, patient).unwrap(), patient.truth);
     }
 }

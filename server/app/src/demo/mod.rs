@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use engram_inference::Bundle;
+use engram_phantom::{Organ, Phantom};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::bundles;
@@ -20,7 +21,6 @@ use crate::cli::Failure;
 use crate::client::{Client, Job};
 use crate::config::Config;
 use crate::montage::montage;
-use crate::phantom::{self, Organ, Phantom};
 use report::{Report, Target};
 use server::Server;
 
@@ -126,7 +126,7 @@ fn patients(options: &Options) -> Result<Vec<Phantom>, Failure> {
     let first = u64::from(options.seed) * 10_000;
     std::thread::scope(|scope| {
         let makers: Vec<_> =
-            (first..first + count).map(|seed| scope.spawn(move || phantom::patient(seed))).collect();
+            (first..first + count).map(|seed| scope.spawn(move || engram_phantom::patient(seed))).collect();
         makers
             .into_iter()
             .map(|maker| match maker.join() {

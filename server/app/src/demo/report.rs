@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
+use engram_phantom::Organ;
 use engram_segmenter::Spread;
 use serde_json::{Map, Value, json};
 
 use super::baselines::Baseline;
 use super::compare::{OrganDice, Summary};
 use crate::cli::{Failure, print_json};
-use crate::phantom::Organ;
 
 /// One segmented patient.
 pub struct Target {
