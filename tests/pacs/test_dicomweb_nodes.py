@@ -224,7 +224,7 @@ class Odd:
                 self.answer(self.path.partition("?")[0])
 
             def do_POST(self):
-                self.rfile.read(int(self.headers["Content-Length"]))
+                self.body = self.rfile.read(int(self.headers["Content-Length"]))
                 self.answer(f"POST {self.path}")
 
             def answer(self, what):
@@ -383,6 +383,44 @@ def test_nothing_is_followed_elsewhere(odd):
         job = near.ended("odd%20one/store", {"study": OTHER})
         assert job["state"] == "succeeded" if code is None else job["error"]["code"] == code, job
     assert all(path != "/elsewhere" for path, _ in node.asked)
+    near.forget(OTHER)
+
+
+def refuses_the_second(held: threading.Event, asked: list[int]):
+    """An answer to STOW-RS that refuses every request with the second slice and says no more. A request of a single instance
+    waits until it is let through; how many instances each request holds is noted."""
+    uid = make_ct(2, OTHER, f"{OTHER}.1").SOPInstanceUID.encode()
+
+    def answer(handler):
+        asked.append(handler.body.count(b"Content-Type: application/dicom"))
+        if asked[-1] == 1:
+            held.wait(SECONDS)
+        return (400, "text/plain", b"no") if uid in handler.body else (200, "text/plain", b"")
+    return answer
+
+
+def test_an_instance_that_is_refused_keeps_no_other_back(odd):
+    near, node = odd
+    sent = [make_ct(number, OTHER, f"{OTHER}.1") for number in range(1, 6)]
+    DICOMwebClient(near.server.dicomweb).store_instances(sent)
+    held, asked = threading.Event(), []
+    node.answers["POST /studies"] = refuses_the_second(held, asked)
+    held.set()
+    job = near.ended("odd%20one/store", {"study": OTHER})
+    fails(job, "some_not_sent", f"{sent[1].SOPInstanceUID} (it answered 400")
+    assert asked == [5, 1, 1, 1, 1, 1] and "…" not in job["error"]["message"]
+
+    # Cancelled in the midst of them, it sends no more.
+    held.clear()
+    asked.clear()
+    answer = near.post("odd%20one/store", {"study": OTHER})
+    deadline = time.monotonic() + SECONDS
+    while asked != [5, 1] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    requests.delete(near.server.base + answer.headers["Location"], timeout=SECONDS)
+    held.set()
+    assert near.end_of(answer)["state"] == "cancelled"
+    assert asked == [5, 1]
     near.forget(OTHER)
 
 

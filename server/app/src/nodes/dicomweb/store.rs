@@ -59,17 +59,15 @@ impl DicomwebNode {
         }
     }
 
-    /// Sends some instances in one request; what the node says of each, in their order.
-    fn store(&self, instances: &[InstanceEntry]) -> Result<Vec<Sent>, Unreachable> {
+    /// Sends some instances in one request; what is said of each, in their order. `None`: something is wrong with one
+    /// of several, and which one shows only when each has a request of its own.
+    fn store(&self, instances: &[InstanceEntry]) -> Result<Option<Vec<Sent>>, Unreachable> {
         let (body, length) = match multipart(instances) {
             Ok(body) => body,
-            Err(error) if instances.len() == 1 => {
-                return Ok(vec![Sent::Refused {
-                    reason: format!("it could not be read: {error}"),
-                    lasting: true,
-                }]);
+            Err(error) => {
+                let reason = format!("it could not be read: {error}");
+                return Ok(of_one(instances, |_| Sent::Refused { reason, lasting: true }));
             }
-            Err(_) => return self.store_each(instances),
         };
         let content_type = format!("multipart/related; type=\"application/dicom\"; boundary={BOUNDARY}");
         let request = self.agent.post(format!("{}/studies", self.url)).header("Content-Type", content_type);
@@ -81,28 +79,26 @@ impl DicomwebNode {
         let status = answer.status();
         let text = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec().map_err(unreachable)?;
         let told = serde_json::from_slice::<Value>(&text).ok().filter(|_| is_told(status));
-        match told {
-            Some(told) => Ok(instances.iter().map(|entry| said_of(entry, &told)).collect()),
+        Ok(match told {
+            Some(told) => Some(instances.iter().map(|entry| said_of(entry, &told)).collect()),
             // All of them are stored (PS3.18 table 10.5.3-1).
-            None if status == StatusCode::OK => Ok(vec![Sent::Taken; instances.len()]),
+            None if status == StatusCode::OK => Some(vec![Sent::Taken; instances.len()]),
             None if status.is_success() => {
                 let reason = format!("it answered {status} and did not say what it took");
-                Ok(vec![Sent::Refused { reason, lasting: false }; instances.len()])
+                Some(vec![Sent::Refused { reason, lasting: false }; instances.len()])
             }
-            None if is_passing(status) => Err(Unreachable { reason: format!("it answered {status}") }),
-            // Which of them it does not like, it did not say.
-            None if instances.len() > 1 => self.store_each(instances),
-            None => Ok(instances.iter().map(|entry| refused(entry, status)).collect()),
-        }
+            None if is_passing(status) => {
+                return Err(Unreachable { reason: format!("it answered {status}") });
+            }
+            None => of_one(instances, |entry| refused(entry, status)),
+        })
     }
+}
 
-    fn store_each(&self, instances: &[InstanceEntry]) -> Result<Vec<Sent>, Unreachable> {
-        let mut said = Vec::with_capacity(instances.len());
-        for entry in instances {
-            said.extend(self.store(std::slice::from_ref(entry))?);
-        }
-        Ok(said)
-    }
+/// What is said of a request's only instance; `None` where it has several.
+fn of_one(instances: &[InstanceEntry], said: impl FnOnce(&InstanceEntry) -> Sent) -> Option<Vec<Sent>> {
+    let [only] = instances else { return None };
+    Some(vec![said(only)])
 }
 
 impl Node for DicomwebNode {
@@ -120,17 +116,25 @@ impl Node for DicomwebNode {
         instances: &[InstanceEntry],
         told: &mut dyn FnMut(&InstanceEntry, Sent) -> bool,
     ) -> Result<(), Unreachable> {
+        // Of the next ones, these have requests of their own.
+        let mut apart = 0usize;
         let mut rest = instances;
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(fitting(rest));
-            rest = later;
+            let count = if apart > 0 { 1 } else { fitting(rest) };
+            let (now, later) = rest.split_at(count);
+            let Some(said) = self.store(now)? else {
+                apart = count;
+                continue;
+            };
             let mut goes_on = true;
-            for (entry, sent) in now.iter().zip(self.store(now)?) {
+            for (entry, sent) in now.iter().zip(said) {
                 goes_on &= told(entry, sent);
             }
             if !goes_on {
                 return Ok(());
             }
+            apart = apart.saturating_sub(1);
+            rest = later;
         }
         Ok(())
     }
