@@ -33,7 +33,7 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Browser:
-    """One headless Chromium for all tests: Playwright runs once in a process."""
+    """One headless Chromium for all tests of a process, in which Playwright runs once."""
     with chromium() as browser:
         yield browser
 
